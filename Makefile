@@ -1,0 +1,59 @@
+# The two commands of a newcomer: make run, make test. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run test check fmt lock studio huggingface schema clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/.base ## set up, then answer one turn on the mock data (no model, no network)
+	@$(BIN)/python -m handler
+
+test: $(VENV)/.dev ## set up, then run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, format check, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+
+fmt: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+studio: $(VENV)/.dev ## serve the graph for LangGraph Studio on 127.0.0.1:2024
+	@env -u LANGSMITH_API_KEY $(BIN)/langgraph dev --no-browser --no-reload --host 127.0.0.1 --port 2024
+
+huggingface: $(VENV)/.dev ## add torch and transformers (about 1 GB, more with CUDA)
+	@$(PIP) install ".[huggingface]"
+
+schema: $(VENV)/.base ## write docs/schema/ and the tables of the README anew
+	@$(BIN)/python -m scripts.export_docs
+
+lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
+	@$(PIP) install uv
+	@rm -f requirements-dev.lock requirements.lock
+	@$(LOCK) --extra dev pyproject.toml -o requirements-dev.lock
+	@$(LOCK) -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and the indexes
+	@rm -rf $(VENV) data/indexes .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Iyagi needs Python 3.11 or newer; say make PYTHON=python3.12 ..." >&2; exit 2; }
+	@echo "Setting up $(VENV), once (one to two minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: requirements.lock | $(VENV)/bin/python
+	@$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.base
