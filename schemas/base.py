@@ -1,0 +1,64 @@
+"""What all schemas share: strict objects, and texts that can be sent anywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+MAX_TEXT = 100_000
+"""Characters of one message or event: a long chapter; more is a mistake or an attack."""
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown fields and numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=False)
+
+
+def encodable(text: str) -> str:
+    """Refuses lone surrogates, which no encoder downstream can write."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(
+            "holds half of a character (a lone surrogate); send valid Unicode text"
+        ) from None
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(encodable)]
+"""Any text of a user, a card or a story."""
+
+ShortText = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(encodable)]
+"""A title, a place, a trigger."""
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\r\n]*$"),
+    AfterValidator(encodable),
+]
+"""A name on one line, as it is written before a colon."""
+
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(encodable),
+]
+"""An id chosen by the caller: opaque, never used as a path."""
+
+
+def _json_safe(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what cannot be sent back as JSON."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(
+            "cannot be written as JSON; leave out NaN, half characters and deep nesting"
+        ) from None
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_json_safe)]
+"""Free-form data of the caller, kept as it came."""

@@ -1,0 +1,162 @@
+"""Everything that Iyagi raises on purpose.
+
+    IyagiError              one line: what was wrong, where, how to cure it
+    ├── BadRequest          the caller's input; `field` names the place, never retryable
+    ├── SettingsError       the operator's environment
+    ├── EmbeddingError      the embedder failed
+    ├── StoreError          an index or a cache on disk failed
+    ├── LLMError            the language model failed; often `retryable`
+    ├── DeadlineExceeded    the job took longer than it may; retryable
+    └── TooLarge            the answer is larger than the platform carries
+
+A message never holds a user's text, a key or a path outside the project.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+class IyagiError(Exception):
+    """Base of all errors that Iyagi raises on purpose.
+
+    Args:
+        message: one line, safe to show to the caller.
+        retryable: whether the same request may succeed later.
+    """
+
+    code = "internal"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(" ".join(message.split()))
+        self.retryable = retryable
+
+    @property
+    def message(self) -> str:
+        """The one line."""
+        return str(self.args[0])
+
+
+class BadRequest(IyagiError):
+    """The request cannot be served as it is; `field` is the dotted place of the fault."""
+
+    code = "bad_request"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+    @classmethod
+    def from_validation(cls, error: ValidationError, model: type[BaseModel]) -> BadRequest:
+        """The first fault that pydantic found in `model`, and how many more there are."""
+        faults = error.errors(include_url=False, include_input=False, include_context=True)
+        first = faults[0]
+        location = first["loc"]
+        field = ".".join(str(part) for part in location) or None
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return cls(_cure(first, model) + more, field=field)
+
+
+class SettingsError(IyagiError):
+    """An environment variable is missing or wrong."""
+
+    code = "settings"
+
+
+class EmbeddingError(IyagiError):
+    """The embedder could not turn text into vectors."""
+
+    code = "embedding"
+
+
+class StoreError(IyagiError):
+    """An index or a cache cannot be read or written."""
+
+    code = "store"
+
+
+class LLMError(IyagiError):
+    """The language model did not answer as it should.
+
+    Args:
+        fatal: no reply can come from this process any more, such as after an error of the GPU.
+    """
+
+    code = "llm"
+
+    def __init__(self, message: str, *, retryable: bool = False, fatal: bool = False) -> None:
+        super().__init__(message, retryable=retryable)
+        self.fatal = fatal
+
+
+class DeadlineExceeded(IyagiError):
+    """The job took longer than it may."""
+
+    code = "deadline"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the job was not done after {seconds:g} s; try again later", retryable=True
+        )
+
+
+class TooLarge(IyagiError):
+    """The answer is larger than the platform carries."""
+
+    code = "too_large"
+
+
+def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    """Pydantic's words in ours where a cure can be named."""
+    location, text, context = fault["loc"], fault["msg"], fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return "is required; add it"
+        case "extra_forbidden":
+            return _unknown_field(str(location[-1]), _fields_at(model, location[:-1]))
+        case "string_unicode":
+            return "holds half of a character (a lone surrogate); send valid Unicode text"
+        case "finite_number":
+            return "must be a finite number, not NaN or infinity"
+        case "string_too_long":
+            return f"has more than {context['max_length']:,} characters; shorten it"
+        case "too_long":
+            return f"has more than {context['max_length']:,} items; send fewer"
+        case "value_error":
+            return text.removeprefix("Value error, ")
+        case _:
+            return text[:1].lower() + text[1:]
+
+
+def _unknown_field(name: str, known: Iterable[str]) -> str:
+    """Names the field, and the one that was probably meant."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"unknown field; did you mean {near[0]!r}?"
+    return f"unknown field; known are {', '.join(names)}" if names else "unknown field; remove it"
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> Iterable[str]:
+    """The field names of the model that `location` points into."""
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int) or current is None:
+            continue
+        info = current.model_fields.get(part)
+        current = _model_in(info.annotation) if info else None
+    return current.model_fields if current else ()
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The pydantic model inside an annotation such as `list[Message]` or `Persona | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _model_in(inner):
+            return found
+    return None

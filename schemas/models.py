@@ -1,0 +1,52 @@
+"""The language models that the operator offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseLLM
+
+from schemas.errors import BadRequest
+from schemas.rag import PromptLayout
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, how to write prompts for it, and how to count their tokens."""
+
+    name: str
+    backend: str
+    llm: BaseLLM
+    layout: PromptLayout
+    """Format and size of its prompts."""
+    count: Callable[[str], int]
+    """Tokens of a text."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """What the model's makers recommend, named as in GenConfig."""
+
+    def layout_for(self, max_new_tokens: int) -> PromptLayout:
+        """The layout of a prompt that keeps so many tokens free for the reply."""
+        return self.layout.model_copy(update={"max_new_tokens": max_new_tokens})
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a request can choose among; the first is the default."""
+
+    offered: tuple[Model, ...]
+
+    def choose(self, name: str | None) -> Model:
+        """The model of this name, or the default.
+
+        Raises:
+            BadRequest: the operator does not offer it; says which are offered.
+        """
+        if name is None:
+            return self.offered[0]
+        for model in self.offered:
+            if model.name == name:
+                return model
+        names = ", ".join(model.name for model in self.offered)
+        raise BadRequest(f"is not offered here; choose among: {names}", field="model.name")

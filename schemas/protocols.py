@@ -1,0 +1,70 @@
+"""What the nodes ask of live objects; the clients behind them are chosen in `graph/services.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from schemas.request import Message, StoryEvent
+
+
+class Embedder(Protocol):
+    """Text to vectors: (n, dimension) float32 rows of unit length, in the order given."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its version: vectors of two fingerprints never mix."""
+
+    async def aencode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of questions. Raises EmbeddingError."""
+
+    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of stored text. Raises EmbeddingError."""
+
+
+class Story(Protocol):
+    """A story's events in story order, and their vectors: row by row (n, dimension) float32."""
+
+    @property
+    def events(self) -> Sequence[StoryEvent]:
+        """All of them; who may see which is the node's concern."""
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Rows of unit length."""
+
+
+class StorySource(Protocol):
+    """Stories with their vectors."""
+
+    async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> Story:
+        """The story of a request: its own events where it sends some, else the named one.
+
+        Raises BadRequest where the named story was never built, StoreError, EmbeddingError.
+        """
+
+
+class Remembered(Protocol):
+    """A chat's messages, oldest first, and their vectors: row by row (n, dimension) float32."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """All that is remembered."""
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Rows of unit length."""
+
+
+class StandingMemory(Protocol):
+    """What was said in each chat, for backends that send only recent messages."""
+
+    async def aload(self, user_id: str, session_id: str) -> Remembered:
+        """All that is remembered of this chat; it may be nothing. Raises StoreError."""
+
+    async def aremember(
+        self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
+    ) -> int:
+        """Adds what is not known yet. Raises StoreError."""

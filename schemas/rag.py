@@ -1,0 +1,107 @@
+"""What retrieval hands to the prompt, and what the prompt hands to the model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import Strict
+from schemas.request import Persona, Role, Speaker
+
+
+class RAGChunk(Strict):
+    """A retrieved piece of text."""
+
+    id: str
+    source: str = Field(description="`chat` or `story`.")
+    text: str
+    score: float | None = Field(None, ge=0, le=1)
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+class ChatRAGResult(Strict):
+    """Past messages worth recalling, best first, none of them in the verbatim history."""
+
+    context: list[RAGChunk] = Field(default_factory=list)
+    verbatim_from: int = Field(0, ge=0, description="Row of the first message kept verbatim.")
+    warning: str | None = Field(None, description="What could not be looked up, and why.")
+
+
+class StoryRAGResult(Strict):
+    """Events of the story: what the character may know, and what only the narrator may see."""
+
+    context: list[RAGChunk] = Field(default_factory=list)
+    narrator_only: list[RAGChunk] = Field(default_factory=list)
+    warning: str | None = Field(None, description="What could not be looked up, and why.")
+
+
+class DialogueTurn(Strict):
+    """A line of the verbatim history."""
+
+    role: Role
+    name: str
+    content: str
+    id: str | None = None
+
+
+class PromptLayout(Strict):
+    """The shape of the prompt: the model's format and size, and the operator's knobs.
+
+    Nothing here may change from turn to turn of one chat, else the engine's cache is lost.
+    """
+
+    format: str = Field("chatml", description="A name in `prompts.formats.FORMATS`.")
+    context_length: int = Field(8192, ge=256, description="Tokens of prompt and reply together.")
+    max_new_tokens: int = Field(300, ge=1, description="Tokens kept free for the reply.")
+    stops: list[str] = Field(default_factory=list, description="Stops beside the format's own.")
+    volatile_tokens: int | None = Field(
+        None, ge=0, description="Most tokens of memories, story and state; unset: a tenth."
+    )
+    keep: float = Field(
+        0.5,
+        ge=0.25,
+        le=1,
+        description="Share of the window that a cut of the history leaves on average; with 1 the "
+        "history slides by a message at a time.",
+    )
+    place: Literal["after_history", "before_history", "depth"] = Field(
+        "after_history", description="Where memories, story and state go."
+    )
+    depth: int = Field(4, ge=1, description="For place `depth`: lines of history below it.")
+    recent_only: bool = Field(
+        False, description="The backend sends the end of the chat only, never its beginning."
+    )
+
+
+class PromptBuildInput(Strict):
+    """All that a prompt is made of. `history` is whole, as it was sent: the prompt cuts it."""
+
+    persona: Persona
+    chat_context: list[RAGChunk] = Field(default_factory=list)
+    story_context: list[RAGChunk] = Field(default_factory=list)
+    narrator_only: list[RAGChunk] = Field(
+        default_factory=list, description="Events that only the narrator may see."
+    )
+    lore: list[RAGChunk] = Field(
+        default_factory=list, description="Constant lore: the same for the whole chat."
+    )
+    history: list[DialogueTurn] = Field(default_factory=list)
+    user_message: str
+    user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
+    speaker: Speaker = "character"
+    direction: str = Field("", description="What this reply should bring about.")
+    state: str = Field("", description="Time and place of the scene.")
+    layout: PromptLayout = Field(default_factory=PromptLayout)
+
+
+class PromptBuildOutput(Strict):
+    """The prompt, the strings that end a reply to it, and its ledger in `meta`."""
+
+    prompt: str
+    messages: list[dict[str, str]] = Field(
+        default_factory=list, description="The prompt as chat messages, for the format `chat`."
+    )
+    stop: list[str] = Field(default_factory=list)
+    speaker_name: str = Field("", description="The name behind which the reply goes on.")
+    meta: dict[str, Any] = Field(default_factory=dict)

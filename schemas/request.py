@@ -1,0 +1,162 @@
+"""The request: what a backend sends for one turn."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+
+from schemas.base import Identifier, JsonObject, Name, ShortText, Strict, Text, encodable
+from schemas.embedding import EmbeddingId
+
+Role = Literal["user", "character", "narrator", "system"]
+Speaker = Literal["narrator", "character"]
+
+MAX_MESSAGE = 20_000
+"""Characters of the user's message: about 5,000 tokens, more than a person types."""
+
+MAX_HISTORY = 10_000
+"""Messages in one request; longer chats keep their past in the standing memory."""
+
+MAX_STORY = 5_000
+"""Events sent inline; a longer story is indexed beforehand and named by `story_id`."""
+
+
+class Persona(Strict):
+    """The character: who answers, unless the narrator does."""
+
+    name: Name
+    description: Text = ""
+    personality: Text = ""
+    scenario: Text = ""
+    first_message: Text = Field("", description="The greeting that opens a new chat.")
+    example_dialogue: Text = Field("", description="Blocks of `Name: line`, split by `<START>`.")
+    system_prompt: Text = Field("", description="Replaces the role rules when it is not empty.")
+    post_history_instructions: Text = Field("", description="Words placed after the history.")
+    aliases: list[Name] = Field(default_factory=list, max_length=50)
+    language: str | None = Field(
+        None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="BCP 47, such as `ko`."
+    )
+    extensions: JsonObject = Field(default_factory=dict)
+
+
+class Message(Strict):
+    """One line of the chat so far."""
+
+    role: Role
+    content: Text
+    name: Name | None = None
+    id: Identifier | None = None
+    timestamp: datetime | None = None
+    embedding_id: EmbeddingId | None = Field(
+        None,
+        description="`sha1:` and the hex SHA-1 of the content: its vector's name in the cache.",
+    )
+
+
+class ChatRAGConfig(Strict):
+    """How past messages are recalled; what is unset is the server's choice."""
+
+    enabled: bool = True
+    top_k: int | None = Field(None, ge=0, le=50)
+    score_threshold: float | None = Field(None, ge=0, le=1)
+
+
+class StoryRAGConfig(Strict):
+    """How story events are recalled; what is unset is the server's choice."""
+
+    enabled: bool = True
+    top_k: int | None = Field(None, ge=0, le=50)
+    score_threshold: float | None = Field(None, ge=0, le=1)
+
+
+class StoryEvent(Strict):
+    """Something that happens in the story, and who may know of it."""
+
+    id: Identifier
+    order: int = Field(ge=0, le=10**9, description="Its place on the story's clock.")
+    title: ShortText = ""
+    text: Text
+    characters: list[Name] = Field(default_factory=list, description="Who is present.")
+    known_by: list[Name] = Field(default_factory=list, description="Who knows without being there.")
+    visibility: Literal["public", "witnessed", "secret"] = Field(
+        "public", description="Default: witnessed where characters are named, else public."
+    )
+    location: ShortText = ""
+    time: ShortText = ""
+    keywords: list[ShortText] = Field(default_factory=list, max_length=200)
+    constant: bool = Field(False, description="Always told, as soon as it has happened.")
+    trigger: ShortText = Field("", description="In words, what makes it happen.")
+    extensions: JsonObject = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_visibility(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("visibility") is None:
+            rest = {key: value for key, value in data.items() if key != "visibility"}
+            return {**rest, "visibility": "witnessed" if data.get("characters") else "public"}
+        return data
+
+
+class ModelConfig(Strict):
+    """Which of the operator's models answers; never an address."""
+
+    name: str | None = Field(None, min_length=1, max_length=200)
+
+
+class GenConfig(Strict):
+    """Sampling; what is unset is the model's preset or the server's choice."""
+
+    max_new_tokens: int | None = Field(None, ge=1, le=4096)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=1000, description="0 switches it off.")
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, ge=0.5, le=2)
+    stop: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
+        default_factory=list, max_length=16
+    )
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+
+class ChatRequest(Strict):
+    """One turn: a message, the persona, the chat so far and the story."""
+
+    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE), AfterValidator(encodable)]
+    session_id: Identifier | None = None
+    user_id: Identifier | None = None
+    user_name: Name | None = Field(None, description="What the character calls the user.")
+    persona: Persona
+    history: list[Message] = Field(
+        default_factory=list, max_length=MAX_HISTORY, description="Oldest first."
+    )
+    chat_rag_config: ChatRAGConfig = Field(default_factory=ChatRAGConfig)
+    story: list[StoryEvent] = Field(default_factory=list, max_length=MAX_STORY)
+    story_id: Identifier | None = Field(None, description="A story indexed beforehand.")
+    story_position: int | None = Field(
+        None, ge=0, le=10**9, description="Highest order that has happened; unset: all has."
+    )
+    story_rag_config: StoryRAGConfig = Field(default_factory=StoryRAGConfig)
+    respond_as: Literal["auto", "narrator", "character"] = "auto"
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    gen: GenConfig = Field(default_factory=GenConfig)
+    meta: JsonObject = Field(default_factory=dict, description="Returned as it came.")
+
+    @field_validator("message")
+    @classmethod
+    def _not_blank(cls, message: str) -> str:
+        if not message.strip():
+            raise ValueError("is empty; write some text, or `/continue` to let the story go on")
+        return message
+
+    @field_validator("story")
+    @classmethod
+    def _distinct_ids(cls, story: list[StoryEvent]) -> list[StoryEvent]:
+        first: dict[str, int] = {}
+        for row, event in enumerate(story):
+            if first.setdefault(event.id, row) != row:
+                raise ValueError(
+                    f"event {row} has the id of event {first[event.id]}; give each its own"
+                )
+        return story

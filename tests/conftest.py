@@ -1,0 +1,72 @@
+"""Pipelines of real parts for the tests; and no test leaves this machine."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph.pipeline import Pipeline
+from graph.services import make_services
+from graph.settings import ROOT, Settings
+from llm.scripted import ScriptedLLM
+from schemas.models import Models
+from tests.support import MakePipeline
+
+_connect = socket.socket.connect
+
+
+def _guarded(self: socket.socket, address: Any) -> None:
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        host = address[0]
+        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+            raise PermissionError(f"tests may not connect to {host}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Any:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", _guarded)
+    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
+        patch.setenv(name, "false")
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def make_pipeline(tmp_path: Path) -> MakePipeline:
+    """`make_pipeline(llm=None, **settings)`."""
+
+    def make(llm: Any = None, **settings: Any) -> Pipeline:
+        services = make_services(Settings(_env_file=None, index_dir=tmp_path, **settings))
+        if llm is not None:
+            model = replace(services.models.offered[0], llm=llm)
+            services = replace(services, models=Models((model,)))
+        return Pipeline(services)
+
+    return make
+
+
+@pytest.fixture
+def scripted() -> ScriptedLLM:
+    """A model that says what it is told and keeps what it was asked."""
+    return ScriptedLLM()
+
+
+_MOCK = {
+    name: json.loads((ROOT / "data" / "mock" / name).read_text(encoding="utf-8"))
+    for name in ("sample_request.json", "sample_request.ko.json")
+}
+
+
+@pytest.fixture(params=sorted(_MOCK))
+def mock_request(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The mock request in both languages."""
+    return copy.deepcopy(_MOCK[request.param])
