@@ -1,0 +1,118 @@
+"""The embedders that the settings can name, each ready for the pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+
+from embedding.embedder import Embedder
+from embedding.onnx import OnnxEmbeddings
+from embedding.text import prefixes_for
+from schemas.errors import EmbeddingError
+
+
+def minilm(threads: int | None = None) -> Embedder:
+    """The committed all-MiniLM-L6-v2 (English): nothing to download, nothing to start."""
+    return Embedder(OnnxEmbeddings(threads))
+
+
+def huggingface(
+    model: str,
+    *,
+    device: str = "cpu",
+    revision: str | None = None,
+    query_prefix: str | None = None,
+    passage_prefix: str | None = None,
+) -> Embedder:
+    """A sentence-transformers model in this process; loads (or downloads) it now.
+
+    Args:
+        model: a name on the Hugging Face hub, such as "BAAI/bge-m3", or a folder.
+        device: "cpu", "cuda" or "cuda:1".
+        revision: a commit or tag of the model; the default is its newest.
+        query_prefix: put before each query; by default what the model's name asks for.
+        passage_prefix: the same for passages.
+    """
+    from langchain_huggingface import HuggingFaceEmbeddings
+
+    try:
+        embeddings = HuggingFaceEmbeddings(
+            model_name=model,
+            model_kwargs={"device": device, "revision": revision},
+            encode_kwargs={"normalize_embeddings": True},
+        )
+    except ImportError as error:
+        raise EmbeddingError(
+            'the huggingface embedder needs its extra: pip install ".[huggingface]"'
+        ) from error
+    except Exception as error:  # from the hub, the disk, torch or the model's code
+        raise EmbeddingError(
+            f"cannot load the embedding model {model!r} ({type(error).__name__}); check its name "
+            "and the network, or give the folder that holds it"
+        ) from error
+    query, passage = prefixes_for(model)
+    return Embedder(
+        embeddings,
+        fingerprint=f"huggingface/{model}@{revision or 'main'}",
+        query_prefix=query if query_prefix is None else query_prefix,
+        passage_prefix=passage if passage_prefix is None else passage_prefix,
+    )
+
+
+def text_embeddings_inference(
+    url: str,
+    model: str,
+    *,
+    api_key: str | None = None,
+    timeout: float = 30.0,
+    workers: int = 4,
+    query_prefix: str | None = None,
+    passage_prefix: str | None = None,
+) -> Embedder:
+    """A text-embeddings-inference server; asks it nothing until first used.
+
+    Args:
+        url: where it answers, such as "http://127.0.0.1:8080".
+        model: what it serves; names the vectors and chooses the prefixes.
+        api_key: sent as bearer token. No other token is ever sent, `HF_TOKEN` included.
+        timeout: seconds to wait for the server to connect, and for each answer.
+        workers: requests at one time.
+        query_prefix: put before each query; by default what the model's name asks for.
+        passage_prefix: the same for passages.
+    """
+    from langchain_huggingface import HuggingFaceEndpointEmbeddings
+
+    # Texts too long for the model are cut by the server in place of refused.
+    embeddings = HuggingFaceEndpointEmbeddings(
+        model=model, model_kwargs={"truncate": True, "normalize": True}
+    )
+    embeddings.client = _ServerClient(url, api_key, timeout)  # its constructor refuses a URL
+    query, passage = prefixes_for(model)
+    return Embedder(
+        embeddings,
+        fingerprint=f"text-embeddings-inference/{model}",
+        query_prefix=query if query_prefix is None else query_prefix,
+        passage_prefix=passage if passage_prefix is None else passage_prefix,
+        batch=32,  # the most that the server takes in one request, unless told otherwise
+        workers=workers,
+    )
+
+
+class _ServerClient:
+    """The one method of huggingface_hub's client that LangChain calls, by plain HTTP.
+
+    That client would send the operator's Hugging Face token to any address, refuse to talk even to
+    a neighbour under `HF_HUB_OFFLINE`, and keep every response until it is closed.
+    """
+
+    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(headers=headers, timeout=timeout)
+        self._url = url
+
+    def feature_extraction(self, text: list[str], **options: Any) -> np.ndarray:
+        """The server's vectors, (n, dimension)."""
+        response = self._http.post(self._url, json={"inputs": text, **options})
+        return np.asarray(response.raise_for_status().json(), dtype=np.float32)

@@ -1,0 +1,124 @@
+"""all-MiniLM-L6-v2 in int8, run by onnxruntime: the default embedder, committed beside this file.
+
+It knows English. It does not fail on other languages but hardly understands them: Hangul is taken
+apart into jamo, and a Korean text is near every other Korean text (`minilm/README.md`). Use a
+multilingual model such as bge-m3 for those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from embedding.text import well_formed
+from schemas.errors import EmbeddingError
+
+FOLDER = Path(__file__).parent / "minilm"
+DIMENSION = 384
+MAX_TOKENS = 256  # the length it was trained on; quality falls beyond, and the graph ends there
+MAX_CHARACTERS = 8192  # far above 256 tokens of any prose; spares the tokenizer a whole novel
+BATCH = 8  # texts per run: more only adds padding, as some 300 tokens fill the matrices
+
+
+class OnnxEmbeddings(Embeddings):
+    """LangChain's `Embeddings` over the committed model; made for free, loaded on first use.
+
+    A text's vector depends neither on the texts embedded with it nor on the kind of processor, but
+    for rounding: activations are quantised per token. Threads may share one object.
+
+    Args:
+        threads: batches at work at one time, each on one core; by default two, as the machine's
+            count says nothing about a container's share of it. One query runs on one: splitting
+            1.2 ms of work saves little on an idle machine and costs on a busy one.
+        folder: holds `model.onnx` and `tokenizer.json`.
+    """
+
+    dimension = DIMENSION
+
+    def __init__(self, threads: int | None = None, folder: Path = FOLDER) -> None:
+        self._pool = ThreadPoolExecutor(threads or min(2, os.cpu_count() or 1), "onnx")
+        self._folder = folder
+        self._lock = Lock()
+        self._loaded: tuple[Any, Any] | None = None  # tokenizer, session
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the model and its file: the key of its vectors in caches and indexes."""
+        digest = hashlib.sha256(self._read("model.onnx")).hexdigest()
+        return f"all-MiniLM-L6-v2/int8/{digest[:12]}"
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """One vector of 384 numbers and unit length per text."""
+        vectors: list[list[float]] = self.encode(texts).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """The same as for a document: this model makes no difference."""
+        return self.embed_documents([text])[0]
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, 384) float32, rows of unit length in the order of the texts."""
+        tokenizer, session = self._load()
+        ids = [tokenizer.encode(well_formed(text[:MAX_CHARACTERS])).ids for text in texts]
+        order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))  # equals share a batch
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        vectors = np.empty((len(ids), DIMENSION), dtype=np.float32)
+
+        def embed(rows: list[int]) -> None:
+            (vectors[rows],) = session.run(None, _padded([ids[row] for row in rows]))
+
+        apply = self._pool.map if len(batches) > 1 else map
+        list(apply(embed, batches))
+        return vectors
+
+    def _load(self) -> tuple[Any, Any]:
+        """The tokenizer and the session, made once by whichever thread comes first."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._tokenizer(), self._session()
+            return self._loaded
+
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_buffer(self._read("tokenizer.json"))
+        tokenizer.no_padding()  # the published file pads and cuts to 128
+        tokenizer.enable_truncation(MAX_TOKENS)
+        return tokenizer
+
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # no pool of its own: it would wait by spinning
+        return onnxruntime.InferenceSession(
+            self._read("model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError as error:
+            raise EmbeddingError(
+                f"embedding/minilm/{name} cannot be read; restore it from the repository or run "
+                "scripts/export_embedder.py"
+            ) from error
+
+
+def _padded(ids: list[list[int]]) -> dict[str, np.ndarray]:
+    """The model's inputs, (n, longest) int64; padding is token 0, masked out."""
+    tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+    mask = np.zeros_like(tokens)
+    for row, text_ids in enumerate(ids):
+        tokens[row, : len(text_ids)] = text_ids
+        mask[row, : len(text_ids)] = 1
+    return {"input_ids": tokens, "attention_mask": mask}
