@@ -1,0 +1,91 @@
+"""Embeds a chat's messages beforehand, so that its first turn has their vectors.
+
+    python -m scripts.embed_history history.json
+
+The file holds a list of messages, or an object with `history` (a request will do). Run again after
+the chat went on: only new messages are embedded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from embedding.cached import CachedEmbedder
+from schemas.base import Strict
+from schemas.errors import BadRequest, IyagiError
+from schemas.request import Message
+from scripts.turn import read_json
+
+BATCH = 64  # messages embedded between two steps of the progress bar
+
+
+class HistoryFile(Strict):
+    """A chat as a file."""
+
+    history: list[Message]
+
+
+def read_history(path: Path) -> list[Message]:
+    """The messages in a file.
+
+    Raises:
+        BadRequest: the file cannot be read, or is no history; names the place.
+    """
+    data = read_json(path)
+    found = data if isinstance(data, dict) else {"history": data}
+    if not isinstance(found.get("history"), list):
+        raise BadRequest(
+            "must hold a list of messages, or an object with `history`", field=path.name
+        )
+    try:
+        return HistoryFile.model_validate({"history": found["history"]}).history
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, HistoryFile) from None
+
+
+def embed(texts: Sequence[str], embedder: CachedEmbedder) -> int:
+    """Embeds the texts that its cache lacks, with a progress bar; how many these were."""
+    texts = list(dict.fromkeys(texts))
+    _, known = asyncio.run(embedder.known(texts))
+    missing = [text for text, is_known in zip(texts, known, strict=True) if not is_known]
+    with tqdm(
+        total=len(texts), initial=len(texts) - len(missing), unit="text", disable=None
+    ) as bar:
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            embedder.encode_passages(batch)
+            bar.update(len(batch))
+    return len(missing)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 done, 1 the machine failed, 2 the input is at fault."""
+    lines = (__doc__ or "").splitlines()
+    parse = argparse.ArgumentParser("python -m scripts.embed_history", description=lines[0])
+    parse.add_argument("file", type=Path, help="JSON: a list of messages, or a request")
+    args = parse.parse_args(argv)
+    try:
+        history = read_history(args.file)
+        from graph.services import make_services
+        from graph.settings import load_settings
+
+        embedder = make_services(load_settings()).embedder
+        assert isinstance(embedder, CachedEmbedder)
+        embedded = embed([message.content for message in history], embedder)
+    except IyagiError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2 if error.code in ("bad_request", "settings") else 1
+    done = f"{embedded} embedded" if embedded else "nothing to do"
+    print(f"{args.file.name}: {len(history)} messages, {done}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

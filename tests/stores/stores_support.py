@@ -1,0 +1,90 @@
+"""What the store tests share: encoders without a model, events and messages, a real server."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from embedding.embedder import Embedder
+from embedding.fake import HashEmbeddings
+from schemas.request import Message, StoryEvent
+
+
+class CountingEncoder:
+    """The trigram embedder, which counts the texts that it is asked for."""
+
+    def __init__(self, dimension: int = 64, fingerprint: str | None = None) -> None:
+        self._embedder = Embedder(HashEmbeddings(dimension))
+        self.fingerprint = fingerprint or self._embedder.fingerprint
+        self.dimension = dimension
+        self.texts = 0
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts += len(texts)
+        return self._embedder.encode_passages(texts)
+
+
+def story(*texts: str, **fields: object) -> list[StoryEvent]:
+    """Events e0, e1, ... in this order."""
+    return [
+        StoryEvent.model_validate({"id": f"e{row}", "order": row, "text": text, **fields})
+        for row, text in enumerate(texts)
+    ]
+
+
+def said(*texts: str, first: int | None = 0, role: str = "user") -> list[Message]:
+    """Messages with the ids m0, m1, ..., or without ids where `first` is None."""
+    return [
+        Message.model_validate(
+            {"role": role, "content": text, "id": None if first is None else f"m{first + row}"}
+        )
+        for row, text in enumerate(texts)
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ChromaServer:
+    """`chroma run` on loopback, as an operator starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-c", "from chromadb.cli.cli import app; app()",
+            "run", "--path", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"{self.url}/api/v2/heartbeat", timeout=1).raise_for_status()
+                return
+            except httpx.HTTPError:
+                assert self.process.poll() is None, "the server ended"
+                time.sleep(0.05)
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None

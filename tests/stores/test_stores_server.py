@@ -1,0 +1,209 @@
+"""Standing indexes on a real Chroma server, written and read by four worker processes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import StoreError
+from stores.chat_memory import StandingMemory
+from stores.chroma import ChromaDatabase
+from tests.stores.stores_support import ChromaServer, CountingEncoder, said
+from tests.stores.stores_workers import serve, write_without_end
+
+SPAWN = get_context("spawn")
+WORKERS = 4
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    running = ChromaServer(tmp_path_factory.mktemp("server"))
+    running.start()
+    yield running
+    running.kill()
+
+
+def start(
+    stack: ExitStack, target: Callable[..., None], *arguments: object
+) -> tuple[Any, Connection]:
+    """A process that is killed in the end, and the pipe to it."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    stack.callback(process.join)
+    stack.callback(process.kill)
+    stack.callback(ours.close)
+    return process, ours
+
+
+class Team:
+    """Four workers, each its own process with its own cache."""
+
+    def __init__(self, stack: ExitStack, url: str) -> None:
+        self.pipes = [start(stack, serve, url)[1] for _ in range(WORKERS)]
+        for pipe in self.pipes:
+            assert pipe.recv() == "ready"
+
+    def ask(self, worker: int, method: str, *arguments: object) -> Any:
+        """What one worker answers."""
+        self.pipes[worker].send((method, arguments))
+        return self.pipes[worker].recv()
+
+    def all(self, method: str, *arguments: object) -> list[Any]:
+        """What all of them answer, asked at the same time."""
+        return self.each(method, *[arguments] * WORKERS)
+
+    def each(self, method: str, *arguments: tuple[object, ...]) -> list[Any]:
+        """What they answer, asked at the same time, each with arguments of its own."""
+        for pipe, own in zip(self.pipes, arguments, strict=True):
+            pipe.send((method, own))
+        return [pipe.recv() for pipe in self.pipes]
+
+
+@pytest.fixture(scope="module")
+def team(server: ChromaServer) -> Iterator[Team]:
+    with ExitStack() as stack:
+        yield Team(stack, server.url)
+
+
+def test_a_chat_that_moves_between_workers_is_whole_everywhere(team: Team) -> None:
+    expected: list[str] = []
+    for turn in range(8):
+        worker = turn % WORKERS
+        new = [f"질문 {turn}", f"answer {turn}"]
+        assert team.ask(worker, "tell", "u", "moving", [*expected[-4:], *new]) == 2
+        expected += new
+        assert team.all("words", "u", "moving") == [expected] * WORKERS
+    assert team.all("right_vectors", "u", "moving") == [True] * WORKERS
+
+
+def test_four_workers_write_one_chat_at_once_and_see_all_of_it(team: Team) -> None:
+    every: list[str] = []
+    for turn in range(5):
+        batches = [[f"w{worker} t{turn} m{row}" for row in range(3)] for worker in range(WORKERS)]
+        counts = team.each("tell", *(("u", "shared", batch) for batch in batches))
+        assert counts == [3] * WORKERS
+        every += [text for batch in batches for text in batch]
+        seen = team.all("words", "u", "shared")
+        assert seen == [seen[0]] * WORKERS  # in one order for all
+        assert sorted(seen[0]) == sorted(every)
+    for worker in range(WORKERS):
+        own = [text for text in seen[0] if text.startswith(f"w{worker} ")]
+        assert own == [f"w{worker} t{turn} m{row}" for turn in range(5) for row in range(3)]
+    assert team.all("right_vectors", "u", "shared") == [True] * WORKERS
+
+
+def test_four_workers_build_and_read_stories(team: Team) -> None:
+    stories = [
+        (f"story {worker}", [f"w{worker} e{row}" for row in range(5)]) for worker in range(4)
+    ]
+    assert team.each("build", *stories) == [(5, 5, 0)] * WORKERS
+    for name, texts in stories:
+        assert team.all("events", name) == [texts] * WORKERS
+    edited = ["w0 e0", "새로운 사건"]
+    assert team.ask(1, "build", "story 0", edited) == (2, 1, 4)
+    assert team.all("events", "story 0") == [edited] * WORKERS
+
+
+def test_a_story_that_all_build_at_once_is_one_story(team: Team) -> None:
+    texts = [f"사건 {row}" for row in range(30)]
+    team.all("build", "together", texts)
+    assert team.all("events", "together") == [texts] * WORKERS
+
+
+def test_an_inline_story_is_embedded_by_one_worker_and_found_by_the_others(team: Team) -> None:
+    texts = [f"inline {row}" for row in range(20)]
+    assert team.ask(0, "inline", texts) == texts
+    before = team.all("embedded")
+    assert team.all("inline", texts) == [texts] * WORKERS
+    assert team.all("embedded") == before
+    others = [[*texts[:-1], f"of worker {worker}"] for worker in range(WORKERS)]
+    assert team.each("inline", *((own,) for own in others)) == others
+
+
+def test_a_chat_forgotten_by_one_worker_is_gone_for_all(team: Team) -> None:
+    team.ask(0, "tell", "u", "forgotten", ["비밀"])
+    assert team.all("words", "u", "forgotten") == [["비밀"]] * WORKERS
+    assert team.ask(3, "forget", "u", "forgotten") is True
+    assert team.all("words", "u", "forgotten") == [[]] * WORKERS
+    team.ask(1, "tell", "u", "forgotten", ["new"])
+    assert team.all("words", "u", "forgotten") == [["new"]] * WORKERS
+
+
+@pytest.mark.parametrize(("batch", "delay"), [(2, 0.0), (1500, 0.1), (1500, 0.3)])
+def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(
+    server: ChromaServer, batch: int, delay: float
+) -> None:
+    with ExitStack() as stack:
+        process, pipe = start(stack, write_without_end, server.url, batch)
+        acknowledged = [pipe.recv() for _ in range(2)]
+        time.sleep(delay)  # into the next write
+        process.kill()
+        process.join()
+        while pipe.poll():
+            try:
+                acknowledged.append(pipe.recv())
+            except EOFError:
+                break
+    with closing(ChromaDatabase(url=server.url, timeout=60)) as database:
+        memory = StandingMemory(database, CountingEncoder(32))
+        messages, vectors = memory.load("u", "killed")
+        texts = [message.content for message in messages]
+        promised = [f"{number}-{row}" for number in acknowledged for row in range(batch)]
+        assert texts[: len(promised)] == promised
+        assert len(set(texts)) == len(texts)
+        expected = CountingEncoder(32).encode_passages(texts)
+        assert abs(vectors - expected).max() < 1e-5
+        more = said("still works", first=None)
+        assert memory.remember("u", "killed", more, expected[:1]) == 1
+        assert memory.load("u", "killed").messages[-1] == more[0]
+        assert memory.forget("u", "killed")
+
+
+def test_a_server_that_was_killed_comes_back_with_all_that_it_acknowledged(tmp_path: Path) -> None:
+    server = ChromaServer(tmp_path)
+    encoder = CountingEncoder(32)
+    messages = said("첫 번째", "second")
+    with ExitStack() as stack:
+        stack.callback(server.kill)
+        server.start()
+        database = stack.enter_context(closing(ChromaDatabase(url=server.url)))
+        memory = StandingMemory(database, encoder)
+        memory.remember("u", "s", messages, encoder.encode_passages(["첫 번째", "second"]))
+        server.kill()
+        with pytest.raises(StoreError, match="cannot be reached") as raised:
+            memory.load("u", "s")
+        assert raised.value.retryable
+        server.start()
+        assert memory.load("u", "s").messages == tuple(messages)
+        assert StandingMemory(database, encoder).load("u", "s").messages == tuple(messages)
+
+
+@pytest.mark.slow  # a quarter of a minute: a thousand collections
+def test_a_thousand_chats_are_a_thousand_chats() -> None:
+    memory_disk = Path("/dev/shm")  # each chat is several commits; here they wait for no disk
+    folder = Path(tempfile.mkdtemp(dir=memory_disk if memory_disk.is_dir() else None))
+    encoder = CountingEncoder(16)
+    chats = [(f"user {number // 25}", f"session {number % 25}") for number in range(1000)]
+    with closing(ChromaDatabase(path=folder)) as database:
+        memory = StandingMemory(database, encoder)
+        for chat in chats:
+            secret = said(f"the secret of {chat}", first=None)
+            memory.remember(*chat, secret, encoder.encode_passages([secret[0].content]))
+        for chat in chats[::10]:
+            assert memory.forget(*chat)
+        reader = StandingMemory(database, encoder)
+        for number, chat in enumerate(chats):
+            texts = [message.content for message in reader.load(*chat).messages]
+            assert texts == ([] if number % 10 == 0 else [f"the secret of {chat}"])
+    shutil.rmtree(folder)
