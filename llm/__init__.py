@@ -1,0 +1,27 @@
+"""Language models, all behind one contract: LangChain's `BaseLLM` over a raw prompt.
+
+    llm.astream(prompt, stop=[...], max_new_tokens=..., temperature=..., top_p=..., top_k=...,
+                min_p=..., repetition_penalty=..., seed=...)      only what is set is passed
+
+yields the reply's pieces as `str`, some of them empty. What else there is to know about a reply
+goes the way that LangChain has for it, `generation_info`, read in a callback:
+
+    class Ending(AsyncCallbackHandler):
+        async def on_llm_end(self, response: LLMResult, **_: Any) -> None:
+            self.info = response.generations[0][0].generation_info or {}
+
+    ending = Ending()
+    async with aclosing(llm.astream(prompt, config={"callbacks": [ending]}, ...)) as pieces:
+        ...
+
+    {"finish_reason": "stop" | "length",
+     "usage": {"prompt_tokens", "completion_tokens", "total_tokens", ["cached_tokens"],
+               ["estimated"]}}
+
+`astream` adds up all chunks of a reply before `on_llm_end`, and adding joins equal keys: strings
+are concatenated ("stop" + "stop"), integers summed. So a backend of ours puts `generation_info` on
+one chunk only, the last, whose text is empty. `usage` is absent where a server does not report it.
+
+A failure raises `LLMError`. All that was written before it has been yielded by then, so a reader
+that keeps the pieces has the partial reply. `aclosing` ends the work as soon as the reader leaves.
+"""
