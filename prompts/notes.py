@@ -1,0 +1,176 @@
+"""The notes of a turn: memories, story and state, chosen within their share of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+from typing import Literal, get_args
+
+from prompts.ledger import ItemLedger
+from prompts.plan import Plan
+from prompts.tokens import Count
+from prompts.words import Words
+from schemas.rag import PromptBuildInput, RAGChunk
+from schemas.request import Role
+
+Kind = Literal["memory", "story", "secret"]
+ROLES = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A retrieved chunk as a line of the notes."""
+
+    kind: Kind
+    chunk: RAGChunk
+    text: str
+    tokens: int
+
+    def entry(self, reason: str = "") -> ItemLedger:
+        """Its line in the ledger: delivered, or dropped for a reason."""
+        return ItemLedger(
+            id=self.chunk.id,
+            source=self.chunk.source,
+            delivered=not reason,
+            reason=reason,
+            tokens=self.tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes of one turn, and what became of each chunk."""
+
+    words: Words
+    state: str = ""
+    direction: str = ""
+    kept: list[Note] = field(default_factory=list)
+    """In the order of choice, best first."""
+    dropped: list[ItemLedger] = field(default_factory=list)
+    frame: int = 0
+    """Tokens of headings, state and direction."""
+
+    @property
+    def text(self) -> str:
+        """The notes in an order that does not depend on scores; empty if there are none."""
+        return self.words.notes(
+            memories=self._lines("memory"),
+            story=self._lines("story"),
+            secrets=self._lines("secret"),
+            state=self.state,
+            direction=self.direction,
+        )
+
+    def _lines(self, kind: Kind) -> list[str]:
+        notes = [note for note in self.kept if note.kind == kind]
+        return [note.text for note in sorted(notes, key=lambda note: _place(note.chunk))]
+
+    def tokens(self, *kinds: Kind) -> int:
+        """Tokens of the delivered chunks of these kinds."""
+        return sum(note.tokens for note in self.kept if note.kind in kinds)
+
+    @property
+    def total(self) -> int:
+        """Tokens of all notes."""
+        return self.frame + sum(note.tokens for note in self.kept)
+
+    @property
+    def items(self) -> list[ItemLedger]:
+        """Every chunk that was found, delivered or dropped."""
+        return [note.entry() for note in self.kept] + self.dropped
+
+    def fewer(self) -> Notes:
+        """The same without the weakest chunk."""
+        entry = self.kept[-1].entry("the whole prompt is over its budget")
+        return replace(self, kept=self.kept[:-1], dropped=[*self.dropped, entry])
+
+    def none(self) -> Notes:
+        """No notes at all, not even state and direction."""
+        return Notes(self.words, dropped=self.items)
+
+
+def take_notes(given: PromptBuildInput, planned: Plan, count: Count) -> Notes:
+    """Chooses whole chunks, best first and from chat and story in turn, until the share is used.
+
+    One that does not fit is left out; smaller ones behind it still may fit. What already stands
+    in the verbatim history is not said twice.
+    """
+    notes = Notes(planned.words, given.state, given.direction)
+    notes = replace(notes, frame=_frame(notes, given, count))
+    left = planned.volatile - notes.frame
+    if left < 0:  # not even the headings fit
+        notes, left = notes.none(), 0
+    standing = _Standing(given, planned)
+    for kind, chunk in _in_turn(given):
+        text = _line(planned.words, kind, chunk)
+        note = Note(kind, chunk, text, count(f"- {text}\n"))
+        reason = standing.reason(kind, chunk)
+        if not reason and note.tokens > left:
+            reason = f"over the budget for notes by {note.tokens - left} tokens"
+        if reason:
+            notes.dropped.append(note.entry(reason))
+        else:
+            notes.kept.append(note)
+            left -= note.tokens
+    return notes if notes.kept or given.state or given.direction else replace(notes, frame=0)
+
+
+def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:
+    """Chunks by rank, one of each kind after the other, so that no source starves another."""
+    secrets = given.narrator_only if given.speaker == "narrator" else []
+    kinds: tuple[tuple[Kind, list[RAGChunk]], ...] = (
+        ("story", given.story_context),
+        ("memory", given.chat_context),
+        ("secret", secrets),
+    )
+    ranks = zip_longest(*([(kind, chunk) for chunk in chunks] for kind, chunks in kinds))
+    return (pair for pair in chain.from_iterable(ranks) if pair)
+
+
+def _frame(notes: Notes, given: PromptBuildInput, count: Count) -> int:
+    """Tokens of all that is not a chunk: headings, state and direction."""
+    dummies = ["."]
+    text = notes.words.notes(
+        memories=dummies if given.chat_context else [],
+        story=dummies if given.story_context else [],
+        secrets=dummies if given.narrator_only and given.speaker == "narrator" else [],
+        state=notes.state,
+        direction=notes.direction,
+    )
+    return count(text + "\n\n") if text else 0
+
+
+class _Standing:
+    """What the prompt holds already."""
+
+    def __init__(self, given: PromptBuildInput, planned: Plan) -> None:
+        lines = given.history[planned.verbatim_from :]
+        self._ids = {line.id for line in lines if line.id}
+        self._texts = {line.content for line in lines} | {given.user_message}
+        self._chosen: set[tuple[str, str]] = set()
+
+    def reason(self, kind: Kind, chunk: RAGChunk) -> str:
+        """Why a chunk would be a repetition; empty if it is none."""
+        if kind == "memory" and (chunk.id in self._ids or chunk.text in self._texts):
+            return "stands in the verbatim history"
+        if (chunk.source, chunk.id) in self._chosen:
+            return "is there already"
+        self._chosen.add((chunk.source, chunk.id))
+        return ""
+
+
+def _place(chunk: RAGChunk) -> tuple[float, str]:
+    """By row of the history or order of the story, then by id."""
+    place = chunk.meta.get("row", chunk.meta.get("order"))
+    return (float(place) if isinstance(place, int | float) else 0.0, chunk.id)
+
+
+def _line(words: Words, kind: Kind, chunk: RAGChunk) -> str:
+    """A chunk as one line: who said it or when it was, and its text."""
+    name, time = chunk.meta.get("name"), chunk.meta.get("time")
+    text = words.item(chunk.text)
+    if kind == "memory" and (name or chunk.meta.get("role") in ROLES):
+        speaker = words.item(str(name or words.role_name(chunk.meta["role"])))
+        text = f"{words.tag('character', speaker)} {text}"
+    return f"({words.item(time)}) {text}" if isinstance(time, str) and time else text

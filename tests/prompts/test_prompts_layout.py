@@ -1,0 +1,334 @@
+"""What stands where in a prompt, and what the ledger says of it."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from nodes.build_prompt import build_prompt
+from prompts.formats import FORMATS
+from prompts.ledger import Ledger
+from prompts.plan import CONTINUE, dialogue, plan
+from schemas.rag import DialogueTurn, PromptBuildInput, RAGChunk
+from schemas.request import ChatRequest, Message, Persona
+from tests.prompts.prompts_support import chat, event, memory, turn
+
+FULL = {
+    "persona": Persona(
+        name="Sera", description="CARD", scenario="SCENE", example_dialogue="EXAMPLE", language="en"
+    ),
+    "lore": [RAGChunk(id="l", source="story", text="LORE")],
+    "history": [
+        DialogueTurn(role="user", name="Min", content="FIRST"),
+        DialogueTurn(role="narrator", name="Narrator", content="SECOND"),
+    ],
+    "user_message": "MESSAGE",
+    "chat_context": [memory("m", "MEMORY")],
+    "story_context": [event("e", "EVENT")],
+    "state": "STATE",
+    "direction": "DIRECTION",
+}
+
+
+def order(prompt: str, *parts: str) -> list[str]:
+    """The parts in the order in which they stand; each stands once."""
+    assert all(prompt.count(part) == 1 for part in parts), [prompt.count(part) for part in parts]
+    return sorted(parts, key=prompt.index)
+
+
+def system_of(given: PromptBuildInput) -> str:
+    return build_prompt(given).prompt.partition("<|im_end|>")[0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_order_of_the_parts(name: str) -> None:
+    parts = ["CARD", "SCENE", "EXAMPLE", "FIRST", "SECOND", "MESSAGE", "MEMORY", "EVENT", "STATE"]
+    output = build_prompt(turn(**FULL, format=name))
+    assert order(output.prompt, *parts, "DIRECTION", "[Now Sera") == [
+        *parts,
+        "DIRECTION",
+        "[Now Sera",
+    ]
+    assert "LORE" in output.prompt
+    assert output.prompt.endswith("Sera:")
+    assert output.speaker_name == "Sera"
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("before_history", ["CARD", "MEMORY", "FIRST", "MESSAGE", "[Now Sera"]),
+        ("depth", ["CARD", "FIRST", "MEMORY", "MESSAGE", "[Now Sera"]),
+        ("after_history", ["CARD", "FIRST", "MESSAGE", "MEMORY", "[Now Sera"]),
+    ],
+)
+def test_place_of_the_notes(place: str, expected: list[str]) -> None:
+    prompt = build_prompt(turn(**FULL, place=place, depth=1)).prompt
+    assert order(prompt, *expected) == expected
+
+
+def test_both_speakers_share_one_system_block() -> None:
+    """And neither depends on the message, the history or what was retrieved."""
+    full = turn(**FULL)
+    variants = [
+        full,
+        full.model_copy(update={"speaker": "narrator"}),
+        full.model_copy(update={"user_message": "다른 말", "chat_context": [], "direction": ""}),
+        full.model_copy(update={"history": full.history * 3}),
+    ]
+    assert len({system_of(variant) for variant in variants}) == 1
+    narrator = build_prompt(variants[1])
+    assert narrator.prompt.endswith("\nNarrator:")
+    assert narrator.speaker_name == "Narrator"
+
+
+def test_a_narrator_line_is_on_the_models_side() -> None:
+    prompt = build_prompt(turn(**FULL, format="metharme")).prompt
+    assert "<|model|>Narrator: SECOND" in prompt
+
+
+def test_a_system_line_of_the_history_is_a_note_of_the_user_side() -> None:
+    history = [DialogueTurn(role="system", name="", content="A day passes.")]
+    prompt = build_prompt(turn(history=history)).prompt
+    assert "<|im_start|>user\n[A day passes.]<|im_end|>" in prompt
+    assert prompt.count("<|im_start|>system") == 1
+
+
+def test_order_of_retrieval_changes_nothing() -> None:
+    memories = [memory(f"m{row}", f"memory {row}", row) for row in range(6)]
+    events = [event(f"e{row}", f"event {row}", row) for row in range(5)]
+    draw, prompts = random.Random(0), set()
+    for _ in range(5):
+        draw.shuffle(memories)
+        draw.shuffle(events)
+        prompts.add(build_prompt(turn(chat_context=[*memories], story_context=[*events])).prompt)
+    assert len(prompts) == 1
+
+
+def test_secrets_are_the_narrators_alone() -> None:
+    given = turn(narrator_only=[event("s", "SECRET")])
+    character = build_prompt(given)
+    assert "SECRET" not in character.prompt
+    assert character.meta["items"] == []
+    narrator = build_prompt(given.model_copy(update={"speaker": "narrator"}))
+    assert "SECRET" in narrator.prompt
+
+
+def test_every_chunk_is_delivered_or_dropped_with_a_reason() -> None:
+    memories = [memory(f"m{row}", "word " * 30 + str(row), row) for row in range(10)]
+    output = build_prompt(turn(chat_context=[*memories, memory("tiny", "x")], volatile_tokens=200))
+    items = {item["id"]: item for item in output.meta["items"]}
+    assert len(items) == 11
+    assert items["m0"]["delivered"] and items["tiny"]["delivered"]  # smaller ones go on
+    assert not items["m9"]["delivered"]
+    assert "over the budget for notes" in items["m9"]["reason"]
+    for chunk in memories:
+        assert (chunk.text in output.prompt) == items[chunk.id]["delivered"]
+
+
+def test_what_the_history_holds_is_not_said_twice() -> None:
+    history = [DialogueTurn(role="user", name="Min", content="The key melted.", id="m1")]
+    chunks = [
+        memory("m1", "anything"),
+        memory("other", "The key melted."),
+        memory("new", "The pot is blue."),
+        memory("new", "The pot is blue."),
+    ]
+    output = build_prompt(turn(history=history, chat_context=chunks))
+    assert [item["delivered"] for item in output.meta["items"]].count(True) == 1
+    assert output.prompt.count("The pot is blue.") == 1
+    reasons = {item["reason"] for item in output.meta["items"]} - {""}
+    assert reasons == {"stands in the verbatim history", "is there already"}
+
+
+def test_memories_name_who_spoke() -> None:
+    chunks = [
+        RAGChunk(id="a", source="chat", text="하나", meta={"role": "character", "name": None}),
+        RAGChunk(id="b", source="chat", text="둘", meta={"role": "user", "name": None}),
+        RAGChunk(id="c", source="chat", text="셋\n넷", meta={"row": 9, "time": "둘째 날"}),
+    ]
+    prompt = build_prompt(turn(chat_context=chunks)).prompt
+    assert "- Sera: 하나\n- Min: 둘\n- (둘째 날) 셋 넷" in prompt
+
+
+def test_the_greeting_opens_an_empty_chat() -> None:
+    persona = Persona(name="Sera", first_message="{{user}}, come in.", language="en")
+    first = build_prompt(turn(persona=persona))
+    assert "<|im_start|>assistant\nSera: Min, come in.<|im_end|>" in first.prompt
+    stored = [DialogueTurn(role="character", name="Sera", content=persona.first_message)]
+    assert build_prompt(turn(persona=persona, history=stored)).prompt == first.prompt
+    history = [DialogueTurn(role="user", name="Min", content="Hello.")]
+    assert "come in" not in build_prompt(turn(persona=persona, history=history)).prompt
+
+
+def test_examples_go_when_the_chat_outgrows_its_window() -> None:
+    """Examples before history; and the history that follows uses their place."""
+    persona = Persona(
+        name="Sera", language="en", example_dialogue="<START>\nEXAMPLE one\n<start>\nEXAMPLE two"
+    )
+    dropped = []
+    for size in range(0, 60, 2):
+        output = build_prompt(turn(persona=persona, history=chat(size), context_length=2500))
+        cut = output.meta["cut"]
+        dropped.append(cut["dropped_examples"])
+        assert output.prompt.count("EXAMPLE") == 2 - cut["dropped_examples"]
+        if cut["dropped_messages"]:
+            assert cut["dropped_examples"] == 2
+    assert dropped == sorted(dropped) and {*dropped} == {0, 2}
+
+
+def test_long_examples_keep_whole_blocks() -> None:
+    blocks = "".join(f"<START>\nEXAMPLE {row} " + "word " * 100 for row in range(9))
+    persona = Persona(name="Sera", language="en", example_dialogue=blocks)
+    output = build_prompt(turn(persona=persona, context_length=2048))
+    kept = output.prompt.count("EXAMPLE")
+    assert 0 < kept < 9
+    assert output.meta["cut"]["dropped_examples"] == 9 - kept
+    assert output.prompt.count("word ") + output.prompt.count("word\n") >= 99 * kept
+
+
+def test_card_instructions() -> None:
+    card = {"name": "Sera", "language": "en", "description": "CARD"}
+    rules = system_of(turn(persona=Persona(**card))).partition("# Sera")[0]
+    replaced = system_of(turn(persona=Persona(**card, system_prompt="Be {{char}} to {{user}}.")))
+    assert "Be Sera to Min." in replaced and "In both voices" not in replaced
+    wrapped = system_of(turn(persona=Persona(**card, system_prompt="A {{original}} Z")))
+    assert "In both voices" in rules
+    assert rules.removeprefix("<|im_start|>system\n").strip() in wrapped
+    persona = Persona(**card, post_history_instructions="Always limp, {{char}}.")
+    prompt = build_prompt(turn(**{**FULL, "persona": persona})).prompt
+    parts = ["MESSAGE", "MEMORY", "Always limp, Sera.", "[Now Sera"]
+    assert order(prompt, *parts) == parts
+
+
+def test_macros_live_in_the_card_only() -> None:
+    persona = Persona(name="세라", description="<USER>를 {{Char}}이 본다. {{random:a,b}}")
+    given = turn(
+        persona=persona,
+        user_name="민준",
+        user_message="{{char}} <BOT>",
+        chat_context=[memory("m", "{{user}}")],
+    )
+    prompt = build_prompt(given).prompt
+    assert "민준을 세라가 본다. {{random:a,b}}" in prompt
+    assert "민준: {{char}} <BOT>" in prompt
+    assert "Min: {{user}}" in prompt
+
+
+def test_continue_says_nothing_in_the_scene() -> None:
+    history = [DialogueTurn(role="user", name="Min", content=CONTINUE)]
+    prompt = build_prompt(turn(history=history, user_message=CONTINUE)).prompt
+    assert CONTINUE not in prompt
+    assert "<|im_start|>user\n[Now Sera" in prompt
+
+
+def test_stops() -> None:
+    history = [DialogueTurn(role="character", name="Wren", content="Hm.")]
+    output = build_prompt(turn(history=history, stops=["<|stop|>"]))
+    assert output.stop == [
+        *FORMATS["chatml"].stops,
+        "<|stop|>",
+        "\nMin:",
+        "\nNarrator:",
+        "\nWren:",
+    ]
+    narrator = build_prompt(turn(history=history, speaker="narrator"))
+    assert "\nSera:" in narrator.stop and "\nNarrator:" not in narrator.stop
+
+
+@pytest.mark.parametrize(
+    ("persona", "message", "korean"),
+    [
+        (Persona(name="Sera", language="ko"), "hi", True),
+        (Persona(name="세라", language="en"), "안녕", False),
+        (Persona(name="세라", language="ja"), "안녕", False),
+        (Persona(name="Sera", description="등대지기. 말수가 적다."), "hi", True),
+        (Persona(name="Sera", description="A keeper. Her name means 새벽."), "안녕", False),
+        (Persona(name="7"), "안녕, 거기 누구야?", True),
+    ],
+)
+def test_language_of_the_words(persona: Persona, message: str, korean: bool) -> None:
+    output = build_prompt(turn(persona=persona, user_message=message))
+    assert ("두 목소리" in output.prompt) == korean
+    assert output.meta["language"] == ("ko" if korean else "en")
+
+
+def test_reply_language_is_named_where_it_is_known() -> None:
+    japanese = turn(persona=Persona(name="Mio", language="ja"))
+    assert "in Japanese" in build_prompt(japanese).prompt
+    unknown = turn(persona=Persona(name="Mio", description="A keeper."))
+    assert "in Japanese" not in build_prompt(unknown).prompt
+
+
+def test_names_of_a_request_without_names() -> None:
+    request = ChatRequest(
+        message="안녕",
+        persona=Persona(name="세라", language="ko"),
+        history=[
+            Message(role="user", content="a"),
+            Message(role="character", content="b"),
+            Message(role="narrator", content="c"),
+            Message(role="character", content="d", name="두리"),
+        ],
+    )
+    assert [line.name for line in dialogue(request)] == ["사용자", "세라", "내레이터", "두리"]
+
+
+def test_the_ledger_is_plain_data() -> None:
+    output = build_prompt(turn(**FULL))
+    assert Ledger.model_validate(json.loads(json.dumps(output.meta)))
+    again = build_prompt(turn(**FULL))
+    assert again.meta["sha256"] == output.meta["sha256"]
+
+
+def test_chat_messages_carry_the_same() -> None:
+    output = build_prompt(turn(**FULL, format="chat"))
+    assert [message["role"] for message in output.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+    ]
+    assert all(message["content"] in output.prompt for message in output.messages)
+
+
+@pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
+def test_the_ledgers_prefix_is_what_both_prompts_share(place: str) -> None:
+    """Measured over a chat long enough to be cut, with other memories each turn."""
+    lines = chat(160, seed=3)
+    shares = []
+    for row in range(2, 160, 2):
+        now, before = (
+            build_prompt(
+                turn(
+                    history=lines[:upto],
+                    user_message=lines[upto].content,
+                    chat_context=[memory(f"m{upto}", f"memory of {upto}")],
+                    context_length=3000,
+                    place=place,
+                )
+            )
+            for upto in (row, row - 2)
+        )
+        common = next(
+            at for at, (a, b) in enumerate(zip(now.prompt, before.prompt, strict=False)) if a != b
+        )
+        claimed = now.meta["prefix"]["share"]
+        shares.append(claimed)
+        assert claimed <= common / len(now.prompt) + 0.02
+        if place != "depth":
+            assert claimed == pytest.approx(common / len(now.prompt), abs=0.04)
+    if place == "after_history":
+        assert sum(share > 0.8 for share in shares) > 0.7 * len(shares)
+
+
+def test_the_plan_needs_nothing_that_is_retrieved() -> None:
+    given = turn(**{**FULL, "history": chat(80)}, context_length=2500)
+    bare = {"chat_context": [], "story_context": [], "state": "", "direction": ""}
+    early = plan(given.model_copy(update=bare)).verbatim_from
+    assert early > 0
+    for speaker in ("character", "narrator"):
+        late = build_prompt(given.model_copy(update={"speaker": speaker}))
+        assert late.meta["cut"]["verbatim_from"] == early

@@ -1,0 +1,79 @@
+"""The table of models, and the document that recommends among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llm.presets import Preset, preset_for, presets
+from prompts.formats import FORMATS
+from prompts.tokens import FAMILIES
+from schemas.request import GenConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_a_row_can_be_used(preset: Preset) -> None:
+    assert preset.format in FORMATS
+    assert preset.tokens in FAMILIES
+    assert GenConfig.model_validate(preset.sampling)
+    assert preset.languages and preset.licence and preset.use and preset.match
+    layout = preset.layout()
+    assert layout.context_length - layout.max_new_tokens > 1500
+    assert preset_for(preset.name) is preset
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("pygmalionai/pygmalion-3-12b", "PygmalionAI/Pygmalion-3-12B"),
+        ("/models/Pygmalion-3-12B-Q4_K_M.gguf", "PygmalionAI/Pygmalion-3-12B"),
+        ("C:\\models\\mythalion-13b.gguf", "PygmalionAI/mythalion-13b"),
+        ("PygmalionAI/Eleusis-12B-FP8", "PygmalionAI/Eleusis-12B"),
+        ("TheDrummer_Cydonia-24B-v3-Q5_K_M", "TheDrummer/Cydonia-24B-v3"),
+        ("scripted", "scripted"),
+    ],
+)
+def test_a_file_or_a_quantised_version_finds_its_row(model: str, name: str) -> None:
+    assert preset_for(model).name == name
+
+
+def test_the_names_of_the_rows_differ() -> None:
+    names = [preset.name.lower() for preset in presets()]
+    assert len(names) == len({*names})
+
+
+def test_an_unknown_model_gets_chatml() -> None:
+    unknown = preset_for("someone/new-model")
+    assert (unknown.name, unknown.format, unknown.context_length) == (
+        "someone/new-model",
+        "chatml",
+        8192,
+    )
+    assert unknown.sampling["temperature"] == 0.7
+
+
+def test_layout_takes_the_operators_knobs() -> None:
+    layout = preset_for("scripted").layout(max_new_tokens=99, format=None, place="depth")
+    assert (layout.max_new_tokens, layout.format, layout.place) == (99, "chatml", "depth")
+
+
+def test_the_requests_sampling_comes_first() -> None:
+    preset = preset_for("PygmalionAI/mythalion-13b")
+    sampling = preset.sampling_for(GenConfig(temperature=0.2, max_new_tokens=5, stop=["x"]))
+    assert sampling == {
+        "temperature": 0.2,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "repetition_penalty": 1.1,
+    }
+
+
+def test_the_document_lists_every_model() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for preset in presets():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {preset.name} |"))
+        assert preset.format in row and f"{preset.context_length:,}" in row
+        assert preset.licence in row
