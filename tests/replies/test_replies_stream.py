@@ -1,0 +1,157 @@
+"""However a reply is chopped, it is read the same, and nothing shown is taken back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.parse_reply import cast_of
+from replies.reply import FinishReason, ParsedReply, read_reply
+from replies.stream import Event, PieceClosed, StreamReader, TextDelta
+
+CASTS = (
+    cast_of("character", ("세라피나", "Seraphina"), ("김민준", "Bart Simpson"), ("Elara",)),
+    cast_of("narrator", ("세라피나",), "민준"),
+    cast_of("character", ("Assistant",), "Bart"),
+)
+STOPS = ((), ("\n민준:", "\nUser:", "THE END", "\n###"), ("</s>", "\n\n", "***"))
+PARTS = (
+    *("세라피나", "Seraphina", "민준", "Bart", "Elara", "User", "You", "Narrator", "해설", "님"),
+    *(":", "：", " :", "**", "*", "_", "<", ">", "[", "]", "(", ")", "\n", "\n\n", "\n\n\n", " "),
+    *('"', "“", "”", "「", "」", "‘", "’", "'", ".", "!", "?", "…", "~", "♡", "ㅋㅋ", "요", "😊"),
+    *(
+        "안녕하세요",
+        "hello",
+        " she said",
+        "생각",
+        "really",
+        "12:30",
+        "6'2\"",
+        "Note: ",
+        "Mr.",
+        "1. ",
+    ),
+    *("</s>", "<|im_end|>", "<|", "|>", "[INST]", "###", "### Instruction:", "---", "THE", " END"),
+    *(
+        ">_<",
+        ":)",
+        "<think>",
+        "</think>",
+        "<s>",
+        "<|im_start|>",
+        "assistant",
+        "\r\n",
+        "\r",
+        "USER:",
+    ),
+    *("\ud800", "(웃으며)", "(생각)", "{{user}}", "- ", "#", "  \n", "\u1106\u1175\u11ab"),
+)
+raws = st.lists(st.sampled_from(PARTS), max_size=40).map("".join) | st.text(max_size=60)
+chunks = st.lists(st.integers(1, 12), max_size=30)
+
+
+def run(raw: str, sizes: list[int], reason: FinishReason, reader: StreamReader) -> Any:
+    events: list[Event] = []
+    at = 0
+    for size in [*sizes, len(raw)]:
+        events += reader.feed(raw[at : at + size])
+        at += size
+    rest, result = reader.finish(reason)
+    return events, rest, result
+
+
+def texts(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def closed(events: list[Event]) -> list[Any]:
+    return [event.content for event in events if isinstance(event, PieceClosed)]
+
+
+@settings(deadline=None)
+@given(
+    raws,
+    chunks,
+    st.sampled_from(CASTS),
+    st.sampled_from(STOPS),
+    st.sampled_from(("stop", "length")),
+    st.booleans(),
+)
+def test_any_chunking_shows_the_result_and_nothing_else(
+    raw: str, sizes: list[int], cast: Any, stops: Any, reason: FinishReason, unwrap: bool
+) -> None:
+    reader = StreamReader(cast, stops=stops, unwrap=unwrap)
+    events, rest, result = run(raw, sizes, reason, reader)
+    assert result == read_reply(raw, cast, stops=stops, finish_reason=reason, unwrap=unwrap)
+    if result.regenerate:
+        assert (events, rest) == ([], [])
+    else:
+        assert texts(events + rest) == result.text
+        assert closed(events + rest) == result.contents
+
+
+@settings(deadline=None)
+@given(raws, chunks, st.sampled_from(CASTS), st.sampled_from(STOPS))
+def test_live_words_are_never_taken_back_but_by_the_trim(
+    raw: str, sizes: list[int], cast: Any, stops: Any
+) -> None:
+    events, rest, result = run(raw, sizes, "stop", StreamReader(cast, stops=stops, live=True))
+    if not result.regenerate:
+        assert texts(events + rest) == result.text
+    events, _, cut = run(raw, sizes, "length", StreamReader(cast, stops=stops, live=True))
+    if not cut.regenerate:
+        shown = texts(events)
+        assert cut.text.startswith(shown) or "unfinished" in cut.cuts
+        assert closed(events) == cut.contents[: len(closed(events))]
+
+
+@settings(deadline=None)
+@given(raws, st.sampled_from(CASTS), st.sampled_from(STOPS), st.sampled_from(("stop", "length")))
+def test_pieces_join_to_the_text(raw: str, cast: Any, stops: Any, reason: FinishReason) -> None:
+    result: ParsedReply = read_reply(raw, cast, stops=stops, finish_reason=reason)
+    at = 0
+    for content in result.contents:
+        assert content.span == (at, at + len(content.text))
+        assert content.text == result.text[slice(*content.span)] != ""
+        at = content.span[1]
+    assert at == len(result.text)
+    assert result.text or result.regenerate
+
+
+def test_shows_sentences_as_they_end_and_pieces_with_their_paragraph() -> None:
+    reader = StreamReader(CASTS[0])
+    shown = [
+        texts(reader.feed(part))
+        for part in ("안녕. 반", "가워! 배", "고파?\n민", "준: 응", "응응응응")
+    ]
+    assert shown == ["안녕.", " 반가워!", "", "", ""]
+    prose = StreamReader(CASTS[0])
+    events = prose.feed("“응.” 그녀가 웃었다.\n\n“가자.” 문이 열렸다. ")
+    assert [content.type for content in closed(events)] == ["dialogue", "narration"]
+
+
+def test_live_shows_words_and_holds_what_may_be_a_tag() -> None:
+    reader = StreamReader(CASTS[0], live=True)
+    shown = [
+        texts(reader.feed(part))
+        for part in ("안녕 반", "가워\n", "민", "들레가 피었", "어</", "s>")
+    ]
+    assert shown == ["안녕 반", "가워", "", "\n민들레가 피었", "어", ""]
+    assert reader.done
+
+
+def test_a_wrapped_reply_waits_for_its_last_mark() -> None:
+    reader = StreamReader(CASTS[0], live=True)
+    assert reader.feed("“안녕. 반가워. ") == []
+    events, result = reader.finish("stop") if reader.feed("잘 지냈어?”") == [] else ([], None)
+    assert texts(events) == "안녕. 반가워. 잘 지냈어?"
+    assert result is not None and result.cuts == ("quotes",)
+    assert texts(StreamReader(CASTS[0], unwrap=False).feed("“안녕. 반가워. 잘")) == "“안녕. 반가워."
+
+
+def test_knows_early_that_the_reply_must_be_asked_for_again() -> None:
+    reader = StreamReader(CASTS[0])
+    assert reader.feed("민준: 나 왔어. 문 열어") == []
+    assert reader.regenerate
