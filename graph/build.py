@@ -1,0 +1,81 @@
+"""The pipeline on one screen: its live objects, nodes and edges.
+
+START ─ embed ─┬─ retrieve_chat ──┬─ route ─ build_prompt ─ generate ─ parse_reply ─ END
+               └─ retrieve_story ─┘
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph._node import StateNode
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from nodes import (
+    build_prompt,
+    embed,
+    generate,
+    parse_reply,
+    retrieve_chat,
+    retrieve_story,
+    route,
+)
+from schemas.models import Models
+from schemas.protocols import Embedder, StandingMemory, StorySource
+from schemas.state import Context, State
+
+Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
+
+
+@dataclass(frozen=True)
+class Services:
+    """The live objects of a process."""
+
+    embedder: Embedder
+    stories: StorySource
+    memory: StandingMemory | None
+    models: Models
+
+
+def build_graph(live: Services) -> CompiledStateGraph[State, Context, State, State]:
+    """The compiled graph; it keeps nothing between turns."""
+    nodes: dict[str, Node] = {
+        "embed": partial(embed.node, embedder=live.embedder),
+        "retrieve_chat": partial(
+            retrieve_chat.node, embedder=live.embedder, memory=live.memory, models=live.models
+        ),
+        "retrieve_story": partial(retrieve_story.node, stories=live.stories),
+        "route": route.node,
+        "build_prompt": partial(build_prompt.node, models=live.models),
+        "generate": partial(generate.node, models=live.models),
+        "parse_reply": partial(parse_reply.node, models=live.models),
+    }
+    builder = StateGraph(State, context_schema=Context)
+    for name, node in nodes.items():
+        builder.add_node(name, _timed(name, node))
+
+    builder.add_edge(START, "embed")
+    builder.add_edge("embed", "retrieve_chat")
+    builder.add_edge("embed", "retrieve_story")
+    builder.add_edge(["retrieve_chat", "retrieve_story"], "route")
+    builder.add_edge("route", "build_prompt")
+    builder.add_edge("build_prompt", "generate")
+    builder.add_edge("generate", "parse_reply")
+    builder.add_edge("parse_reply", END)
+    return builder.compile(name="iyagi")
+
+
+def _timed(name: str, node: Node) -> StateNode[State, Context]:
+    """The node, with its own milliseconds in what it writes."""
+
+    async def run(state: State, runtime: Runtime[Context]) -> dict[str, object]:
+        started = time.perf_counter()
+        written = await node(state, runtime)
+        return {**written, "timing": {name: 1000 * (time.perf_counter() - started)}}
+
+    return run

@@ -1,0 +1,132 @@
+"""One turn from payload to response: validate, run the graph, remember afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from graph.build import Services, build_graph
+from graph.remember import remember
+from nodes.live_reply import LiveReply
+from schemas.errors import BadRequest
+from schemas.request import ChatRequest
+from schemas.response import ChatResponse, Timing
+from schemas.state import Context, State
+
+
+def read_request(payload: object) -> ChatRequest:
+    """The payload as a request; a chat without a session gets a new one.
+
+    Raises:
+        BadRequest: names the field and the cure.
+    """
+    if not isinstance(payload, dict):
+        raise BadRequest("must be a JSON object with `message` and `persona`", field="input")
+    try:
+        request = ChatRequest.model_validate(payload)
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, ChatRequest) from None
+    if request.session_id is None:
+        request = request.model_copy(update={"session_id": uuid.uuid4().hex})
+    return request
+
+
+_STEPS = {
+    "generation": "parse_reply",
+    "prompt": "generate",
+    "route": "build_prompt",
+    "story": "route",
+    "query": "retrieve",
+}
+"""What is written when a step begins; the latest first. The two retrievals are one step."""
+
+
+def step_of(state: State) -> str:
+    """The step that a turn has reached."""
+    return next((step for key, step in _STEPS.items() if key in state), "embed")
+
+
+class Pipeline:
+    """The compiled graph with its live objects, and what happens around a run of it."""
+
+    def __init__(self, services: Services) -> None:
+        """Compiles the graph; nothing is loaded before the first turn."""
+        self.services = services
+        self.graph = build_graph(services)
+        self._afterwards: set[asyncio.Task[None]] = set()
+
+    async def stream(
+        self, payload: object, *, live: bool = True
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of one turn.
+
+            {"type": "status", "step": "embed"}          which step is reached
+            {"type": "token", "text": ...}               more of the reply, as it may be shown
+            {"type": "segment", "content": {...}}        a ResponseContent that is complete
+            {"type": "final", "response": {...}}         last: the ChatResponse as JSON data
+
+        Args:
+            payload: a ChatRequest as JSON data.
+            live: whether tokens and segments are wanted.
+
+        Raises:
+            BadRequest: the payload is at fault.
+            IyagiError: a part of the pipeline failed for good.
+        """
+        started = time.perf_counter()
+        state: State = {"request": read_request(payload)}
+        reply: LiveReply | None = None
+        parts = self.graph.astream(
+            state, context=Context(), stream_mode=["custom", "values"], version="v2"
+        )
+        async with aclosing(cast("AsyncGenerator[Any, None]", parts)):  # leaving ends the work
+            async for part in parts:
+                if part["type"] == "custom" and live:
+                    reply = reply or LiveReply(state)
+                    for event in reply.feed(part["data"]["text"]):
+                        yield event
+                elif part["type"] == "values":
+                    state = part["data"]
+                    if reply and "generation" in state:
+                        for event in reply.end(state["generation"].finish_reason):
+                            yield event
+                        reply = None
+                    if "response" not in state:
+                        yield {"type": "status", "step": step_of(state)}
+        response = _timed(state, 1000 * (time.perf_counter() - started))
+        self._remember(state)
+        yield {"type": "final", "response": response.model_dump(mode="json")}
+
+    async def chat(self, payload: object) -> dict[str, Any]:
+        """One turn without streaming: a ChatResponse as JSON data. Raises as `stream` does."""
+        async for event in self.stream(payload, live=False):
+            if event["type"] == "final":
+                response: dict[str, Any] = event["response"]
+        return response
+
+    def _remember(self, state: State) -> None:
+        """Writes what the next turn can use, after the reply and never in its path."""
+        task = asyncio.create_task(remember(state, self.services))
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)
+
+    async def drain(self) -> None:
+        """Waits until everything that was to be remembered is written."""
+        await asyncio.gather(*self._afterwards)
+
+
+def _timed(state: State, total: float) -> ChatResponse:
+    """The response with its milliseconds and, if the model failed, with `meta.error`."""
+    response, generation = state["response"], state["generation"]
+    update: dict[str, Any] = {"timing": Timing(total=total, nodes=state["timing"])}
+    if response.error:
+        retryable = generation.retryable if generation.error else True
+        told = {"code": "llm", "message": response.error, "retryable": retryable}
+        update["meta"] = {**response.meta, "error": told}
+    return response.model_copy(update=update)

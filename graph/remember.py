@@ -1,0 +1,40 @@
+"""What a turn leaves for the next one, written when the reply has gone out."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from graph.build import Services
+from schemas.errors import IyagiError
+from schemas.request import Message
+from schemas.state import State, request_of
+
+log = logging.getLogger(__name__)
+
+
+async def remember(state: State, live: Services) -> None:
+    """Embeds the new messages, and adds them to the chat's standing memory if there is one.
+
+    A failure costs the memory and not the reply: it is logged, without any of the words.
+    """
+    request, response = request_of(state), state["response"]
+    if response.error or not response.response_contents:
+        return
+    now = datetime.now(UTC)
+    said = [
+        Message(role="user", name=request.user_name, content=request.message, timestamp=now),
+        Message(
+            role=response.responded_as,
+            name=state["prompt"].speaker_name or None,
+            content="".join(piece.text for piece in response.response_contents),
+            timestamp=now,
+        ),
+    ]
+    try:
+        messages = [*request.history, *said] if live.memory and request.user_id else said
+        vectors = await live.embedder.aencode_passages([message.content for message in messages])
+        if live.memory and request.user_id and request.session_id:
+            await live.memory.aremember(request.user_id, request.session_id, messages, vectors)
+    except IyagiError as error:
+        log.warning("the turn was not remembered: %s", error.message)

@@ -1,0 +1,113 @@
+"""The live objects of a process, made from the settings: the one file that knows their classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from langchain_core.language_models import BaseLLM
+
+from embedding.backends import huggingface, minilm, text_embeddings_inference
+from embedding.cached import CachedEmbedder
+from embedding.embedder import Embedder
+from graph.build import Services
+from graph.settings import Settings
+from llm.huggingface import HuggingFaceLLM
+from llm.openai_server import OpenAIServerLLM
+from llm.presets import preset_for
+from llm.scripted import ScriptedLLM
+from prompts.tokens import estimate, tokenizer_count
+from schemas.models import Model, Models
+from stores.chat_memory import StandingMemory
+from stores.chroma import ChromaDatabase
+from stores.story_index import StoryIndex
+from stores.vector_cache import VectorCache
+
+
+def make_services(settings: Settings) -> Services:
+    """Everything a turn needs; nothing is loaded or connected before it is used."""
+    embedder = _embedder(settings)
+    cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
+    remembering = CachedEmbedder(embedder, cache)
+    url = settings.chroma_url
+    database = (
+        ChromaDatabase(url=url) if url else ChromaDatabase(path=settings.index_dir / "chroma")
+    )
+    return Services(
+        embedder=remembering,
+        stories=StoryIndex(database, remembering),
+        memory=StandingMemory(database, remembering) if settings.standing_memory else None,
+        models=Models(tuple(_models(settings))),
+    )
+
+
+def _embedder(settings: Settings) -> Embedder:
+    match settings.embedder:
+        case "onnx":
+            return minilm()
+        case "huggingface":
+            return huggingface(str(settings.embedder_model))
+        case "tei":
+            return text_embeddings_inference(
+                str(settings.embedder_url),
+                str(settings.embedder_model),
+                api_key=settings.embedder_api_key.get_secret_value() or None,
+            )
+
+
+def _models(settings: Settings) -> list[Model]:
+    if settings.llm == "scripted":
+        return [_model(settings, "scripted", ScriptedLLM())]
+    if settings.llm == "huggingface":
+        return [_model(settings, name, _in_process(settings, name)) for name in _names(settings)]
+    server = OpenAIServerLLM(
+        base_url=str(settings.llm_url),
+        model=settings.llm_models[0],
+        api_key=settings.llm_api_key,
+        connect_timeout=settings.llm_connect_timeout,
+        idle_timeout=settings.llm_idle_timeout,
+        deadline=settings.llm_deadline,
+        max_retries=settings.llm_retries,
+        max_concurrency=settings.llm_concurrency,
+    )
+    return [
+        _model(settings, name, server.model_copy(update={"model": name}))
+        for name in settings.llm_models
+    ]
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    """The models of this process; one in a folder is called like it, unless it is given a name."""
+    folder = settings.llm_path
+    return settings.llm_models or ((folder.resolve().name,) if folder else ())
+
+
+def _in_process(settings: Settings, name: str) -> HuggingFaceLLM:
+    return HuggingFaceLLM(
+        model=name,
+        path=settings.llm_path,
+        device=settings.llm_device,
+        dtype=settings.llm_dtype,
+        quantize=settings.llm_quantize,
+        trust_remote_code=settings.llm_trust_remote_code,
+        deadline=settings.llm_deadline,
+        kept_tokens=settings.llm_kept_tokens,
+    )
+
+
+def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
+    preset = preset_for(name)
+    tokenizer = settings.llm_tokenizer or _beside(settings.llm_path)
+    return Model(
+        name=name,
+        backend=settings.llm,
+        llm=llm,
+        layout=preset.layout(format=settings.llm_format, context_length=settings.llm_context),
+        count=tokenizer_count(tokenizer) if tokenizer else estimate,
+        sampling=preset.sampling,
+    )
+
+
+def _beside(folder: Path | None) -> Path | None:
+    """The tokenizer in a model's folder, if it is there."""
+    tokenizer = folder / "tokenizer.json" if folder else None
+    return tokenizer if tokenizer and tokenizer.is_file() else None

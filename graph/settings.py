@@ -1,0 +1,153 @@
+"""The environment of a process: the one file that reads it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What the operator decides, as `IYAGI_…` variables or in a `.env` file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="IYAGI_", env_file=ROOT / ".env", extra="ignore", frozen=True
+    )
+
+    llm: Literal["scripted", "openai", "huggingface"] = Field(
+        "scripted",
+        description="`scripted` needs no model; `openai` is any compatible server; "
+        "`huggingface` runs a model in this process and needs the extra.",
+    )
+    llm_url: str | None = Field(
+        None, description="Base URL of the server, such as `http://127.0.0.1:8000/v1`."
+    )
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Key of the server, if it wants one.")
+    llm_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Models that a request may name, split by commas; the first is the default.",
+    )
+    llm_format: str | None = Field(
+        None, description="Prompt format of these models; unset: by the model's name."
+    )
+    llm_context: int | None = Field(
+        None, ge=512, description="Context length in tokens; unset: by the model's name."
+    )
+    llm_tokenizer: Path | None = Field(
+        None, description="The model's `tokenizer.json`; unset: tokens are estimated."
+    )
+    llm_connect_timeout: float = Field(5.0, gt=0, description="Seconds to reach the server.")
+    llm_idle_timeout: float = Field(60.0, gt=0, description="Seconds without a token.")
+    llm_deadline: float = Field(300.0, gt=0, description="Seconds for one reply.")
+    llm_retries: int = Field(2, ge=0, le=10, description="Attempts after the first.")
+    llm_concurrency: int = Field(32, ge=1, description="Replies that run at once.")
+    llm_path: Path | None = Field(
+        None,
+        description="For `huggingface`: folder of its model; unset: from the hub, by name.",
+    )
+    llm_device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="For `huggingface`: `cpu`, `cuda`, `cuda:1`; `auto` is a GPU if there is one.",
+    )
+    llm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="For `huggingface`: `float32`, `bfloat16`, `float16`; as in the files.",
+    )
+    llm_quantize: Literal["none", "int8", "int4"] = Field(
+        "none", description="For `huggingface`: `int8` or `int4` while loading (bitsandbytes)."
+    )
+    llm_trust_remote_code: bool = Field(
+        False, description="For `huggingface`: run code that comes with a model."
+    )
+    llm_kept_tokens: int = Field(
+        16_384, ge=0, description="For `huggingface`: tokens of past prompts that stay computed."
+    )
+
+    embedder: Literal["onnx", "huggingface", "tei"] = Field(
+        "onnx",
+        description="`onnx` is bundled; `huggingface` needs the extra; `tei` is a "
+        "text-embeddings-inference server.",
+    )
+    embedder_model: str | None = Field(
+        None, description="What `huggingface` loads or `tei` serves, such as `BAAI/bge-m3`."
+    )
+    embedder_url: str | None = Field(None, description="For `tei`: the server's address.")
+    embedder_api_key: SecretStr = Field(SecretStr(""), description="For `tei`: its key, if any.")
+
+    index_dir: Path = Field(
+        ROOT / "data" / "indexes", description="Where vectors and stories are kept."
+    )
+    chroma_url: str | None = Field(
+        None, description="A Chroma server, such as `http://127.0.0.1:8000`; unset: embedded."
+    )
+    standing_memory: bool = Field(
+        False, description="Remember each chat on the server, for backends that send only its end."
+    )
+    characters_dir: Path = Field(
+        ROOT / "characters", description="Characters that OpenAI clients can name as the model."
+    )
+
+    worker_concurrency: int = Field(32, ge=1, description="Jobs that a worker takes at once.")
+    job_deadline: float = Field(
+        540.0, gt=0, description="Seconds for one job; keep it below the endpoint's own limit."
+    )
+    warm_up: bool = Field(True, description="Answer one turn before the first job is taken.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="`DEBUG` writes what users say into the log; nothing above it does."
+    )
+    vllm_args: str = Field(
+        "", description="In the GPU image: more arguments of `vllm serve`, as in a shell."
+    )
+    vllm_startup_timeout: float = Field(
+        1200.0, gt=0, description="In the GPU image: seconds until vLLM must be ready."
+    )
+
+    @field_validator("llm_models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: names the variable, what is wrong and how to cure it.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        variable = "IYAGI_" + "_".join(str(part) for part in fault["loc"]).upper()
+        raise SettingsError(f"{variable}: {fault['msg'].lower()}") from None
+    if settings.llm == "openai" and not (settings.llm_url and settings.llm_models):
+        raise SettingsError("IYAGI_LLM=openai needs IYAGI_LLM_URL and IYAGI_LLM_MODELS")
+    if settings.llm == "huggingface":
+        _check_huggingface(settings)
+    if settings.embedder == "tei" and not (settings.embedder_url and settings.embedder_model):
+        raise SettingsError("IYAGI_EMBEDDER=tei needs IYAGI_EMBEDDER_URL and IYAGI_EMBEDDER_MODEL")
+    if settings.embedder == "huggingface" and not settings.embedder_model:
+        raise SettingsError("IYAGI_EMBEDDER=huggingface needs IYAGI_EMBEDDER_MODEL")
+    return settings
+
+
+def _check_huggingface(settings: Settings) -> None:
+    """What can be known before the model is loaded."""
+    if not (settings.llm_path or settings.llm_models):
+        raise SettingsError("IYAGI_LLM=huggingface needs IYAGI_LLM_MODELS or IYAGI_LLM_PATH")
+    if settings.llm_path and len(settings.llm_models) > 1:
+        raise SettingsError("IYAGI_LLM_PATH is one model: give IYAGI_LLM_MODELS one name, or none")
+    if settings.llm_path and not (settings.llm_path / "config.json").is_file():
+        raise SettingsError("IYAGI_LLM_PATH: the folder holds no config.json of a model")
+    if not all(find_spec(name) for name in ("torch", "transformers")):
+        raise SettingsError('IYAGI_LLM=huggingface needs its extra: pip install ".[huggingface]"')

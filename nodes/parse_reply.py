@@ -1,0 +1,71 @@
+"""Node `parse_reply`: from the model's raw words to what the user reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from langgraph.runtime import Runtime
+
+from replies.names import Cast
+from replies.reply import FinishReason, ParsedReply, read_reply
+from replies.response import respond
+from schemas.models import Models
+from schemas.request import Speaker
+from schemas.state import Context, State, request_of
+
+
+def parse_reply(
+    raw: str,
+    *,
+    speaker: Speaker,
+    persona_names: Sequence[str],
+    user_name: str | Sequence[str] | None = None,
+    others: Iterable[str] = (),
+    stops: Iterable[str] = (),
+    finish_reason: FinishReason = "stop",
+    unwrap: bool = True,
+) -> ParsedReply:
+    """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
+
+    Args:
+        raw: the model's words, whatever they are.
+        speaker: who was asked: the character or the narrator.
+        persona_names: the character's name, then its aliases.
+        user_name: what the user is called, one name or several; "User", "You" and their like are
+            known anyway.
+        others: further participants by name; from their tag on the reply is cut.
+        stops: the stop strings of the request; a torn one at the end is removed, too.
+        finish_reason: `length` lets an unfinished last sentence be removed.
+        unwrap: take off a pair of quotation marks that encloses a character's whole reply.
+
+    Returns:
+        The text, its pieces and what was done. The text is empty only with `regenerate`.
+    """
+    cast = cast_of(speaker, persona_names, user_name, others)
+    return read_reply(raw, cast, stops=tuple(stops), finish_reason=finish_reason, unwrap=unwrap)
+
+
+def cast_of(
+    speaker: Speaker,
+    persona_names: Sequence[str],
+    user_name: str | Sequence[str] | None = None,
+    others: Iterable[str] = (),
+) -> Cast:
+    """The voices of a chat, for `parse_reply` and for a `StreamReader`; arguments as above."""
+    user = (user_name,) if isinstance(user_name, str) else tuple(user_name or ())
+    return Cast(speaker, tuple(persona_names), user, tuple(others))
+
+
+async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
+    """Reads all that the turn has written; writes `response`."""
+    request, generation = request_of(state), state["generation"]
+    parsed = parse_reply(
+        generation.text,
+        speaker=state["route"].responded_as,
+        persona_names=[request.persona.name, *request.persona.aliases],
+        user_name=request.user_name,
+        stops=[*state["prompt"].stop, *request.gen.stop],
+        finish_reason=generation.finish_reason,
+    )
+    model = models.choose(request.model.name)
+    return {"response": respond(state, request, model, parsed)}

@@ -1,0 +1,64 @@
+"""Writes what the documents take from the code: JSON Schemas and the table of settings.
+
+`python -m scripts.export_docs` writes them; `tests/test_docs.py` fails while they are stale.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from graph.settings import ROOT, Settings
+from schemas.request import ChatRequest
+from schemas.response import ChatResponse
+
+MARK = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)
+
+
+def schema(model: type[BaseModel]) -> str:
+    """A model's JSON Schema as text."""
+    return json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def settings_table() -> str:
+    """The environment variables as a Markdown table."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `IYAGI_{name.upper()}` | {_shown(field.default)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(value: object) -> str:
+    """A default as it would be written in the environment."""
+    if value in (None, (), PydanticUndefined) or not str(value):
+        return "–"
+    if isinstance(value, Path):
+        return f"`{value.relative_to(ROOT)}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def documents() -> dict[Path, str]:
+    """Every generated document and what it should hold."""
+    pages = {
+        ROOT / "docs" / "schema" / "request.json": schema(ChatRequest),
+        ROOT / "docs" / "schema" / "response.json": schema(ChatResponse),
+    }
+    for name in ("README.md", "README.ko.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        pages[ROOT / name] = MARK.sub(rf"\g<1>{settings_table()}\g<2>", text)
+    return pages
+
+
+def main() -> None:
+    """Writes the documents."""
+    for path, text in documents().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
