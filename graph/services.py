@@ -15,7 +15,7 @@ from llm.huggingface import HuggingFaceLLM
 from llm.openai_server import OpenAIServerLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
-from prompts.tokens import estimate, tokenizer_count
+from prompts.tokens import estimator, tokenizer_count
 from schemas.models import Model, Models
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
@@ -101,8 +101,15 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         name=name,
         backend=settings.llm,
         llm=llm,
-        layout=preset.layout(format=settings.llm_format, context_length=settings.llm_context),
-        count=tokenizer_count(tokenizer) if tokenizer else estimate,
+        layout=preset.layout(
+            format=settings.llm_format,
+            context_length=settings.llm_context,
+            place=settings.prompt_place,
+            volatile_tokens=settings.prompt_notes_tokens,
+            keep=settings.prompt_keep,
+            recent_only=settings.recent_only,
+        ),
+        count=tokenizer_count(tokenizer) if tokenizer else estimator(preset.tokens),
         sampling=preset.sampling,
     )
 

@@ -71,6 +71,20 @@ class Settings(BaseSettings):
         16_384, ge=0, description="For `huggingface`: tokens of past prompts that stay computed."
     )
 
+    prompt_place: Literal["after_history", "before_history", "depth"] = Field(
+        "after_history",
+        description="Where memories and story stand; the first is kindest to caches.",
+    )
+    prompt_notes_tokens: int | None = Field(
+        None, ge=0, description="Most tokens of memories and story; unset: a tenth of the context."
+    )
+    prompt_keep: float = Field(
+        0.5, ge=0.25, le=0.9, description="Share of the history that a cut leaves."
+    )
+    recent_only: bool = Field(
+        False, description="Backends send the end of a chat only, never its beginning."
+    )
+
     embedder: Literal["onnx", "huggingface", "tei"] = Field(
         "onnx",
         description="`onnx` is bundled; `huggingface` needs the extra; `tei` is a "
@@ -149,5 +163,5 @@ def _check_huggingface(settings: Settings) -> None:
         raise SettingsError("IYAGI_LLM_PATH is one model: give IYAGI_LLM_MODELS one name, or none")
     if settings.llm_path and not (settings.llm_path / "config.json").is_file():
         raise SettingsError("IYAGI_LLM_PATH: the folder holds no config.json of a model")
-    if not all(find_spec(name) for name in ("torch", "transformers")):
+    if not all(find_spec(name) for name in ("accelerate", "torch", "transformers")):
         raise SettingsError('IYAGI_LLM=huggingface needs its extra: pip install ".[huggingface]"')

@@ -199,6 +199,6 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         user_message=request.message,
         user_name=request.user_name,
         speaker=speaker,
-        layout=model.layout_for(request.gen.max_new_tokens or context.max_new_tokens),
+        layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
     return {"prompt": build_prompt(given, count=model.count)}

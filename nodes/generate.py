@@ -73,10 +73,11 @@ async def generate_text(
 
 def sampling_of(request: ChatRequest, context: Context, model: Model) -> dict[str, Any]:
     """The request's choice before the run's, the run's before the model's recommendation."""
-    chosen: dict[str, Any] = {**model.sampling, "max_new_tokens": context.max_new_tokens}
+    layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
+    chosen: dict[str, Any] = {**model.sampling, "max_new_tokens": layout.max_new_tokens}
     if context.temperature is not None:
         chosen["temperature"] = context.temperature
-    asked = request.gen.model_dump(exclude_none=True, exclude={"stop"})
+    asked = request.gen.model_dump(exclude_none=True, exclude={"stop", "max_new_tokens"})
     return chosen | asked
 
 

@@ -58,7 +58,7 @@ def _chunk(message: Message, row: int, score: float) -> RAGChunk:
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
 
-def verbatim_from(request: ChatRequest, model: Model, max_new_tokens: int) -> int:
+def verbatim_from(request: ChatRequest, context: Context, model: Model) -> int:
     """Row of the first message that the prompt will hold verbatim.
 
     Raises:
@@ -69,7 +69,7 @@ def verbatim_from(request: ChatRequest, model: Model, max_new_tokens: int) -> in
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
-        layout=model.layout_for(max_new_tokens),
+        layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
     return plan(given, model.count).verbatim_from
 
@@ -84,8 +84,7 @@ async def node(
 ) -> dict[str, object]:
     """Reads `request` and `query`; writes `chat`."""
     request, context = request_of(state), runtime.context or Context()
-    reserve = request.gen.max_new_tokens or context.max_new_tokens
-    cut = verbatim_from(request, models.choose(request.model.name), reserve)
+    cut = verbatim_from(request, context, models.choose(request.model.name))
     config = request.chat_rag_config
     if not config.enabled:
         return {"chat": ChatRAGResult(verbatim_from=cut)}

@@ -26,9 +26,11 @@ class Model:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What the model's makers recommend, named as in GenConfig."""
 
-    def layout_for(self, max_new_tokens: int) -> PromptLayout:
-        """The layout of a prompt that keeps so many tokens free for the reply."""
-        return self.layout.model_copy(update={"max_new_tokens": max_new_tokens})
+    def layout_for(self, *reply_tokens: int | None) -> PromptLayout:
+        """The layout of a prompt that keeps the first of these numbers that is set free for the
+        reply, or what the model's preset recommends."""
+        chosen = next((number for number in reply_tokens if number is not None), None)
+        return self.layout.model_copy(update={"max_new_tokens": chosen} if chosen else {})
 
 
 @dataclass(frozen=True)

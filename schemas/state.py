@@ -65,7 +65,9 @@ class Context(Strict):
     chat_score_threshold: float = Field(0.0, ge=0, le=1, description="Weaker ones are dropped.")
     story_top_k: int = Field(5, ge=0, le=50, description="Story events recalled at most.")
     story_score_threshold: float = Field(0.0, ge=0, le=1, description="Weaker ones are dropped.")
-    max_new_tokens: int = Field(300, ge=1, le=4096, description="Length of the reply, in tokens.")
+    max_new_tokens: int | None = Field(
+        None, ge=1, le=4096, description="Length of the reply in tokens; unset: the model's own."
+    )
     temperature: float | None = Field(
         None, ge=0, le=2, description="Unset: the model's own recommendation."
     )
