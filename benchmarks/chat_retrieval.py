@@ -1,0 +1,65 @@
+"""How well chat memory finds the right messages.
+
+    python -m benchmarks.chat_retrieval FILE.chat.jsonl... [--retriever hybrid|dense|bm25]
+        [--no-context] [--cold SHARE] [--json]
+
+`--json` prints {"file": {"queries", "recall@10", "ndcg@10", "mrr", ..., "ms_p50", "ms_p95",
+"by_category": {...}}}. The format of the files is told in `benchmarks/corpus.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.corpus import read_chats
+from benchmarks.metrics import mean, measures, percentile, table
+from benchmarks.retrievers import NAMES, Retriever
+from embedding.onnx import OnnxEmbeddings
+
+COLUMNS = ("queries", "recall@5", "recall@10", "ndcg@10", "mrr", "ms_p50", "ms_p95")
+
+
+def measure(path: Path, retriever: Retriever, *, context: bool) -> dict[str, object]:
+    """The measures of one file, averaged over its queries."""
+    rows: list[dict[str, float]] = []
+    categories: dict[str, list[dict[str, float]]] = {}
+    times: list[float] = []
+    for case in read_chats(path, context=context, plain=retriever.name != "hybrid"):
+        vectors = retriever.vectors(case)
+        for question in case.questions:
+            ranking, elapsed = retriever.find(case, question, vectors)
+            rows.append(measures(ranking, question.gold))
+            categories.setdefault(question.category, []).append(rows[-1])
+            times.append(elapsed)
+    return {
+        "queries": len(rows),
+        **mean(rows),
+        "ms_p50": round(percentile(times, 0.5), 2),
+        "ms_p95": round(percentile(times, 0.95), 2),
+        "by_category": {
+            name: {"queries": len(of_it), **mean(of_it)} for name, of_it in categories.items()
+        },
+    }
+
+
+def main() -> None:
+    """Measure the files and print the results."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--retriever", choices=NAMES, default="hybrid")
+    parser.add_argument("--no-context", action="store_true", help="leave the running chat out")
+    parser.add_argument("--cold", type=float, help="share of the messages with a vector")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    retriever = Retriever(arguments.retriever, OnnxEmbeddings(), arguments.cold)
+    results = {
+        path.name: measure(path, retriever, context=not arguments.no_context)
+        for path in arguments.files
+    }
+    print(json.dumps(results, indent=2) if arguments.json else table(results, COLUMNS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The retrievers that the benchmarks compare: the usual build, BM25, and ours."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmarks.corpus import Case, Question
+from embedding.onnx import OnnxEmbeddings
+from retrieval.hybrid import Knobs, Weights, first_to_embed, rank
+
+NAMES = ("hybrid", "dense", "bm25")
+DEPTH = 20  # how many are asked for
+
+_NOTHING = Weights(
+    lexical_window=0, lexical_own=0, dense=0, dense_window=0, speaker=0, richness=0, question=0
+)
+
+
+@dataclass(slots=True)
+class Retriever:
+    """Ranks a case's passages for its questions.
+
+    Args:
+        name: of `NAMES`. `dense` is one vector per part, `bm25` single passages.
+        cold: embed no more than this share of the parts, chosen anew for each question.
+    """
+
+    name: str
+    embeddings: OnnxEmbeddings
+    cold: float | None = None
+
+    def vectors(self, case: Case) -> np.ndarray | None:
+        """(parts, d) of all parts, made beforehand."""
+        return None if self.name == "bm25" else self.embeddings.encode(case.index.parts)
+
+    def find(
+        self,
+        case: Case,
+        question: Question,
+        vectors: np.ndarray | None,
+        allowed: np.ndarray | None = None,
+    ) -> tuple[list[str], float]:
+        """The ids found, best first, and the milliseconds: embedding the query and ranking."""
+        if self.cold is not None and vectors is not None:
+            vectors = self._known(case, question, vectors)
+        start = time.perf_counter()
+        asked = None if vectors is None else self.embeddings.encode(question.query.texts)
+        hits = rank(
+            case.index,
+            question.query,
+            limit=DEPTH,
+            vectors=vectors,
+            query_vectors=asked,
+            allowed=allowed,
+            knobs=self._knobs(case),
+        )
+        elapsed = 1000 * (time.perf_counter() - start)
+        return [case.index.passages[hit.row].id for hit in hits], elapsed
+
+    def _knobs(self, case: Case) -> Knobs:
+        match self.name:
+            case "dense":
+                return Knobs(weights=_only("dense"))
+            case "bm25":
+                return Knobs(weights=_only("lexical_own"))
+            case _:
+                return Knobs(weights=case.weights)
+
+    def _known(self, case: Case, question: Question, vectors: np.ndarray) -> np.ndarray:
+        """The vectors that a first turn has the time to make; the others NaN."""
+        limit = round((self.cold or 0) * len(vectors))
+        missing = np.ones(len(vectors), dtype=bool)
+        rows = first_to_embed(case.index, question.query, missing, limit=limit, newest=limit // 10)
+        known = np.full_like(vectors, np.nan)
+        known[rows] = vectors[rows]
+        return known
+
+
+def _only(measure: str) -> Weights:
+    return replace(_NOTHING, **{measure: 1.0})

@@ -1,0 +1,429 @@
+"""Ranking of passages by words and vectors, each alone and among its neighbours.
+
+The evidence for a passage is a weighted sum of measures that are absolute, not relative to the
+best of the query, so that it can be read as a probability (`score`):
+
+    lexical   BM25 as a share of what the query could reach, in a window of the scene and alone
+    dense     cosine of the best part with the query, and the average of its window
+    speaker   the query names who said it
+    richness  it says much (log of its terms), and it does not end in a question
+
+The evidence is gathered for the message and for the running chat (`Query.views`), and mixed by how
+clear the message's best find is. A long passage competes with its best
+part and takes one place. Pure computation: vectors come in
+as an array, nothing is embedded, read or stored here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from retrieval.lexical import LexicalIndex
+from retrieval.query import Query, View
+from retrieval.text import normal, parts, tokens
+
+PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
+RICH = 32  # terms beyond which a passage is not richer: a wall of text gains nothing more
+CLEAR = 0.7  # evidence of the best passage at which the message speaks for itself by half
+UNCLEAR = 0.1  # how far from `CLEAR` the message counts as good as alone, or not at all
+SAME = 0.9  # share of common terms from which two passages are the same
+
+
+class Passage(NamedTuple):
+    """A message or an event that can be found; a tuple, as 20,000 are compared at every turn."""
+
+    id: str
+    text: str
+    speaker: str = ""
+    scene: str = ""  # neighbours count within a scene only
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each measure counts; the lexical window is the unit. Fitted, then rounded.
+
+    `slope` and `intercept` make the sum a probability (`scripts/fit_calibration.py`).
+    """
+
+    lexical_window: float = 1.0
+    lexical_own: float = 0.15
+    lexical_before: float = 0.0
+    dense: float = 0.3
+    dense_window: float = 0.6
+    speaker: float = 0.1
+    richness: float = 0.06
+    question: float = -0.1
+    slope: float = 7.5
+    intercept: float = -9.4
+
+
+CHAT = Weights()
+"""Messages: short, said by someone, understood with what came before."""
+
+STORY = Weights(
+    lexical_own=0.7,
+    lexical_before=0.2,
+    dense=0.5,
+    dense_window=0.4,
+    speaker=0.0,
+    richness=0.0,
+    question=0.0,
+    slope=5.4,
+    intercept=-7.0,
+)
+"""Events: long, so the whole counts beside the best part; what happens follows what was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How to rank."""
+
+    weights: Weights = CHAT
+    recency: float = 0.0  # added to the evidence for the newest passage, none for the oldest
+    in_scene: float = 0.0  # added for passages of the query's scene
+    threshold: float = 0.0  # least score that is returned
+    floor: float = 0.0  # cosine of unrelated texts under the embedder: 0 for MiniLM, .4 for bge-m3
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found."""
+
+    row: int  # in `Index.passages`
+    score: float  # probability of being relevant, 0 to 1
+    why: tuple[str, ...]  # of dense, lexical, neighbour, speaker; the strongest first
+    part: int  # in `Index.parts`: the part that matched best
+
+
+class Index:
+    """Passages made ready to be ranked; grows with a conversation.
+
+    `parts` are the texts to embed; row i of the vectors given to `rank` belongs to `parts[i]`.
+    Not to be shared by threads that update it.
+    """
+
+    def __init__(self, passages: Sequence[Passage] = (), *, part_size: int = PART_SIZE) -> None:
+        self.passages: list[Passage] = []
+        self.parts: list[str] = []
+        self.lexical = LexicalIndex()
+        self._part_size = part_size
+        self._starts: list[int] = []  # first part of each passage
+        self._speakers: dict[str, list[int]] = {}
+        self._asks: list[bool] = []
+        self._begins: list[bool] = []  # a scene
+        self.update(passages)
+
+    def __len__(self) -> int:
+        """How many passages it holds."""
+        return len(self.passages)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """(passages,) the first part of each."""
+        return np.array(self._starts, dtype=np.intp)
+
+    @property
+    def speakers(self) -> list[str]:
+        """All who speak, as `normal` names."""
+        return list(self._speakers)
+
+    def update(self, passages: Sequence[Passage]) -> int:
+        """Make the index hold exactly these passages; returns how many it could keep.
+
+        Costs what changed: everything after the first difference is read anew.
+        """
+        kept = _common(self.passages, passages)
+        self._truncate(kept)
+        for passage in passages[kept:]:
+            self._add(passage)
+        return kept
+
+    def _add(self, passage: Passage) -> None:
+        row = len(self.passages)
+        self.passages.append(passage)
+        self._starts.append(len(self.parts))
+        self._begins.append(row == 0 or self.passages[row - 1].scene != passage.scene)
+        self._speakers.setdefault(normal(passage.speaker), []).append(row)
+        self._asks.append(passage.text.rstrip(" \"'”’」』)*\n").endswith(("?", "？")))
+        for part in parts(passage.text, self._part_size):
+            self.parts.append(part)
+            self.lexical.add(tokens(part), passage=row, scene=passage.scene)
+
+    def _truncate(self, length: int) -> None:
+        if length < len(self.passages):
+            first = self._starts[length]
+            for passage in reversed(self.passages[length:]):
+                self._speakers[normal(passage.speaker)].pop()
+            self.lexical.truncate(first)
+            del self.parts[first:], self.passages[length:]
+            del self._starts[length:], self._asks[length:], self._begins[length:]
+            self._speakers = {name: rows for name, rows in self._speakers.items() if rows}
+
+    def said_by(self, speakers: Iterable[str]) -> np.ndarray:
+        """(passages,) 1 / number of the named for what one of them said, else 0."""
+        said = np.zeros(len(self), dtype=np.float32)
+        rows = [self._speakers[name] for name in sorted(speakers) if name in self._speakers]
+        for theirs in rows:
+            said[theirs] = 1 / len(rows)
+        return said
+
+    def of_parts(self, values: np.ndarray) -> np.ndarray:
+        """(parts,) the value of each part's passage."""
+        counts = np.diff(np.append(self.starts, len(self.parts)))
+        return np.repeat(values, counts)
+
+    def before(self, values: np.ndarray) -> np.ndarray:
+        """(passages,) the value of the passage before, 0 where a scene begins."""
+        moved = np.zeros_like(values)
+        moved[1:] = values[:-1]
+        moved[self._begins] = 0
+        return moved
+
+    def asks(self) -> np.ndarray:
+        """(passages,) 1 for what ends in a question, else 0."""
+        return np.array(self._asks, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Each measure of each passage, (passages,), by `Weights`' names, and what explains a hit."""
+
+    measures: dict[str, np.ndarray]
+    alone: np.ndarray  # share of the query's terms in the passage's best part itself
+    part: np.ndarray  # that part
+
+    def total(self, weights: Weights) -> np.ndarray:
+        """(passages,) the weighted sum."""
+        total: np.ndarray = sum(getattr(weights, name) * it for name, it in self.measures.items())
+        return total
+
+
+def gather(
+    index: Index,
+    query: Query,
+    *,
+    vectors: np.ndarray | None = None,
+    query_vectors: np.ndarray | None = None,
+    allowed: np.ndarray | None = None,
+    knobs: Knobs = Knobs(),
+) -> Evidence:
+    """The evidence for each passage; the arguments are those of `rank`."""
+    usable = None if allowed is None else index.of_parts(allowed)
+    common = {
+        "speaker": index.said_by(query.speakers),
+        "richness": np.log1p(np.minimum(index.lexical.richness(), RICH)),
+        "question": index.asks(),
+    }
+    found = []
+    for number, view in enumerate(query.views):
+        vector = None if query_vectors is None else query_vectors[number]
+        cosine = _cosine(vectors, vector, usable, knobs.floor)
+        measures, alone, part = _in_view(index, view, cosine, usable, knobs.weights)
+        found.append(Evidence(measures | common, alone, part))
+    own, *chat = found
+    return _mixed(own, chat[0], _clarity(own, allowed, knobs.weights)) if chat else own
+
+
+def rank(
+    index: Index,
+    query: Query,
+    *,
+    limit: int,
+    vectors: np.ndarray | None = None,
+    query_vectors: np.ndarray | None = None,
+    allowed: np.ndarray | None = None,
+    knobs: Knobs = Knobs(),
+) -> list[Hit]:
+    """The best passages, best first; equal ones newest first.
+
+    Args:
+        index: what to search.
+        query: what for.
+        limit: how many at most.
+        vectors: (parts, d) unit rows, NaN where a part was not embedded; None ranks by words alone.
+        query_vectors: (views, d) unit rows, of `Query.texts`.
+        allowed: (passages,) bool. The others are not returned, take no place among the best, and
+            lend nothing to their neighbours.
+        knobs: how.
+    """
+    if not len(index) or limit < 1:
+        return []
+    evidence = gather(
+        index, query, vectors=vectors, query_vectors=query_vectors, allowed=allowed, knobs=knobs
+    )
+    total = evidence.total(knobs.weights) + _circumstance(index, query, knobs)
+    scores = probability(total, knobs.weights)
+    wanted = scores >= knobs.threshold
+    rows = np.flatnonzero(wanted if allowed is None else wanted & allowed)
+    rows = rows[np.lexsort((-rows, -total[rows]))]
+    return [
+        Hit(row, float(scores[row]), _why(evidence, row, knobs.weights), int(evidence.part[row]))
+        for row in _distinct(index, rows, limit)
+    ]
+
+
+def probability(evidence: np.ndarray, weights: Weights) -> np.ndarray:
+    """(passages,) how likely a passage with this much evidence is relevant."""
+    likely: np.ndarray = 1 / (1 + np.exp(-(weights.slope * evidence + weights.intercept)))
+    return likely
+
+
+def first_to_embed(
+    index: Index, query: Query, missing: np.ndarray, *, limit: int, newest: int
+) -> np.ndarray:
+    """Of the parts without a vector, (parts,) bool, those whose vectors matter most to the query.
+
+    Up to `limit` part numbers, most urgent first: the `newest` at the end, then by rank in words.
+    """
+    total = index.of_parts(gather(index, query).total(CHAT))
+    urgency = np.where(np.arange(len(total)) >= len(total) - newest, np.inf, total)
+    parts = np.flatnonzero(missing)
+    chosen: np.ndarray = parts[np.argsort(-urgency[parts], kind="stable")][:limit]
+    return chosen
+
+
+def _common(old: Sequence[Passage], new: Sequence[Passage]) -> int:
+    """How many passages are the same from the start."""
+    if len(old) <= len(new) and list(new[: len(old)]) == old:  # compared in C
+        return len(old)
+    return next(
+        (at for at, (before, now) in enumerate(zip(old, new, strict=False)) if before != now),
+        min(len(old), len(new)),
+    )
+
+
+def _cosine(
+    vectors: np.ndarray | None, vector: np.ndarray | None, usable: np.ndarray | None, floor: float
+) -> np.ndarray | None:
+    """(parts,) cosine above the floor, NaN where unknown or not usable."""
+    if vectors is None or vector is None:
+        return None
+    cosine: np.ndarray = (vectors @ vector - floor) / (1 - floor)
+    if usable is not None:
+        cosine[~usable] = np.nan
+    return None if np.isnan(cosine).all() else cosine
+
+
+def _in_view(
+    index: Index,
+    view: View,
+    cosine: np.ndarray | None,
+    usable: np.ndarray | None,
+    weights: Weights,
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What one view of the query finds: measures, `Evidence.alone` and `Evidence.part`."""
+    lexical = index.lexical.scores(view.terms, usable)
+    dense, dense_window = _dense(index, cosine)
+    starts = index.starts
+    part = _best(
+        weights.lexical_window * lexical.window
+        + weights.dense * dense
+        + weights.dense_window * dense_window,
+        starts,
+    )
+    measures = {
+        "lexical_window": np.maximum.reduceat(lexical.window, starts),
+        "lexical_own": lexical.own,
+        "lexical_before": index.before(lexical.own),
+        "dense": np.maximum.reduceat(dense, starts),
+        "dense_window": np.maximum.reduceat(dense_window, starts),
+    }
+    return measures, lexical.alone[part], part
+
+
+def _dense(index: Index, cosine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(parts,) cosine, and its average over the window.
+
+    A part that was not embedded counts as the lower quartile of those that were.
+    """
+    if cosine is None:
+        none = np.zeros(len(index.parts), dtype=np.float32)
+        return none, none
+    window = index.lexical.smooth(cosine)
+    missing = np.isnan(cosine)
+    if missing.any():
+        low = np.float32(np.quantile(cosine[~missing], 0.25))
+        cosine = np.where(missing, low, cosine)
+        window = np.where(np.isnan(window), low, window)
+    return cosine, window
+
+
+def _clarity(own: Evidence, allowed: np.ndarray | None, weights: Weights) -> float:
+    """How far the message speaks for itself, 0 to 1, by the best that it finds."""
+    total = own.total(weights)
+    best = float(total.max() if allowed is None else total[allowed].max(initial=0))
+    return float(1 / (1 + np.exp(-(best - CLEAR) / UNCLEAR)))
+
+
+def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
+    """Both views' evidence; the part is that of the view which counts more."""
+    mix = {
+        name: clarity * it + (1 - clarity) * chat.measures[name]
+        for name, it in own.measures.items()
+    }
+    alone = clarity * own.alone + (1 - clarity) * chat.alone
+    return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part)
+
+
+def _best(by_part: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """(passages,) the part with the most evidence, the first of equals."""
+    if len(starts) == len(by_part):
+        return starts
+    owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(by_part))))
+    best: np.ndarray = np.lexsort((-by_part, owner))[starts]
+    return best
+
+
+def _circumstance(index: Index, query: Query, knobs: Knobs) -> np.ndarray:
+    """(passages,) what recency and the running scene add."""
+    bonus = knobs.recency * np.linspace(0, 1, len(index), dtype=np.float32)
+    if knobs.in_scene and query.scene:
+        bonus += knobs.in_scene * np.array([it.scene == query.scene for it in index.passages])
+    return bonus
+
+
+def _why(evidence: Evidence, row: int, weights: Weights) -> tuple[str, ...]:
+    """The kinds of evidence that make up a tenth of the whole or more, the strongest first."""
+    measured = {name: float(it[row]) for name, it in evidence.measures.items()}
+    window = weights.lexical_window * measured["lexical_window"]
+    own = min(weights.lexical_window * float(evidence.alone[row]), window)
+    before = weights.lexical_before * measured["lexical_before"]
+    shares = {
+        "lexical": own + weights.lexical_own * measured["lexical_own"],
+        "neighbour": window - own + before,
+        "dense": (weights.dense + weights.dense_window) * max(0.0, measured["dense"]),
+        "speaker": weights.speaker * measured["speaker"],
+    }
+    enough = max(0.1 * sum(shares.values()), 1e-6)
+    strongest = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(name for name, share in strongest if share >= enough)
+
+
+def _distinct(index: Index, rows: np.ndarray, limit: int) -> list[int]:
+    """The first `limit` rows that do not repeat an earlier one."""
+    chosen: list[int] = []
+    seen: list[frozenset[str]] = []
+    for row in map(int, rows):
+        content = _content(index, row)
+        if not any(_same(content, other) for other in seen):
+            chosen.append(row)
+            seen.append(content)
+            if len(chosen) == limit:
+                break
+    return chosen
+
+
+def _content(index: Index, row: int) -> frozenset[str]:
+    """What a passage says, to be compared: its terms, or its text if it has none."""
+    ends = index._starts[row + 1] if row + 1 < len(index) else len(index.parts)
+    terms = {term for part in range(index._starts[row], ends) for term in index.lexical.terms(part)}
+    return frozenset(terms or {normal(index.passages[row].text).strip()})
+
+
+def _same(one: frozenset[str], other: frozenset[str]) -> bool:
+    common = len(one & other)
+    return common >= SAME * (len(one) + len(other) - common)

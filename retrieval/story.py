@@ -1,0 +1,42 @@
+"""Story events as passages, and which of them their keywords wake up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from retrieval.hybrid import Passage
+from retrieval.text import mentions
+from schemas.rag import RAGChunk
+from schemas.request import StoryEvent
+
+EVENT_PART_SIZE = 120  # characters, about a sentence: questions ask for a detail of an event
+
+
+def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:
+    """Events, in the order of the story, as passages of one scene: each follows the one before."""
+    return [Passage(event.id, event_text(event)) for event in events]
+
+
+def event_text(event: StoryEvent) -> str:
+    """The words by which an event is found: title, time and place, text, plain keywords."""
+    head = ". ".join(field for field in (event.title, event.time, event.location) if field)
+    keywords = ", ".join(keyword for keyword in event.keywords if not keyword.startswith("/"))
+    return "\n\n".join(part for part in (head, event.text, keywords) if part)
+
+
+def awakened(events: Iterable[StoryEvent], texts: Sequence[str]) -> dict[str, str]:
+    """Id to the first keyword, of each event with a keyword that one of the texts mentions."""
+    return {
+        event.id: keyword for event in events for keyword in _mentioned(event.keywords, texts)[:1]
+    }
+
+
+def _mentioned(keywords: Iterable[str], texts: Sequence[str]) -> list[str]:
+    return [keyword for keyword in keywords if any(mentions(text, keyword) for text in texts)]
+
+
+def event_chunk(event: StoryEvent, score: float | None, why: list[str]) -> RAGChunk:
+    """An event as retrieval hands it on."""
+    text = f"{event.title}: {event.text}" if event.title else event.text
+    meta = {"order": event.order, "time": event.time, "location": event.location, "why": why}
+    return RAGChunk(id=event.id, source="story", text=text, score=score, meta=meta)

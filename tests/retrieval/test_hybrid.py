@@ -1,0 +1,178 @@
+"""Ranking."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.hybrid import CHAT, Hit, Index, Knobs, Passage, first_to_embed, rank
+from retrieval.query import Turn, make_query
+
+SCENE = [
+    Passage("m1", "Where did you learn to sail?", "Jon", "1"),
+    Passage("m2", "At my grandmother's, when I was seven.", "Mia", "1"),
+    Passage("m3", "The soup is getting cold.", "Jon", "2"),
+    Passage("m4", "I lost the silver locket near the lighthouse.", "Mia", "2"),
+    Passage("m5", "The lighthouse keeper waved at us.", "Jon", "2"),
+]
+
+
+def ids(index: Index, hits: list[Hit]) -> list[str]:
+    return [index.passages[hit.row].id for hit in hits]
+
+
+def ask(index: Index, message: str, **options: object) -> list[Hit]:
+    query = make_query(message, speakers=index.speakers)
+    return rank(index, query, **{"limit": 3, **options})  # type: ignore[arg-type]
+
+
+def one_hot(*rows: int, size: int = 5) -> np.ndarray:
+    return np.eye(size, dtype=np.float32)[list(rows)]
+
+
+def test_words_find_the_message() -> None:
+    index = Index(SCENE)
+    hits = ask(index, "Who lost a locket?")
+    assert ids(index, hits)[0] == "m4"
+    assert hits[0].why == ("lexical",)
+
+
+def test_an_answer_is_found_by_its_question() -> None:
+    index = Index(SCENE)
+    hits = ask(index, "Where did Mia learn to sail?")
+    assert set(ids(index, hits)[:2]) == {"m1", "m2"}
+    (answer,) = (hit for hit in hits if hit.row == 1)
+    assert answer.why == ("neighbour", "speaker")
+
+
+def test_vectors_find_what_words_do_not() -> None:
+    index = Index(SCENE)
+    hits = ask(index, "dinner", vectors=one_hot(0, 1, 2, 3, 4), query_vectors=one_hot(2))
+    assert ids(index, hits)[0] == "m3"
+    assert hits[0].why == ("dense",)
+
+
+def test_what_is_not_allowed_takes_no_place_and_lends_nothing() -> None:
+    index = Index(SCENE)
+    allowed = np.array([True, True, True, False, True])
+    with_all = {hit.row: hit.score for hit in ask(index, "silver locket", limit=5)}
+    without = {hit.row: hit.score for hit in ask(index, "silver locket", limit=5, allowed=allowed)}
+    assert without.keys() == {0, 1, 2, 4}
+    assert with_all[4] > without[4]  # its neighbour had lent it "silver locket"
+
+
+def test_nothing_allowed_and_nothing_there() -> None:
+    assert ask(Index(SCENE), "locket", allowed=np.zeros(5, dtype=bool)) == []
+    assert ask(Index(), "locket") == []
+
+
+def test_the_threshold_filters_by_score() -> None:
+    index = Index(SCENE)
+    best, *others = ask(index, "Who lost the silver locket near the lighthouse?", limit=5)
+    knobs = Knobs(threshold=best.score)
+    assert others
+    assert ask(index, "Who lost the silver locket near the lighthouse?", knobs=knobs) == [best]
+
+
+def test_near_duplicates_are_returned_once_and_the_newest_wins() -> None:
+    again = [Passage(f"again{row}", "The dragon sleeps!", "Jon", str(row)) for row in range(3)]
+    index = Index([*SCENE, *again, Passage("emoji1", "🙂", "Jon", "9")])
+    found = ids(index, ask(index, "dragon", limit=20))
+    assert found[0] == "again2"
+    assert len(found) == len(SCENE) + 2
+
+
+def test_a_long_message_takes_one_place_and_shows_the_part_that_matched() -> None:
+    filler = "It was a quiet day in the village, and nobody spoke of it. " * 30
+    index = Index([*SCENE, Passage("long", f"{filler}Then the griffin came. {filler}", "Jon", "3")])
+    (hit, *_) = ask(index, "griffin")
+    assert index.passages[hit.row].id == "long"
+    assert "griffin" in index.parts[hit.part]
+    assert len(index.parts[hit.part]) < 700
+
+
+def test_parts_without_vectors_can_still_be_found() -> None:
+    index = Index(SCENE)
+    vectors = one_hot(0, 1, 2, 3, 4)
+    vectors[3] = np.nan
+    found = ask(index, "silver locket", vectors=vectors, query_vectors=one_hot(0))
+    assert "m4" in ids(index, found)
+    nothing = np.full_like(vectors, np.nan)
+    by_words = ask(index, "silver locket")
+    assert ask(index, "silver locket", vectors=nothing, query_vectors=one_hot(0)) == by_words
+
+
+def test_the_chat_decides_what_the_message_leaves_open() -> None:
+    index = Index(SCENE)
+    turns = [Turn("Do you remember your silver locket?", "Jon")]
+    hits = rank(index, make_query("Tell me more about it!", turns), limit=1)
+    assert ids(index, hits) == ["m4"]
+    hits = rank(index, make_query("Who let the soup get cold?", turns), limit=1)
+    assert ids(index, hits) == ["m3"]
+
+
+def test_recency_and_the_running_scene_count_by_setting() -> None:
+    twins = [Passage("old", "A raven sat there.", scene="1"), Passage("x", "Yes.", scene="2")]
+    index = Index([*twins, Passage("new", "There sat one raven.", scene="3")])
+    query = replace(make_query("raven"), scene="1")
+    in_scene = rank(index, query, limit=1, knobs=Knobs(in_scene=0.2))
+    recent = rank(index, query, limit=1, knobs=Knobs(recency=0.2))
+    assert ids(index, in_scene) == ["old"]
+    assert ids(index, recent) == ["new"]
+
+
+def test_updating_gives_the_same_index_as_building() -> None:
+    edited = [*SCENE[:3], Passage("m4", "Nothing happened.", "Mia", "2"), SCENE[4]]
+    index = Index(SCENE)
+    assert index.update(edited) == 3
+    assert index.update([*edited, Passage("m6", "A locket!", "Jon", "2")]) == 5
+    fresh = Index([*edited, Passage("m6", "A locket!", "Jon", "2")])
+    assert ask(index, "What did Jon say of the locket?") == ask(
+        fresh, "What did Jon say of the locket?"
+    )
+
+
+TEXTS = st.lists(st.text(alphabet="abc 가나🙂?.", max_size=30), max_size=8)
+
+
+@given(TEXTS, TEXTS, st.text(alphabet="abc 가나", max_size=10))
+def test_any_history_any_order_of_changes(old: list[str], new: list[str], message: str) -> None:
+    index = Index([Passage(str(row), text, "s", str(row // 3)) for row, text in enumerate(old)])
+    passages = [Passage(str(row), text, "s", str(row // 3)) for row, text in enumerate(new)]
+    index.update(passages)
+    hits = ask(index, message, limit=8)
+    assert hits == ask(Index(passages), message, limit=8)
+    assert all(0 <= hit.score <= 1 for hit in hits)
+    assert hits == sorted(hits, key=lambda hit: -hit.score)
+
+
+def test_what_to_embed_first() -> None:
+    index = Index(SCENE)
+    missing = np.ones(5, dtype=bool)
+    missing[2] = False
+    first = first_to_embed(index, make_query("silver locket"), missing, limit=2, newest=1)
+    assert first.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize("text", ["", "🙂🙂", "x" * 100_000, "가" * 100_000, "\ud800", "a\x00b"])
+def test_strange_messages_do_no_harm(text: str) -> None:
+    index = Index([*SCENE, Passage("strange", text, "Jon", "2")])
+    assert ids(index, ask(index, "silver locket"))[0] == "m4"
+    assert len(ask(index, text, limit=10)) == 6
+
+
+def test_the_first_index_of_a_long_history_is_quick() -> None:
+    words = ["river", "stone", "lantern", "harbour", "letter", "winter", "promise", "market"]
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(words, 25)) for _ in range(1000)]
+    passages = [Passage(str(row), line, "Jon", str(row // 20)) for row, line in enumerate(lines)]
+    start = time.perf_counter()
+    Index(passages)
+    assert time.perf_counter() - start < 1  # some 40 ms; the bound is for a busy machine
+
+
+def test_weights_are_few_and_the_window_is_the_unit() -> None:
+    assert CHAT.lexical_window == 1

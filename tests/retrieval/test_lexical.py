@@ -1,0 +1,69 @@
+"""The index of words: growing, shrinking, windows."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.lexical import LexicalIndex
+
+TEXTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=6), min_size=1, max_size=12)
+
+
+def build(texts: list[list[str]], scene_size: int = 4) -> LexicalIndex:
+    index = LexicalIndex()
+    for row, terms in enumerate(texts):
+        index.add(terms, passage=row, scene=str(row // scene_size))
+    return index
+
+
+@given(TEXTS, TEXTS)
+def test_growing_and_shrinking_leaves_no_trace(
+    texts: list[list[str]], more: list[list[str]]
+) -> None:
+    index = build(texts)
+    expected = index.scores({"a": 1.0, "b": 0.5})
+    for terms in more:
+        index.add(terms, passage=len(index), scene="new")
+    index.scores({"a": 1.0})
+    index.truncate(len(texts))
+    found = index.scores({"a": 1.0, "b": 0.5})
+    np.testing.assert_array_equal(found.window, expected.window)
+    np.testing.assert_array_equal(found.own, expected.own)
+
+
+@given(TEXTS)
+def test_scores_are_shares(texts: list[list[str]]) -> None:
+    scores = build(texts).scores({"a": 1.0, "z": 1.0})
+    for array in (scores.window, scores.own, scores.alone):
+        assert ((array >= 0) & (array <= 1)).all()
+
+
+def test_a_rare_term_outweighs_a_common_one() -> None:
+    scores = build([["a", "b"], ["a", "c"], ["a", "d"], ["a", "e"]]).scores({"a": 1.0, "c": 1.0})
+    assert scores.own.argmax() == 1
+
+
+def test_neighbours_count_within_the_scene_and_the_one_before_most() -> None:
+    index = build([["x"], ["q"], ["y"], ["x"], ["x"], ["x"]], scene_size=5)
+    window = index.scores({"q": 1.0}).window
+    assert window[1] > window[2] > window[0] > 0
+    assert window[5] == 0
+
+
+def test_what_is_not_usable_lends_nothing() -> None:
+    index = build([["q"], ["y"], ["q"]])
+    scores = index.scores({"q": 1.0}, np.array([False, True, False]))
+    assert not scores.window.any()
+    assert not scores.own.any()
+
+
+def test_smoothing_leaves_out_what_is_unknown() -> None:
+    index = build([["a"], ["a"], ["a"]])
+    smooth = index.smooth(np.array([1.0, np.nan, 1.0], dtype=np.float32))
+    np.testing.assert_allclose(smooth, [1.0, 1.0, 1.0])
+
+
+def test_an_unknown_term_and_an_empty_query_find_nothing() -> None:
+    index = build([["a"]])
+    assert not index.scores({"z": 1.0}).window.any()
+    assert not index.scores({}).own.any()
