@@ -1,0 +1,176 @@
+"""How well the router decides: `python -m benchmarks.routing FILE... [--json]`.
+
+FILE is a `*.route.jsonl` (one turn per line: history, message, label narrator|character) or a
+`*.chat.jsonl` (ordinary conversation: every message is a turn that wants no narrator).
+
+Shown per file: n, narrator share, balanced accuracy (mean of both recalls), narrator F1, AUC of the
+narrator's probability, narrator rate, and microseconds per decision beyond the embedding (median,
+nothing cached). Plain accuracy is not shown: "always the character" would win it.
+
+Two kinds of label exist. Turns that readers judged (they carry `transcript` beside `label`) say who
+should answer. Transcripts say who spoke next, and there a game master's persons count as narrator;
+these are decided with `narrator_plays_people`. `--people` sets it for all files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from embedding.onnx import OnnxEmbeddings
+from routing import Exemplars, Line, Turn, decide, embed_exemplars
+from routing.evidence import WINDOW, forget_lines
+
+Item = tuple[Turn, bool]
+"""A turn and whether its label is narrator."""
+People = Literal["auto", "narrator", "character"]
+
+
+def read_items(path: Path, people: People = "auto") -> list[Item]:
+    """The labelled turns of one file, in order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines if line.strip()]
+    if records and "messages" in records[0]:
+        return [item for record in records for item in _chat_items(record)]
+    return [(_route_turn(record, people), record["label"] == "narrator") for record in records]
+
+
+def _route_turn(record: dict[str, Any], people: People) -> Turn:
+    plays = "transcript" not in record if people == "auto" else people == "narrator"
+    return Turn(
+        message=record["message"],
+        history=[Line(h["role"], h["speaker"], h["text"]) for h in record["history"]],
+        character=record["character"] or "",
+        user_name=record["user"],
+        narrator_plays_people=plays,
+    )
+
+
+def _chat_items(record: dict[str, Any]) -> Iterator[Item]:
+    """Conversations between people, and running dialogues that end in a query, turn by turn."""
+    for query in record["queries"]:
+        if "context" in query and record["queries"][0]["category"] == "dialogue":
+            said = [(c["speaker"], c["text"]) for c in query["context"]]
+            user = next((speaker for speaker, _ in said if speaker != "Assistant"), "User")
+            yield from _turns_of([*said, (user, query["text"])], only=user)
+    if record["queries"] and record["queries"][0]["category"] == "dialogue":
+        return  # the messages are one-line memories there, not a conversation
+    for session in sorted({m["session"] for m in record["messages"]}):
+        yield from _turns_of(
+            [(m["speaker"], m["text"]) for m in record["messages"] if m["session"] == session]
+        )
+
+
+def _turns_of(said: Sequence[tuple[str, str]], only: str | None = None) -> Iterator[Item]:
+    """Every line as the message of a turn whose speaker is the user."""
+    for i, (user, message) in enumerate(said):
+        if only is None or user == only:
+            before = said[max(0, i - WINDOW) : i]
+            lines = [
+                Line("user" if who == user else "character", who, text) for who, text in before
+            ]
+            other = next((who for who, _ in reversed(before) if who != user), "")
+            yield Turn(message, lines, character=other, user_name=user), False
+
+
+def area_under_curve(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
+    """Probability that a narrator turn scores above a character turn; None without both."""
+    y = np.asarray(labels)
+    positive, negative = int(y.sum()), int((~y).sum())
+    if not positive or not negative:
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal scores share their mean rank
+    return float((rank[y].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def score(
+    said: Sequence[bool], scores: Sequence[float], labels: Sequence[bool]
+) -> dict[str, float | None]:
+    """The figures of one file; what needs both labels is None where only one occurs."""
+    p, y = np.asarray(said), np.asarray(labels)
+    both = bool(y.any() and (~y).any())
+    hits = int((p & y).sum())
+    return {
+        "n": len(y),
+        "narrator_share": round(float(y.mean()), 4),
+        "balanced_accuracy": round(float((p[y].mean() + (~p)[~y].mean()) / 2), 4) if both else None,
+        "f1": round(2 * hits / int(p.sum() + y.sum()), 4) if both else None,
+        "auc": round(area_under_curve(scores, labels) or 0.0, 4) if both else None,
+        "narrator_rate": round(float(p.mean()), 4),
+    }
+
+
+def with_vectors(turns: Iterable[Turn], embedder: OnnxEmbeddings) -> list[Turn]:
+    """The turns with the vectors of their messages, embedded in batches."""
+    turns = list(turns)
+    vectors = embedder.encode([turn.message for turn in turns])
+    return [replace(turn, vector=vector) for turn, vector in zip(turns, vectors, strict=True)]
+
+
+def measure_file(
+    path: Path, people: People, embedder: OnnxEmbeddings, exemplars: Exemplars
+) -> dict[str, float | None]:
+    """Decide every turn of a file; the clock runs for the decision alone."""
+    items = read_items(path, people)
+    turns = with_vectors((turn for turn, _ in items), embedder)
+    said, scores, seconds = [], [], []
+    for turn in turns:
+        forget_lines()
+        start = time.perf_counter()
+        decision = decide(turn, exemplars)
+        seconds.append(time.perf_counter() - start)
+        said.append(decision.speaker == "narrator")
+        scores.append(decision.narrator_probability)
+    figures = score(said, scores, [label for _, label in items])
+    return figures | {"us_p50": round(float(np.median(seconds)) * 1e6, 1)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, or with --json one object {file: figures}."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--people", choices=["auto", "narrator", "character"], default="auto",
+                        help="who speaks for minor persons (default: as labelled)")  # fmt: skip
+    options = parser.parse_args(arguments)
+    embedder = OnnxEmbeddings()
+    exemplars = embed_exemplars(embedder.encode)
+    try:
+        results = {
+            str(p): measure_file(p, options.people, embedder, exemplars) for p in options.files
+        }
+    except (OSError, ValueError, KeyError) as error:
+        sys.stderr.write(
+            f"benchmarks.routing: {error!r}; give *.route.jsonl or *.chat.jsonl files\n"
+        )
+        return 2
+    sys.stdout.write(
+        json.dumps(results, ensure_ascii=False) + "\n" if options.json else _table(results)
+    )
+    return 0
+
+
+def _table(results: dict[str, dict[str, float | None]]) -> str:
+    names = ["n", "narrator_share", "balanced_accuracy", "f1", "auc", "narrator_rate", "us_p50"]
+    rows = [["file", *names]]
+    for file, figures in results.items():
+        cells = ["–" if figures[n] is None else f"{figures[n]:g}" for n in names]
+        rows.append([Path(file).name, *cells])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() + "\n"
+        for row in rows
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Explicit directives: the user says who shall answer, in English or Korean.
+
+- The narrator: `/narrate …`, `/narrator`, `/narration`, `/nar`, `/scene`, `/sys`, `/system`,
+  `/continue`, `/계속`;
+  `/서술 …`, `/서술자`, `/내레이션`, `/나레이션`, `/내레이터`, `/나레이터`,
+  `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`.
+- The narrator: `(narrate)`, `[narration: …]`, `(서술)`, `[해설: …]`, `【지문】` and the other words
+  above, at the start or the end of the message; `narrator: …`, `서술: …` at its start.
+- The narrator, but see below: `[OOC: …]`, `(OOC …)`, `((…))`, `OOC: …`, `[잡담: …]`,
+  `(캐릭터 밖: …)`, `[메타: …]`.
+- NAME (the narrator if so named): `/as NAME …`, `/역할 NAME …`, `/대사 NAME …`.
+- The character: `/char …`, `/character …`, `/캐릭터 …`, `(dialogue)`, `(대사)`, `(캐릭터)`.
+
+Upper and lower case, full-width brackets, slash and colon are equal. What stands behind a directive
+remains as the message. A note out of character is for the storyteller, so it goes to the narrator
+when it stands alone or asks for narration; beside other speech it is set apart as `note` and the
+evidence decides on the rest. NAME may stand in quotation marks; a name of two words is known when
+it belongs to somebody in the scene. A slash that is not listed is ordinary text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from routing.turn import Speaker
+
+NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
+NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|해설자|해설|지문|상황|장면|시스템"
+BRACKETED = f"narrate|narrator|narration|{NARRATE_KO}"
+SPOKEN_KO = "대사|캐릭터"
+NARRATOR_NAMES = frozenset(f"narrator|narration|system|sys|{NARRATE_KO}".split("|"))
+OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|메타"
+ASKS_NARRATION = re.compile(
+    r"narrat|descri|scene|story|skip|fast.?forward|what happens|time|plot"
+    r"|서술|묘사|내레|나레|장면|상황|진행|전개|넘어가|스토리|이야기",
+    re.IGNORECASE,
+)
+
+_OPEN, _CLOSE = r"[(\[{【（［〔<]", r"[)\]}】）］〕>]"
+_FLAGS = re.IGNORECASE | re.DOTALL
+_SLASH_NARRATE = re.compile(rf"^[/／](?:{NARRATE_EN}|{NARRATE_KO})(?:[:：]|(?=\s)|$)(.*)$", _FLAGS)
+_SLASH_SPOKEN = re.compile(
+    rf"^[/／](?:char|character|{SPOKEN_KO.split('|')[1]})(?:[:：]|(?=\s)|$)(.*)$", _FLAGS
+)
+_SLASH_AS = re.compile(r"^[/／](?:as|역할|대사)\s+(.+)$", _FLAGS)
+_TAG = rf"{_OPEN}\s*(?:{BRACKETED})\s*(?:[:：]\s*([^)\]}}】）］〕>]*))?{_CLOSE}"
+_TAG_FIRST = re.compile(rf"^{_TAG}(.*)$", _FLAGS)
+_TAG_LAST = re.compile(rf"^(.*?){_TAG}$", _FLAGS)
+_TAG_SPOKEN = re.compile(rf"^{_OPEN}\s*(?:{SPOKEN_KO}|dialogue)\s*{_CLOSE}(.*)$", _FLAGS)
+_PREFIX = re.compile(rf"^(?:narrator|narration|{NARRATE_KO})\s*[:：](.+)$", _FLAGS)
+_NOTE = re.compile(
+    rf"{_OPEN}+\s*(?:{OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
+    _FLAGS,
+)
+_NOTE_LINE = re.compile(rf"^(?:{OOC})\s*[:：](.*)$", _FLAGS)
+_QUOTED_NAME = re.compile(r"^[\"'“‘「『]([^\"'”’」』]+)[\"'”’」』]\s*[:：,]?\s*(.*)$", re.DOTALL)
+_BARE_NAME = re.compile(r"^([^\s:：,]+)\s*[:：,]?\s*(.*)$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What the user asked for. `speaker` is None where only a note was set apart."""
+
+    speaker: Speaker | None
+    message: str
+    next_speaker: str | None = None
+    note: str = ""
+    form: str = ""
+
+
+def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
+    """The directive in `message`, or None. `names`: who is in the scene, for names of two words."""
+    text = unicodedata.normalize("NFC", message).strip()
+    return (
+        _as_name(text, tuple(names)) or _narrate(text) or _spoken(text) or _out_of_character(text)
+    )
+
+
+def _narrate(text: str) -> Directive | None:
+    if m := _SLASH_NARRATE.match(text):
+        return Directive("narrator", m[1].strip(), form="slash")
+    if m := _TAG_FIRST.match(text):
+        return Directive("narrator", _joined(m[1], m[2]), form="tag")
+    if m := _TAG_LAST.match(text):
+        return Directive("narrator", _joined(m[1], m[2]), form="tag")
+    if m := _PREFIX.match(text):
+        return Directive("narrator", m[1].strip(), form="prefix")
+    return None
+
+
+def _spoken(text: str) -> Directive | None:
+    m = _SLASH_SPOKEN.match(text) or _TAG_SPOKEN.match(text)
+    return Directive("character", m[1].strip(), form="slash") if m else None
+
+
+def _as_name(text: str, names: tuple[str, ...]) -> Directive | None:
+    """`/as NAME …`: a known name (the longest), else one in quotation marks, else one word."""
+    if not (m := _SLASH_AS.match(text)):
+        return None
+    rest = m[1].strip()
+    known = next(
+        (n for n in sorted(names, key=len, reverse=True) if n and _starts_with(rest, n)), None
+    )
+    if known:
+        name, message = known, rest[len(known) :].lstrip(" \t\n:：,")
+    elif found := _QUOTED_NAME.match(rest) or _BARE_NAME.match(rest):
+        name, message = found[1].strip(), found[2].strip()
+    else:
+        return None
+    if name.lower() in NARRATOR_NAMES:
+        return Directive("narrator", message, form="as")
+    return Directive("character", message, next_speaker=name, form="as")
+
+
+def _starts_with(text: str, name: str) -> bool:
+    end = text[len(name) : len(name) + 1]
+    return text.lower().startswith(name.lower()) and not end.isalnum()
+
+
+def _out_of_character(text: str) -> Directive | None:
+    if m := _NOTE_LINE.match(text):
+        return Directive("narrator", "", note=m[1].strip(), form="ooc")
+    notes = [next((g for g in m.groups() if g), "").strip() for m in _NOTE.finditer(text)]
+    if not notes:
+        return None
+    rest, note = _NOTE.sub(" ", text).strip(), " ".join(notes)
+    alone = not any(c.isalnum() for c in rest)
+    speaker: Speaker | None = "narrator" if alone or ASKS_NARRATION.search(note) else None
+    return Directive(speaker, "" if alone else rest, note=note, form="ooc")
+
+
+def _joined(first: str | None, second: str | None) -> str:
+    return " ".join(part.strip() for part in (first, second) if part and part.strip())

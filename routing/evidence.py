@@ -1,0 +1,179 @@
+"""The evidence: every named measure of a turn, each between -1 and 1, in one flat dictionary.
+
+`scene_*` come from the lines before, `says_*` from the message, `both_*` from the two together.
+What each means is written beside its weight in `weights.toml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from routing import names, reading
+from routing.turn import Line, Turn
+
+WINDOW = 12
+"""Lines read at most: who narrates, and whether a game is on."""
+NEAR = 5
+"""Lines that set the scene: what two human readers were given to judge from."""
+
+LONG = 250
+"""Characters from which a line of narration is long."""
+PERSON_FADES = (1.0, 0.5, 0.5, 0.25, 0.25)
+"""How much a person who spoke in the narration still holds the floor, by lines since."""
+TRIGGER_FLOOR = 0.5
+"""Cosine below which a message says nothing about a story event, in English and in Korean."""
+
+Evidence = dict[str, float]
+
+
+class _Signs(NamedTuple):
+    """What one line of the scene shows."""
+
+    person: bool
+    acts: bool
+    rules: bool
+    to_you: bool
+    asks: bool
+
+
+NO_SIGNS = _Signs(*[False] * 5)
+
+
+@lru_cache(maxsize=8192)
+def _signs(text: str) -> _Signs:
+    """Signs of one line, remembered: the lines of a scene come back turn after turn."""
+    plain = reading.plain(text)
+    bare = reading.unquoted(plain)
+    tail = bare[-300:]
+    return _Signs(
+        person=reading.is_person_speaking(text),
+        acts=reading.acts(bare),
+        rules=reading.shows("rules", tail),
+        to_you=reading.shows("second_person", tail),
+        asks=bare.rstrip().endswith(("?", "？")),
+    )
+
+
+def measure(turn: Turn, *, exemplar_vote: float) -> Evidence:
+    """All evidence of a turn. `exemplar_vote`: -1 (like talk) to 1 (like a call for narration)."""
+    scene, message = _scene(turn), _message(turn)
+    like = {"says_like_exemplars": exemplar_vote}
+    return scene | message | like | _both(scene, message, turn)
+
+
+def _scene(turn: Turn) -> Evidence:
+    """Who spoke, how the narrator spoke, and whether the last line waits for somebody."""
+    window = [Line(*line) for line in turn.history[-WINDOW:]]
+    signs = [_signs(line.text) for line in window]
+    near, near_signs = window[-NEAR:], signs[-NEAR:]
+    narrated = [s for line, s in zip(window, signs, strict=True) if line.role == "narrator"]
+    acted = [s.acts for line, s in zip(near, near_signs, strict=True) if line.role != "narrator"]
+    gap = next((i for i, line in enumerate(reversed(near)) if line.role == "narrator"), None)
+    role, text, last = (
+        (near[-1].role, near[-1].text, near_signs[-1]) if near else ("", "", NO_SIGNS)
+    )
+    person = role == "narrator" and last.person
+    master = role == "narrator" and not last.person
+    return {
+        "scene_narrator_recent": 0.0 if gap is None else 1 / (1 + gap),
+        "scene_narrator_share": len(narrated) / WINDOW,
+        "scene_narrator_to_you": float(master and last.to_you),
+        "scene_narrator_long": float(role == "narrator" and len(text) > LONG),
+        "scene_person_last": float(person),
+        "scene_person_asks": float(person and "?" in text[-160:]),
+        "scene_person_near": float(gap is not None and near_signs[-1 - gap].person)
+        * PERSON_FADES[gap or 0],
+        "scene_character_asks": float(role == "character" and last.asks),
+        "scene_character_to_you": float(role == "character" and last.to_you),
+        "scene_game": _mean([s.to_you or s.rules for s in narrated]),
+        "scene_rules": sum(s.rules for s in near_signs) / NEAR,
+        "scene_actions": sum(acted) / NEAR,
+        "scene_voices": len({line.speaker for line in near if line.role == "character"}) / NEAR,
+        "scene_user_share": sum(line.role == "user" for line in near) / NEAR,
+        "scene_user_then_narrator": float(
+            [line.role for line in near[-2:]] == ["user", "narrator"]
+        ),
+        "scene_user_answered_by_narrator": _answered_by(window, signs),
+    }
+
+
+def _answered_by(window: Sequence[Line], signs: Sequence[_Signs]) -> float:
+    """Who answered this user's earlier lines: 1 always the narrator, -1 always a person."""
+    answers = [
+        1.0 if answer.role == "narrator" and not sign.person else -1.0
+        for line, answer, sign in zip(window, window[1:], signs[1:], strict=False)
+        if line.role == "user" != answer.role
+    ]
+    return _mean(answers)
+
+
+def _message(turn: Turn) -> Evidence:
+    """What the message itself says; quotations count as speech, not as what the user does."""
+    whole = reading.plain(turn.message)
+    speech = "" if reading.is_only_action(turn.message) else reading.without_actions(whole)
+    text = reading.unquoted(speech or whole)  # *waves* hello: what is said decides
+    question = "?" in text or "？" in text
+    acts = reading.acts(text)
+    aloud = reading.shows("says", text) or text != (speech or whole) or ": " in text
+    asks = reading.shows("asks_scene", text) and (
+        question or reading.HANGUL.search(text) is not None
+    )
+    near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
+    return {
+        "says_nothing": float(reading.is_continue(whole)),
+        "says_only_action": float(reading.is_only_action(turn.message)),
+        "says_acts": float(acts),
+        "says_act_and_speech": float(acts and aloud),
+        "says_asks_scene": float(asks),
+        "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
+        "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text))),
+        "says_third_person": float(reading.shows("third_person", text)),
+        "says_question": float(question),
+        "says_rules": reading.count("rules", text, 2),
+        "says_score": float(reading.shows("score", text)),
+        "says_you": reading.count("second_person", text, 3),
+        "says_name": float(_addressed(turn, text)),
+        "says_plans": float(reading.shows("plans", text)),
+        "says_talk": reading.count("talk", text, 2),
+        "says_moves": float(reading.shows("moves", text)),
+        "says_exclaims": float("!" in text or "！" in text),
+        "says_near_trigger": max(0.0, near_trigger),
+    }
+
+
+def _addressed(turn: Turn, text: str) -> bool:
+    """Somebody in the scene is spoken to: by a known name, as a company, or by some other name."""
+    speakers = {line[1] for line in turn.history[-WINDOW:] if line[0] == "character"}
+    known = {turn.character, *turn.aliases, *turn.others, *speakers} - {"", turn.user_name}
+    return (
+        any(names.addresses(turn.message, name) for name in known)
+        or reading.shows("company", text)
+        or names.addresses_someone(turn.message)
+    )
+
+
+def _both(scene: Evidence, message: Evidence, turn: Turn) -> Evidence:
+    """Where the message means something else in another scene."""
+    person = scene["scene_person_near"]
+    return {
+        "both_names_narrator": float(_names_narrator(turn)),
+        "both_question_to_person": person * message["says_question"],
+        "both_you_to_person": person * float(message["says_you"] > 0),
+    }
+
+
+def _names_narrator(turn: Turn) -> bool:
+    """The message mentions the narrator by the name that the narration carries."""
+    narrators = {line[1] for line in turn.history[-WINDOW:] if line[0] == "narrator" and line[1]}
+    return any(names.mentions(turn.message, name) for name in narrators)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def forget_lines() -> None:
+    """Empty the memory of line signs: for measuring a decision on a scene never seen before."""
+    _signs.cache_clear()

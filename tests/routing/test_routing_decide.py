@@ -1,0 +1,167 @@
+"""Decisions: authority, behaviour in both languages, determinism and the time they take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedding.onnx import OnnxEmbeddings
+from routing import Exemplars, Line, Turn, decide, embed_exemplars
+from routing.decide import load_weights
+from routing.evidence import forget_lines, measure
+
+TALK = (
+    Line("user", "Robin", "Good evening."),
+    Line("character", "Mira", "You came after all. Sit down."),
+)
+TOLD = (*TALK, Line("narrator", "", "Rain beats on the roof. You smell smoke from below."))
+
+
+@pytest.fixture(scope="module")
+def embedder() -> OnnxEmbeddings:
+    return OnnxEmbeddings()
+
+
+@pytest.fixture(scope="module")
+def exemplars(embedder: OnnxEmbeddings) -> Exemplars:
+    return embed_exemplars(embedder.encode)
+
+
+def turn(message: str, history: tuple[Line, ...] = TALK, **more: object) -> Turn:
+    return replace(Turn(message, history, character="Mira", user_name="Robin"), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "*I push the door open and look inside.*",
+        "*문을 밀어 열고 안을 들여다본다.*",
+        "(천천히 다가간다)",
+        "",
+        "continue",
+        "계속",
+        "I look around the room. What do I see?",
+        "주변을 둘러본다. 뭐가 보여?",
+    ],
+)
+def test_actions_and_questions_about_the_scene_go_to_the_narrator(
+    message: str, embedder: OnnxEmbeddings, exemplars: Exemplars
+) -> None:
+    asked = turn(message, vector=embedder.encode([message])[0])
+    assert decide(asked, exemplars).speaker == "narrator"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "How are you, Mira?",
+        "I missed you. Did you get my letter?",
+        "*I wave.* Hi Mira, how have you been?",
+        "*손을 흔든다* 미라야, 잘 지냈어?",
+        "미라, 어디 가?",
+        "너는 어떻게 생각해?",
+        "정말 고마워!",
+        "Thank you, that is very kind.",
+    ],
+)
+@pytest.mark.parametrize("history", [(), TALK, TOLD])
+def test_speech_goes_to_the_character(
+    message: str, history: tuple[Line, ...], embedder: OnnxEmbeddings, exemplars: Exemplars
+) -> None:
+    said = turn(message, history, vector=embedder.encode([message])[0])
+    assert decide(said, exemplars).speaker == "character"
+
+
+def test_order_of_authority() -> None:
+    assert decide(turn("/narrate rain", respond_as="character")).speaker == "character"
+    assert decide(turn("How are you, Mira?", respond_as="narrator")).speaker == "narrator"
+    assert decide(turn("/narrate How are you, Mira?")).speaker == "narrator"
+    assert decide(turn("/as Mira *I leave.*")).speaker == "character"
+    assert decide(turn("/narrate rain", respond_as="character")).message == "rain"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Tom, are you coming?", "Tom"),
+        ("Mira, are you coming?", "Mira"),
+        ("유나야, 너는?", "유나"),
+        ("Are you coming?", None),
+        ("/as Tom hi", "Tom"),
+    ],
+)
+def test_who_is_addressed_among_several(message: str, expected: str | None) -> None:
+    decision = decide(turn(message, others=("Tom", "유나")))
+    assert (decision.speaker, decision.next_speaker) == ("character", expected)
+
+
+def test_an_alias_stands_for_the_character() -> None:
+    decision = decide(turn("Captain, are you all right?", aliases=("Captain",), others=("Tom",)))
+    assert decision.next_speaker == "Mira"
+
+
+def test_the_next_story_event_calls_the_narrator() -> None:
+    far, near = (
+        decide(turn("We walk to the lighthouse.", trigger_similarity=s)) for s in (0.1, 0.95)
+    )
+    assert near.narrator_probability > far.narrator_probability
+
+
+def test_a_person_in_the_narration_is_answered_by_whoever_plays_people() -> None:
+    scene = (*TALK, Line("narrator", "", 'The innkeeper looks up. "Do you want a room?"'))
+    asked = turn("Yes. How much is it?", scene)
+    played = replace(asked, narrator_plays_people=True)
+    assert decide(played).narrator_probability > decide(asked).narrator_probability
+
+
+def test_the_evidence_adds_up_and_is_told() -> None:
+    decision = decide(turn("What do I see? I roll for perception. 14.", TOLD))
+    weights = load_weights()
+    odds = weights.bias + sum(c.contribution for c in decision.evidence)
+    assert (odds > 0) == (decision.speaker == "narrator")
+    assert all(c.contribution == pytest.approx(c.value * c.weight) for c in decision.evidence)
+    assert decision.reason.startswith("narrator") and "\n" not in decision.reason
+    assert 0.5 <= decision.confidence <= 1
+
+
+def test_every_evidence_has_a_weight_in_both_columns() -> None:
+    found = set(measure(turn("Hello"), exemplar_vote=0.0))
+    assert found == set(load_weights().by_name) == set(load_weights("game_master").by_name)
+
+
+@given(
+    st.text(max_size=300),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["user", "character", "narrator"]),
+            st.text(max_size=8),
+            st.text(max_size=120),
+        ),
+        max_size=14,
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_turn_is_decided_alike_twice(message: str, history: list[tuple[str, str, str]]) -> None:
+    lines = [Line(*line) for line in history]  # type: ignore[arg-type]
+    first = decide(Turn(message, lines, character="Mira"))
+    forget_lines()
+    assert decide(Turn(message, lines, character="Mira")) == first
+    assert all(-1 <= c.value <= 1 for c in first.evidence)
+
+
+def test_a_long_scene_is_decided_in_time(exemplars: Exemplars) -> None:
+    long = [
+        Line("narrator", "", "You see a wall. " * 800),
+        Line("character", "Mira", "I walk on. " * 800),
+    ] * 6
+    seconds = []
+    for _ in range(5):
+        forget_lines()
+        start = time.perf_counter()
+        decide(turn("I walk. " * 10_000, tuple(long)), exemplars)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.2
