@@ -44,9 +44,12 @@ class CachedEmbedder:
         """Vectors of questions, (n, dimension). Raises EmbeddingError."""
         return await self._embedder.aencode_queries(texts)
 
-    async def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known."""
-        return await asyncio.to_thread(self._cache.get, [embedding_id(text) for text in texts])
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
+
+        Blocks on the disk for those that memory lacks.
+        """
+        return self._cache.get([embedding_id(text) for text in texts])
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text, (n, dimension); only unknown ones are computed.

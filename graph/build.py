@@ -25,6 +25,8 @@ from nodes import (
     retrieve_story,
     route,
 )
+from retrieval.cache import IndexCache
+from routing import KeptExemplars
 from schemas.models import Models
 from schemas.protocols import Embedder, StandingMemory, StorySource
 from schemas.state import Context, State
@@ -39,6 +41,8 @@ class Services:
     embedder: Embedder
     stories: StorySource
     memory: StandingMemory | None
+    indexes: IndexCache
+    exemplars: KeptExemplars
     models: Models
 
 
@@ -47,10 +51,19 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, State, Sta
     nodes: dict[str, Node] = {
         "embed": partial(embed.node, embedder=live.embedder),
         "retrieve_chat": partial(
-            retrieve_chat.node, embedder=live.embedder, memory=live.memory, models=live.models
+            retrieve_chat.node,
+            embedder=live.embedder,
+            memory=live.memory,
+            indexes=live.indexes,
+            models=live.models,
         ),
-        "retrieve_story": partial(retrieve_story.node, stories=live.stories),
-        "route": route.node,
+        "retrieve_story": partial(
+            retrieve_story.node,
+            embedder=live.embedder,
+            stories=live.stories,
+            indexes=live.indexes,
+        ),
+        "route": partial(route.node, exemplars=live.exemplars),
         "build_prompt": partial(build_prompt.node, models=live.models),
         "generate": partial(generate.node, models=live.models),
         "parse_reply": partial(parse_reply.node, models=live.models),

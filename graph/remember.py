@@ -6,6 +6,8 @@ import logging
 from datetime import UTC, datetime
 
 from graph.build import Services
+from retrieval.hybrid import PART_SIZE
+from retrieval.text import parts
 from schemas.errors import IyagiError
 from schemas.request import Message
 from schemas.state import State, request_of
@@ -31,10 +33,12 @@ async def remember(state: State, live: Services) -> None:
             timestamp=now,
         ),
     ]
+    messages = [*request.history, *said]
+    texts = [part for message in messages for part in parts(message.content, PART_SIZE)]
     try:
-        messages = [*request.history, *said] if live.memory and request.user_id else said
-        vectors = await live.embedder.aencode_passages([message.content for message in messages])
+        await live.embedder.aencode_passages(texts)
         if live.memory and request.user_id and request.session_id:
-            await live.memory.aremember(request.user_id, request.session_id, messages, vectors)
+            whole = await live.embedder.aencode_passages([line.content for line in messages])
+            await live.memory.aremember(request.user_id, request.session_id, messages, whole)
     except IyagiError as error:
         log.warning("the turn was not remembered: %s", error.message)

@@ -16,6 +16,8 @@ from llm.openai_server import OpenAIServerLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.tokens import estimator, tokenizer_count
+from retrieval.cache import IndexCache
+from routing import KeptExemplars
 from schemas.models import Model, Models
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
@@ -36,6 +38,8 @@ def make_services(settings: Settings) -> Services:
         embedder=remembering,
         stories=StoryIndex(database, remembering),
         memory=StandingMemory(database, remembering) if settings.standing_memory else None,
+        indexes=IndexCache(),
+        exemplars=KeptExemplars(remembering),
         models=Models(tuple(_models(settings))),
     )
 

@@ -13,9 +13,12 @@ from prompts.ledger import CutLedger, Ledger, PrefixLedger, TokenLedger
 from prompts.notes import Notes, take_notes
 from prompts.plan import Plan, dialogue, plan, too_large
 from prompts.tokens import Count, estimate
+from retrieval.knowledge import may_know, names_of
+from retrieval.story import event_chunk
 from schemas.errors import BadRequest
 from schemas.models import Models
-from schemas.rag import PromptBuildInput, PromptBuildOutput
+from schemas.rag import PromptBuildInput, PromptBuildOutput, RAGChunk
+from schemas.request import Persona, StoryEvent
 from schemas.state import Context, State, request_of
 
 
@@ -193,12 +196,35 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     given = PromptBuildInput(
         persona=request.persona,
         chat_context=state["chat"].context,
-        story_context=state["story"].context,
+        story_context=[*state["story"].context, *_witnessed(state, request.persona)],
         narrator_only=state["story"].narrator_only if speaker == "narrator" else [],
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
         speaker=speaker,
+        direction=_direction(state),
         layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
     return {"prompt": build_prompt(given, count=model.count)}
+
+
+def _reached(state: State) -> StoryEvent | None:
+    """The event that this turn brings about, if there is one."""
+    progress, upcoming = state.get("progress"), state["story"].upcoming
+    return upcoming.event if progress and progress.event and upcoming else None
+
+
+def _direction(state: State) -> str:
+    """What this reply should bring about: the event that is reached, for the narrator to tell;
+    and what the user asked for out of character."""
+    event, route = _reached(state), state["route"]
+    beat = event.text if event and route.responded_as == "narrator" else ""
+    return "\n".join(part for part in (beat, route.note) if part)
+
+
+def _witnessed(state: State, persona: Persona) -> list[RAGChunk]:
+    """The event that is reached, where the character answers and is there to see it."""
+    event = _reached(state)
+    if event is None or state["route"].responded_as == "narrator":
+        return []
+    return [event_chunk(event, None, ["reached"])] if may_know(event, names_of(persona)) else []

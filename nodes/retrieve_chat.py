@@ -2,58 +2,93 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 from langgraph.runtime import Runtime
 
 from prompts.plan import dialogue, plan
+from retrieval.cache import IndexCache
+from retrieval.hybrid import CHAT, Hit, Index, Knobs, rank
+from retrieval.recollection import still_said
+from retrieval.scenes import passages, speaker_of
+from retrieval.vectors import part_vectors
 from schemas.embedding import embedding_id
 from schemas.errors import StoreError
 from schemas.models import Model, Models
 from schemas.protocols import Embedder, StandingMemory
 from schemas.rag import ChatRAGResult, PromptBuildInput, RAGChunk
 from schemas.request import ChatRequest, Message
+from schemas.search import Search
 from schemas.state import Context, State, request_of
 
 
 def retrieve_chat_context(
-    query: np.ndarray,
+    search: Search,
     messages: Sequence[Message],
-    vectors: np.ndarray,
+    index: Index,
+    vectors: np.ndarray | None,
     *,
     verbatim: Sequence[Message] = (),
     top_k: int,
-    score_threshold: float = 0.0,
+    knobs: Knobs,
+    neighbours: int = 0,
 ) -> list[RAGChunk]:
-    """The past messages nearest to the query, best first.
+    """The past messages that bear on the search, best first; behind them their neighbours.
 
     What stands verbatim in the prompt is left out before the ranking, so it takes no one's place.
 
     Args:
-        query: (d,) of unit length.
-        messages: n messages, oldest first, in the order of the rows of `vectors`.
-        vectors: (n, d), rows of unit length.
+        messages: n messages, oldest first, the passages of `index`.
+        vectors: (parts of the index, d), rows of unit length, NaN where not known.
         verbatim: what the prompt holds already.
+        neighbours: how many messages on each side a hit brings along.
     """
     seen = {message.content for message in verbatim}
-    scores = np.clip(vectors @ query, 0, 1) if len(messages) else np.empty(0)
-    rows = sorted(range(len(messages)), key=lambda row: (-scores[row], -row))
-    chosen: list[RAGChunk] = []
-    for row in rows:
-        if len(chosen) == top_k or scores[row] < score_threshold:
-            break
-        message = messages[row]
-        if message.role == "system" or not message.content.strip() or message.content in seen:
-            continue
-        seen.add(message.content)
-        chosen.append(_chunk(message, row, float(scores[row])))
-    return chosen
+    allowed = np.array(
+        [
+            m.role != "system" and bool(m.content.strip()) and m.content not in seen
+            for m in messages
+        ],
+        dtype=bool,
+    )
+    hits = rank(
+        index,
+        search.query,
+        limit=top_k,
+        vectors=vectors,
+        query_vectors=search.views,
+        allowed=allowed,
+        knobs=knobs,
+    )
+    found = [_chunk(messages[hit.row], hit.row, hit.score, list(hit.why)) for hit in hits]
+    return found + _beside(hits, messages, index, allowed, neighbours)
 
 
-def _chunk(message: Message, row: int, score: float) -> RAGChunk:
+def _beside(
+    hits: Sequence[Hit],
+    messages: Sequence[Message],
+    index: Index,
+    allowed: np.ndarray,
+    reach: int,
+) -> list[RAGChunk]:
+    """The messages around the hits, of the same scene, those of better hits first."""
+    taken = {hit.row for hit in hits}
+    found = []
+    for hit in hits:
+        scene = index.passages[hit.row].scene
+        for row in range(max(0, hit.row - reach), min(len(messages), hit.row + reach + 1)):
+            if row not in taken and allowed[row] and index.passages[row].scene == scene:
+                taken.add(row)
+                beside = messages[hit.row].id or f"row {hit.row}"
+                found.append(_chunk(messages[row], row, None, [f"beside {beside}"]))
+    return found
+
+
+def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> RAGChunk:
     """A message as retrieval hands it on."""
-    meta = {"row": row, "role": message.role, "name": message.name, "why": ["dense"]}
+    meta = {"row": row, "role": message.role, "name": message.name, "why": why}
     name = message.id or embedding_id(message.content)
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
@@ -80,41 +115,63 @@ async def node(
     *,
     embedder: Embedder,
     memory: StandingMemory | None,
+    indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request` and `query`; writes `chat`."""
+    """Reads `request` and `query`; writes `chat`. A memory that fails costs itself only."""
     request, context = request_of(state), runtime.context or Context()
     cut = verbatim_from(request, context, models.choose(request.model.name))
     config = request.chat_rag_config
-    if not config.enabled:
+    top_k = context.chat_top_k if config.top_k is None else config.top_k
+    if not config.enabled or not top_k:
         return {"chat": ChatRAGResult(verbatim_from=cut)}
-    past, warning = await _past(request, cut, memory)
-    found = retrieve_chat_context(
-        state["query"],
-        past,
-        await embedder.aencode_passages([message.content for message in past]),
-        verbatim=request.history[cut:],
-        top_k=context.chat_top_k if config.top_k is None else config.top_k,
-        score_threshold=(
+    older, warning = await _remembered(request, memory)
+    past = [*older, *request.history[:cut]]
+    knobs = Knobs(
+        weights=CHAT,
+        recency=context.chat_recency,
+        in_scene=context.chat_in_scene,
+        threshold=(
             context.chat_score_threshold
             if config.score_threshold is None
             else config.score_threshold
         ),
     )
-    return {"chat": ChatRAGResult(context=found, verbatim_from=cut, warning=warning)}
+
+    def find() -> list[RAGChunk]:
+        key = (request.user_id, request.session_id)
+        with indexes.index(key, passages(past, request)) as index:
+            return retrieve_chat_context(
+                state["query"],
+                past,
+                index,
+                part_vectors(index, state["query"].query, embedder),
+                verbatim=request.history[cut:],
+                top_k=top_k,
+                knobs=knobs,
+                neighbours=context.chat_neighbours,
+            )
+
+    found = await asyncio.to_thread(find) if past else []
+    named = [_named(chunk, past, request, len(older)) for chunk in found]
+    return {"chat": ChatRAGResult(context=named, verbatim_from=cut, warning=warning)}
 
 
-async def _past(
-    request: ChatRequest, cut: int, memory: StandingMemory | None
+def _named(chunk: RAGChunk, past: Sequence[Message], request: ChatRequest, older: int) -> RAGChunk:
+    """The chunk with its speaker, and its row in the request's history (below 0: remembered)."""
+    row = chunk.meta["row"]
+    meta = {**chunk.meta, "row": row - older, "name": speaker_of(past[row], request)}
+    return chunk.model_copy(update={"meta": meta})
+
+
+async def _remembered(
+    request: ChatRequest, memory: StandingMemory | None
 ) -> tuple[list[Message], str | None]:
-    """The chat before the verbatim part, with what the server remembers of it beside; and what
-    went wrong: a memory that fails costs itself only."""
-    past = request.history[:cut]
+    """What the server remembers of this chat from before the request's history, or a warning."""
     if memory is None or not request.user_id or not request.session_id:
-        return past, None
-    sent = {(message.role, message.content) for message in request.history}
+        return [], None
     try:
-        remembered = await memory.aload(request.user_id, request.session_id)
+        kept = await memory.aload(request.user_id, request.session_id)
     except StoreError as error:
-        return past, f"no standing memory: {error.message}"
-    return [m for m in remembered.messages if (m.role, m.content) not in sent] + past, None
+        return [], f"no standing memory: {error.message}"
+    return still_said(kept.messages, request.history, request.message), None

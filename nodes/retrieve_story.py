@@ -2,67 +2,97 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 from langgraph.runtime import Runtime
 
+from retrieval.cache import IndexCache
+from retrieval.hybrid import STORY, Hit, Index, Knobs, rank
 from retrieval.knowledge import has_happened, may_know, names_of
+from retrieval.story import EVENT_PART_SIZE, awakened, event_chunk, event_passages
+from retrieval.vectors import part_vectors
 from schemas.errors import StoreError
-from schemas.protocols import StorySource
-from schemas.rag import RAGChunk, StoryRAGResult
-from schemas.request import Persona, StoryEvent
+from schemas.protocols import Embedder, StorySource
+from schemas.rag import StoryRAGResult, Upcoming
+from schemas.request import ChatRequest, Persona, StoryEvent
+from schemas.search import Search
 from schemas.state import Context, State, request_of
+
+LINES = 2
+"""Lines before the message that wake an event's keywords, beside the message."""
 
 
 def retrieve_story_context(
-    query: np.ndarray,
+    search: Search,
     events: Sequence[StoryEvent],
-    vectors: np.ndarray,
+    index: Index,
+    vectors: np.ndarray | None,
     *,
     persona: Persona,
     position: int | None,
     top_k: int,
     score_threshold: float = 0.0,
+    texts: Sequence[str] = (),
 ) -> StoryRAGResult:
-    """The events nearest to the query among those that have happened.
+    """The events that bear on the search, among those that have happened.
 
-    What the character may know and what only the narrator may see are ranked apart, so that
-    neither takes the other's place; constant events come first and are always there.
+    What the character may know and what only the narrator may see are ranked apart, each with the
+    rest masked before the ranking. Constant events come first and are always there; then those
+    that a keyword in `texts` wakes; then what ranks best.
 
     Args:
-        query: (d,) of unit length.
-        events: n events, in the order of the rows of `vectors`.
-        vectors: (n, d), rows of unit length.
+        events: n events in story order, the passages of `index`.
+        vectors: (parts of the index, d), rows of unit length, NaN where not known.
+        texts: the message and the lines before it.
     """
     names = names_of(persona)
-    scores = np.clip(vectors @ query, 0, 1)
-    rows = [row for row, event in enumerate(events) if has_happened(event, position)]
-    known = [row for row in rows if may_know(events[row], names)]
-    hidden = [row for row in rows if not may_know(events[row], names)]
-    constants = [row for row in known if events[row].constant]
+    happened = [has_happened(event, position) for event in events]
+    knows = [may_know(event, names) for event in events]
+    known = np.array([a and b for a, b in zip(happened, knows, strict=True)], dtype=bool)
+    hidden = np.array([a and not b for a, b in zip(happened, knows, strict=True)], dtype=bool)
 
-    def best(candidates: list[int]) -> list[int]:
-        near = [row for row in candidates if scores[row] >= score_threshold]
-        return sorted(near, key=lambda row: (-scores[row], events[row].order))[:top_k]
+    def best(allowed: np.ndarray) -> list[Hit]:
+        return rank(
+            index,
+            search.query,
+            limit=top_k,
+            vectors=vectors,
+            query_vectors=search.views,
+            allowed=allowed,
+            knobs=Knobs(weights=STORY, threshold=score_threshold),
+        )
 
-    chosen = constants + [row for row in best(known) if row not in constants]
+    hits = {hit.row: hit for hit in best(known)}
+    woken = awakened([event for event, may in zip(events, known, strict=True) if may], texts)
+    why: dict[int, list[str]] = {}
+    for row in np.flatnonzero(known).tolist():
+        if events[row].constant:
+            why.setdefault(row, []).append("constant")
+    for row in np.flatnonzero(known).tolist():
+        if keyword := woken.get(events[row].id):
+            why.setdefault(row, []).append(f"keyword {keyword}")
+    for row, hit in hits.items():
+        why.setdefault(row, []).extend(hit.why)
     return StoryRAGResult(
-        context=[_chunk(events[row], float(scores[row])) for row in chosen],
-        narrator_only=[_chunk(events[row], float(scores[row])) for row in best(hidden)],
+        context=[
+            event_chunk(events[row], hits[row].score if row in hits else None, reasons)
+            for row, reasons in why.items()
+        ],
+        narrator_only=[
+            event_chunk(events[hit.row], hit.score, list(hit.why)) for hit in best(hidden)
+        ],
     )
 
 
-def _chunk(event: StoryEvent, score: float) -> RAGChunk:
-    """An event as retrieval hands it on."""
-    text = f"{event.title}: {event.text}" if event.title else event.text
-    why = ["constant"] if event.constant else ["dense"]
-    meta = {"order": event.order, "time": event.time, "location": event.location, "why": why}
-    return RAGChunk(id=event.id, source="story", text=text, score=score, meta=meta)
-
-
 async def node(
-    state: State, runtime: Runtime[Context], *, stories: StorySource
+    state: State,
+    runtime: Runtime[Context],
+    *,
+    embedder: Embedder,
+    stories: StorySource,
+    indexes: IndexCache,
 ) -> dict[str, object]:
     """Reads `request` and `query`; writes `story`. A store that fails costs the story only."""
     request, context = request_of(state), runtime.context or Context()
@@ -73,17 +103,50 @@ async def node(
         story = await stories.aload(request.story, request.story_id)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
-    found = retrieve_story_context(
-        state["query"],
-        story.events,
-        story.vectors,
-        persona=request.persona,
-        position=request.story_position,
-        top_k=context.story_top_k if config.top_k is None else config.top_k,
-        score_threshold=(
-            context.story_score_threshold
-            if config.score_threshold is None
-            else config.score_threshold
-        ),
+    search = state["query"]
+
+    def find() -> StoryRAGResult:
+        events = story.events
+        with indexes.index(story.name, event_passages(events), part_size=EVENT_PART_SIZE) as index:
+            return retrieve_story_context(
+                search,
+                events,
+                index,
+                part_vectors(index, search.query, embedder),
+                persona=request.persona,
+                position=request.story_position,
+                top_k=context.story_top_k if config.top_k is None else config.top_k,
+                score_threshold=(
+                    context.story_score_threshold
+                    if config.score_threshold is None
+                    else config.score_threshold
+                ),
+                texts=[request.message, *(line.content for line in request.history[-LINES:])],
+            )
+
+    found = await asyncio.to_thread(find)
+    upcoming = await _upcoming(request, story.events, search.message, embedder)
+    return {"story": found.model_copy(update={"upcoming": upcoming})}
+
+
+async def _upcoming(
+    request: ChatRequest, events: Sequence[StoryEvent], message: np.ndarray, embedder: Embedder
+) -> Upcoming | None:
+    """The next event that waits for its trigger, and how near the message is to it."""
+    position = request.story_position
+    if position is None:
+        return None
+    ahead = sorted((e for e in events if e.order > position), key=lambda event: event.order)
+    waiting = next((row for row, event in enumerate(ahead) if event.trigger), None)
+    if waiting is None:
+        return None
+    event = ahead[waiting]
+    others = [e.trigger for e in events if e.trigger and e.id != event.id]
+    vectors = await embedder.aencode_passages([event.trigger, *others])
+    cosines = vectors @ message
+    return Upcoming(
+        event=event,
+        passing=ahead[:waiting],
+        similarity=float(cosines[0]),
+        background=float(cosines[1:].mean()) if others else None,
     )
-    return {"story": found}

@@ -1,38 +1,180 @@
-"""Node `route`: the narrator or the character answers."""
+"""Node `route`: who answers, and whether the story has moved on."""
 
 from __future__ import annotations
 
-import re
-
+import numpy as np
 from langgraph.runtime import Runtime
+from pydantic import ValidationError
 
-from schemas.request import ChatRequest
-from schemas.state import Context, Route, State, request_of
-
-ACTION = re.compile(r"\*[^*]+\*|\([^()]+\)|（[^（）]+）")
-SCENE_CHANGE = re.compile(
-    r"(?:the )?(?:next (?:morning|day|evening)|later that (?:day|night|evening)|meanwhile|"
-    r"(?:an hour|hours|days|a week|weeks) later)(?!\w)"
-    r"|(?:다음 ?날|이튿날|며칠 (?:뒤|후)|잠시 (?:뒤|후)|그날 (?:밤|저녁|아침)|한편)"
-    r"|시간이 (?:흘러|지나)",
-    re.IGNORECASE,
+from routing import (
+    Beat,
+    Decision,
+    Exemplars,
+    KeptExemplars,
+    Line,
+    Progress,
+    Scene,
+    Turn,
+    advance,
+    decide,
 )
+from routing.reading import is_continue
+from schemas.rag import Upcoming
+from schemas.request import ChatRequest, StoryEvent
+from schemas.state import Context, Evidence, Route, State, StoryProgress, request_of
+
+LINES = 12
+"""Lines before the message that the router reads."""
 
 
-def route_turn(request: ChatRequest) -> Route:
-    """Who answers: the caller's choice, else the narrator for pure action and scene changes."""
-    message = request.message.strip()
-    if request.respond_as != "auto":
-        return Route(responded_as=request.respond_as, confidence=1, reason="asked by respond_as")
-    if message == "/continue":
-        return Route(responded_as="narrator", confidence=1, reason="asked by /continue")
-    if not ACTION.sub("", message).strip(" .!?…~\n"):
-        return Route(responded_as="narrator", confidence=0.8, reason="an action without speech")
-    if SCENE_CHANGE.match(ACTION.sub("", message).strip()):
-        return Route(responded_as="narrator", confidence=0.8, reason="the scene changes")
-    return Route(responded_as="character", confidence=0.8, reason="the user speaks")
+def route_turn(
+    request: ChatRequest,
+    *,
+    vector: np.ndarray | None = None,
+    exemplars: Exemplars | None = None,
+    trigger_similarity: float | None = None,
+    narrator_plays_people: bool = False,
+) -> Decision:
+    """Who answers: the caller's choice, a directive in the message, else the evidence.
+
+    Args:
+        vector: of the message, (d,) of unit length; without it the exemplars have no vote.
+        exemplars: labelled messages under the same embedder.
+        trigger_similarity: cosine of the message and the next event's trigger.
+        narrator_plays_people: the narrator also speaks for minor persons.
+    """
+    speakers = {line.name for line in request.history[-LINES:] if line.role == "character"}
+    own = {request.persona.name, *request.persona.aliases, None}
+    turn = Turn(
+        message=request.message,
+        history=_lines(request),
+        character=request.persona.name,
+        aliases=request.persona.aliases,
+        user_name=request.user_name or "",
+        others=sorted(name for name in speakers - own if name),
+        respond_as=request.respond_as,
+        narrator_plays_people=narrator_plays_people,
+        trigger_similarity=trigger_similarity,
+        vector=vector,
+    )
+    return decide(turn, exemplars)
 
 
-async def node(state: State, runtime: Runtime[Context]) -> dict[str, object]:
-    """Reads `request`; writes `route`."""
-    return {"route": route_turn(request_of(state))}
+def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> StoryProgress:
+    """Whether the message brings the next event about.
+
+    `meta.story` of the last response, sent back as `meta.story`, lets an event that was nearly
+    reached last turn be reached now, and keeps two from following each other at once.
+
+    Args:
+        upcoming: the event that is waited for.
+        asked: the user asks for what comes next.
+    """
+    last = _last_progress(request)
+    scene = Scene(
+        message=request.message,
+        history=_lines(request),
+        present=[request.persona.name, request.user_name or ""],
+    )
+    found = advance(
+        [_beat(event) for event in (*upcoming.passing, upcoming.event)],
+        request.story_position or 0,
+        scene,
+        upcoming.similarity,
+        background=upcoming.background,
+        score_before=last.score if last and last.next == upcoming.event.id else 0.0,
+        turns_since=last.turns_since if last else None,
+        asked=asked,
+    )
+    return _told(found, last)
+
+
+async def node(
+    state: State, runtime: Runtime[Context], *, exemplars: KeptExemplars
+) -> dict[str, object]:
+    """Reads `request`, `query` and `story`; writes `route` and `progress`.
+
+    An event that is reached is the narrator's to tell, unless the caller chose otherwise.
+    """
+    request, context = request_of(state), runtime.context or Context()
+    upcoming = state["story"].upcoming
+    decision = route_turn(
+        request,
+        vector=state["query"].message,
+        exemplars=await exemplars(),
+        trigger_similarity=upcoming.similarity if upcoming else None,
+        narrator_plays_people=context.narrator_plays_people,
+    )
+    if upcoming is None:
+        return {"route": _route(decision), "progress": None}
+    progress = story_progress(request, upcoming, asked=_asks_on(request, decision))
+    route = _route(decision)
+    if progress.event and request.respond_as == "auto":
+        why = f"narrator: the story reaches {progress.event}"
+        route = route.model_copy(update={"responded_as": "narrator", "reason": why})
+    return {"route": route, "progress": progress}
+
+
+def _asks_on(request: ChatRequest, decision: Decision) -> bool:
+    """Whether the user asks for what comes next."""
+    told = decision.directive is not None and decision.directive.speaker == "narrator"
+    return told or is_continue(request.message.strip().lstrip("/"))
+
+
+def _lines(request: ChatRequest) -> list[Line]:
+    """The lines before the message, without those that are hidden from the scene."""
+    return [
+        Line(line.role, line.name or "", line.content)
+        for line in request.history[-LINES:]
+        if line.role != "system"
+    ]
+
+
+def _beat(event: StoryEvent) -> Beat:
+    return Beat(
+        id=event.id,
+        order=event.order,
+        trigger=event.trigger,
+        characters=event.characters,
+        place=event.location,
+        keywords=event.keywords,
+    )
+
+
+def _route(decision: Decision) -> Route:
+    return Route(
+        responded_as=decision.speaker,
+        confidence=decision.confidence,
+        reason=decision.reason,
+        evidence=[
+            Evidence(name=found.name, value=found.value, weight=found.weight)
+            for found in decision.evidence
+        ],
+        next_speaker=decision.next_speaker,
+        note=decision.directive.note if decision.directive else "",
+    )
+
+
+def _told(found: Progress, last: StoryProgress | None) -> StoryProgress:
+    since = 0 if found.event_id else None
+    if since is None and last and last.turns_since is not None:
+        since = last.turns_since + 1
+    return StoryProgress(
+        position_before=found.position_before,
+        position_after=found.position_after,
+        event=found.event_id,
+        passed=list(found.passed),
+        next=found.next_id,
+        score=found.score,
+        distance=found.distance,
+        turns_since=since,
+        why=found.why,
+    )
+
+
+def _last_progress(request: ChatRequest) -> StoryProgress | None:
+    """What the backend sent back of the last turn, if it is what this worker gave out."""
+    try:
+        return StoryProgress.model_validate(request.meta.get("story"))
+    except ValidationError:
+        return None

@@ -21,11 +21,21 @@ class Embedder(Protocol):
         """Vectors of questions. Raises EmbeddingError."""
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text. Raises EmbeddingError."""
+        """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """The same, blocking."""
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
 
 
 class Story(Protocol):
     """A story's events in story order, and their vectors: row by row (n, dimension) float32."""
+
+    @property
+    def name(self) -> str:
+        """Different for stories that differ."""
 
     @property
     def events(self) -> Sequence[StoryEvent]:

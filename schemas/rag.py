@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from schemas.base import Strict
-from schemas.request import Persona, Role, Speaker
+from schemas.request import Persona, Role, Speaker, StoryEvent
 
 
 class RAGChunk(Strict):
@@ -28,11 +28,25 @@ class ChatRAGResult(Strict):
     warning: str | None = Field(None, description="What could not be looked up, and why.")
 
 
+class Upcoming(Strict):
+    """The next event that waits for something to happen; it never enters a prompt as it is."""
+
+    event: StoryEvent
+    passing: list[StoryEvent] = Field(
+        default_factory=list, description="Events without a trigger on the way to it."
+    )
+    similarity: float = Field(description="Cosine of the message and the event's trigger.")
+    background: float | None = Field(
+        None, description="Mean cosine of the message and the other triggers."
+    )
+
+
 class StoryRAGResult(Strict):
     """Events of the story: what the character may know, and what only the narrator may see."""
 
     context: list[RAGChunk] = Field(default_factory=list)
     narrator_only: list[RAGChunk] = Field(default_factory=list)
+    upcoming: Upcoming | None = Field(None, description="Unset without a clock, or at the end.")
     warning: str | None = Field(None, description="What could not be looked up, and why.")
 
 

@@ -19,8 +19,8 @@ MAX_MESSAGE = 20_000
 MAX_HISTORY = 10_000
 """Messages in one request; longer chats keep their past in the standing memory."""
 
-MAX_STORY = 5_000
-"""Events sent inline; a longer story is indexed beforehand and named by `story_id`."""
+MAX_STORY = 10_000
+"""Events and lore sent inline; a longer story is indexed beforehand, named by `story_id`."""
 
 
 class Persona(Strict):

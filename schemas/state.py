@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from typing import Annotated, Literal, Required
 
-import numpy as np
 from langgraph.channels import UntrackedValue
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +13,7 @@ from schemas.base import Strict
 from schemas.rag import ChatRAGResult, PromptBuildOutput, StoryRAGResult
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, Usage
+from schemas.search import Search
 
 
 class Evidence(Strict):
@@ -32,6 +32,21 @@ class Route(Strict):
     reason: str
     evidence: list[Evidence] = Field(default_factory=list)
     next_speaker: str | None = None
+    note: str = Field("", description="What the user said out of character.")
+
+
+class StoryProgress(Strict):
+    """Where the story stands; sent back as `meta.story` with the next turn, it paces the story."""
+
+    position_before: int
+    position_after: int
+    event: str | None = Field(None, description="Id of the event that this turn brings about.")
+    passed: list[str] = Field(default_factory=list, description="Events that passed on the way.")
+    next: str | None = Field(None, description="Id of the event that is waited for.")
+    score: float = Field(ge=0, le=1)
+    distance: float = Field(ge=0, le=1, description="Of the next trigger: 0 here, 1 nowhere near.")
+    turns_since: int | None = Field(None, ge=0, description="Turns since an event was reached.")
+    why: str
 
 
 class Generation(Strict):
@@ -48,10 +63,11 @@ class State(TypedDict, total=False):
     """One turn. Each key has one writer, named behind it."""
 
     request: Required[ChatRequest]  # the caller
-    query: Annotated[np.ndarray, UntrackedValue]  # embed: (dimension,) float32, unit length
+    query: Annotated[Search, UntrackedValue]  # embed
     chat: ChatRAGResult  # retrieve_chat
     story: StoryRAGResult  # retrieve_story
     route: Route  # route
+    progress: StoryProgress | None  # route; None where no story runs
     prompt: PromptBuildOutput  # build_prompt
     generation: Generation  # generate
     response: ChatResponse  # parse_reply
@@ -63,10 +79,22 @@ class Context(Strict):
 
     chat_top_k: int = Field(8, ge=0, le=50, description="Memories recalled at most.")
     chat_score_threshold: float = Field(0.0, ge=0, le=1, description="Weaker ones are dropped.")
+    chat_neighbours: int = Field(
+        1, ge=0, le=3, description="Messages on each side that a memory brings along, if they fit."
+    )
+    chat_recency: float = Field(
+        0.0, ge=0, le=1, description="Added to the evidence of the newest memory, the oldest none."
+    )
+    chat_in_scene: float = Field(
+        0.0, ge=0, le=1, description="Added to the evidence of memories of the running scene."
+    )
     story_top_k: int = Field(5, ge=0, le=50, description="Story events recalled at most.")
     story_score_threshold: float = Field(0.0, ge=0, le=1, description="Weaker ones are dropped.")
     max_new_tokens: int | None = Field(
         None, ge=1, le=4096, description="Length of the reply in tokens; unset: the model's own."
+    )
+    narrator_plays_people: bool = Field(
+        False, description="The narrator also speaks for minor persons, as a game master does."
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="Unset: the model's own recommendation."

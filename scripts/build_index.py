@@ -16,6 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from retrieval.story import EVENT_PART_SIZE, event_passages
+from retrieval.text import parts
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import StoryEvent
@@ -62,6 +64,13 @@ def build(story: StoryFile, stories: StoryIndex) -> Built:
     return built
 
 
+def searched_texts(events: Sequence[StoryEvent]) -> list[str]:
+    """All that a turn compares with vectors: the parts of the events, and their triggers."""
+    passages = event_passages(events)
+    found = [part for passage in passages for part in parts(passage.text, EVENT_PART_SIZE)]
+    return found + [event.trigger for event in events if event.trigger]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 done, 1 the machine failed, 2 the input is at fault."""
     lines = (__doc__ or "").splitlines()
@@ -74,9 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from graph.services import make_services
         from graph.settings import load_settings
 
-        stories = make_services(load_settings()).stories
-        assert isinstance(stories, StoryIndex)
-        built = build(story, stories)
+        services = make_services(load_settings())
+        assert isinstance(services.stories, StoryIndex)
+        built = build(story, services.stories)
+        services.embedder.encode_passages(searched_texts(story.story))
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1

@@ -9,7 +9,6 @@ the chat went on: only new messages are embedded.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from embedding.cached import CachedEmbedder
+from retrieval.hybrid import PART_SIZE
+from retrieval.text import parts
 from schemas.base import Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message
@@ -53,7 +54,7 @@ def read_history(path: Path) -> list[Message]:
 def embed(texts: Sequence[str], embedder: CachedEmbedder) -> int:
     """Embeds the texts that its cache lacks, with a progress bar; how many these were."""
     texts = list(dict.fromkeys(texts))
-    _, known = asyncio.run(embedder.known(texts))
+    _, known = embedder.known(texts)
     missing = [text for text, is_known in zip(texts, known, strict=True) if not is_known]
     with tqdm(
         total=len(texts), initial=len(texts) - len(missing), unit="text", disable=None
@@ -78,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         embedder = make_services(load_settings()).embedder
         assert isinstance(embedder, CachedEmbedder)
-        embedded = embed([message.content for message in history], embedder)
+        texts = [part for message in history for part in parts(message.content, PART_SIZE)]
+        embedded = embed(texts, embedder)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1

@@ -41,7 +41,7 @@ def _recalled(items: list[dict[str, Any]]) -> Table:
     for column in ("", "source", "id", "score", "why", "text"):
         table.add_column(column, no_wrap=column not in ("text", "why"))
     for item in items:
-        score = "" if item["score"] is None else f"{item['score']:.2f}"
+        score = "" if item["score"] is None else f"{item['score']:.3f}"
         text = " ".join(item["text"].split())
         short = text if len(text) <= 90 else text[:89] + "…"
         table.add_row(

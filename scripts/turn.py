@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--story", type=Path, help="take the story's events from this file")
     parse.add_argument("--message", help="say this")
     parse.add_argument("--respond-as", choices=["auto", "narrator", "character"])
-    parse.add_argument("--llm", choices=["scripted", "openai"], help="instead of IYAGI_LLM")
+    parse.add_argument(
+        "--llm", choices=["scripted", "openai", "huggingface"], help="instead of IYAGI_LLM"
+    )
     parse.add_argument("--stream", action="store_true", help="print the reply as it is written")
     parse.add_argument("--json", action="store_true", help="print the ChatResponse and no more")
     return parse

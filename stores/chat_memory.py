@@ -12,8 +12,9 @@ from schemas.errors import StoreError
 from schemas.request import Message
 from stores.chat_order import Remembered, placed
 from stores.chroma import ChromaDatabase
+from stores.encoder import Encoder
 from stores.rows import digest
-from stores.shelf import Encoder, Shelf
+from stores.shelf import Shelf
 
 CACHED_MESSAGES = 100_000
 """Messages kept in this process: 150 MB of vectors at 384 numbers, 100 chats of 1,000."""

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FILE = "chroma.sqlite3"
+DAMAGED = {11, 26}  # SQLite: malformed, not a database
 NOT_THE_INDEX = {5, 6, 8, 10, 13, 14}  # SQLite: busy, locked, read-only, I/O, full, cannot open
 
 
@@ -54,6 +55,7 @@ class ChromaConnection:
         self._address = _address(url) if url else None
         self._timeout = timeout
         self._client: ClientAPI | None = None
+        self._opened: int | None = None  # which database file: see `inode`
         self._lock = threading.RLock()
 
     @property
@@ -87,7 +89,7 @@ class ChromaConnection:
                         raise StoreError(
                             f"Chroma cannot serve a collection ({type(error).__name__})"
                         ) from error
-                    self.close()  # an open index does not see the vectors of other processes
+                    self._start_over(error)
         raise AssertionError("unreachable")
 
     def alone(self) -> contextlib.AbstractContextManager[object]:
@@ -100,7 +102,7 @@ class ChromaConnection:
             client, self._client = self._client, None
             with contextlib.suppress(Exception):  # a broken one may not close properly
                 getattr(client, "close", bool)()
-            if client is not None and (session := _session(client)):
+            for session in _sessions(client):
                 session.close()
 
     def vector_folders(self, name: str) -> list[Path]:
@@ -125,6 +127,25 @@ class ChromaConnection:
             for folder in self.vector_folders(name):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _start_over(self, error: Exception) -> None:
+        """Makes the next action open the folder anew.
+
+        An index that is open already does not see the vectors that other processes add, and
+        answers with an error; a database file that is damaged is put aside.
+        """
+        from chromadb.api.shared_system_client import SharedSystemClient
+
+        assert self._path is not None
+        self.close()
+        # Chroma keeps what it opened for others that use the same folder in this process.
+        SharedSystemClient._identifier_to_system.pop(str(self._path), None)
+        if _sqlite_code(error) in DAMAGED:
+            self._put_aside(self._path)
+
+    def _put_aside(self, path: Path) -> None:
+        if set_aside(path / FILE, self._opened):
+            log.warning("stores: %s is unreadable and put aside; it starts anew", FILE)
+
     def _connected(self) -> ClientAPI:
         with self._lock:
             if self._client is None:
@@ -139,10 +160,12 @@ class ChromaConnection:
         for last in (False, True):
             try:
                 path.mkdir(parents=True, exist_ok=True)
-                found = inode(path / FILE)
-                return chromadb.PersistentClient(
+                self._opened = inode(path / FILE)
+                client = chromadb.PersistentClient(
                     path=str(path), settings=Settings(anonymized_telemetry=False)
                 )
+                self._opened = inode(path / FILE)
+                return client
             except Exception as error:  # OSError, or one of several of chromadb
                 SharedSystemClient._identifier_to_system.pop(str(path), None)  # the broken one
                 code = _sqlite_code(error)
@@ -152,8 +175,7 @@ class ChromaConnection:
                         f"{f', SQLite code {code}' if code else ''}); make it writable, free some "
                         "disk space, or choose another"
                     ) from error
-                if set_aside(path / FILE, found):
-                    log.warning("stores: %s is unreadable and put aside; it starts anew", FILE)
+                self._put_aside(path)
         raise AssertionError("unreachable")
 
     def _open_server(self) -> ClientAPI:
@@ -169,17 +191,19 @@ class ChromaConnection:
         client = chromadb.HttpClient(
             host=host, port=port, ssl=secure, settings=Settings(anonymized_telemetry=False)
         )
-        if session := _session(client):
+        for session in _sessions(client):
             session.timeout = httpx.Timeout(self._timeout)
         return client
 
 
-def _session(client: ClientAPI) -> httpx.Client | None:
-    """What Chroma talks to a server with; it offers no other way to set a timeout, or to close."""
+def _sessions(client: ClientAPI | None) -> list[httpx.Client]:
+    """What Chroma talks to a server with. It has no timeout, and closing the client leaves it open;
+    Chroma 1.5 offers no public way to either."""
     import httpx
 
-    session = getattr(getattr(client, "_server", None), "_session", None)
-    return session if isinstance(session, httpx.Client) else None
+    users = (client, getattr(client, "_admin_client", None))
+    sessions = (getattr(getattr(user, "_server", None), "_session", None) for user in users)
+    return [session for session in sessions if isinstance(session, httpx.Client)]
 
 
 def _address(url: str) -> SplitResult:

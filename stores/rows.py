@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,17 @@ class Rows(Generic[M]):
     items: tuple[M, ...]
     written: tuple[int, ...]  # nanoseconds since 1970; of two rows of one identity the later counts
     vectors: np.ndarray  # (n, dimension) float32
+
+    @classmethod
+    def of(cls, entries: Sequence[tuple[str, M]], vectors: np.ndarray) -> Rows[M]:
+        """Entries (row id, item) as rows that are written now, one after the other."""
+        now = time.time_ns()
+        return cls(
+            ids=tuple(id for id, _ in entries),
+            items=tuple(item for _, item in entries),
+            written=tuple(range(now, now + len(entries))),
+            vectors=vectors,
+        )
 
     def taken(self, order: Sequence[int]) -> Rows[M]:
         """These rows in this order."""

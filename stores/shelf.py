@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from stores.chroma import SPACE, ChromaDatabase, CollectionState, Fetched, Row
+from stores.encoder import Encoder
 from stores.ledger import Ledger
 from stores.recent import Recent
 from stores.rows import Rows, digest, identity_of
@@ -30,21 +31,6 @@ SCHEMA = "1"
 
 EMBEDDERS_SECONDS = 60.0
 """How long the list of embedders is believed where it can only add to what was found."""
-
-
-class Encoder(Protocol):
-    """What makes vectors of texts."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the model and its version."""
-
-    @property
-    def dimension(self) -> int:
-        """Numbers per vector."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dimension) float32 rows of unit length."""
 
 
 class Shelf(Generic[M]):
@@ -117,17 +103,16 @@ class Shelf(Generic[M]):
         return rows
 
     def write(
-        self, key: str, entries: Iterable[tuple[str, M]], vectors: np.ndarray, remove: Sequence[str]
+        self, key: str, entries: Sequence[tuple[str, M]], vectors: np.ndarray, remove: Sequence[str]
     ) -> None:
         """Adds items under their row ids, and removes rows; both are on disk when it returns."""
-        entries, now = list(entries), time.time_ns()
-        rows = Rows(
-            ids=tuple(id for id, _ in entries),
-            items=tuple(item for _, item in entries),
-            written=tuple(range(now, now + len(entries))),
-            vectors=vectors,
-        )
-        self._store(key, rows, remove)
+        self._store(key, Rows.of(entries, vectors), remove)
+
+    def keep(self, key: str, entries: Sequence[tuple[str, M]], vectors: np.ndarray) -> Rows[M]:
+        """Items that only this process knows, for `cached` to find, until `load` is called."""
+        rows = Rows.of(entries, vectors).arranged(self._order)
+        self._cache.put(key, (rows, CollectionState("", "", "")), weight=len(rows.ids) + 1)
+        return rows
 
     def drop(self, key: str, *, keep_own: bool = False) -> bool:
         """Deletes a collection under all embedders, or under all others; whether there was one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
+from stores.encoder import Encoder
 from stores.ledger import Ledger
 from stores.rows import Rows, digest, row_id
-from stores.shelf import Encoder, Shelf
+from stores.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -95,14 +96,21 @@ class StoryIndex:
         """Events as a caller sent them: indexed when first seen, afterwards found by content.
 
         The key is a digest of all that they say, so no caller can alter the story of another one.
+        Where Chroma fails, that is logged, and this process keeps the story in memory.
 
         Raises:
-            StoreError, EmbeddingError: the index failed.
+            EmbeddingError: the events could not be embedded.
         """
         key = digest(_EVENTS.dump_json(list(events)).decode())
         rows = self._inline.cached(key)
         if rows is None or len(rows.ids) != len(events):
-            rows = self._indexed(key, events)
+            wanted = _by_row_id(events)
+            try:
+                rows = self._indexed(key, wanted)
+            except StoreError as error:
+                log.warning("stores: a story is kept in memory only: %s", error.message)
+                vectors = self._vectors(list(wanted.values()))
+                rows = self._inline.keep(key, list(wanted.items()), vectors)
         return _story(self._inline.name(key), rows)
 
     def named(self, story_id: str) -> StoredStory:
@@ -198,10 +206,9 @@ class StoryIndex:
             cached_rows=CACHED_EVENTS,
         )
 
-    def _indexed(self, key: str, events: Sequence[StoryEvent]) -> Rows[StoryEvent]:
+    def _indexed(self, key: str, wanted: Mapping[str, StoryEvent]) -> Rows[StoryEvent]:
         """The story from Chroma; what it lacks, or all of it, is embedded and written first."""
         self._used.put(self._inline.name(key), time.time_ns())
-        wanted = _by_row_id(events)
         rows = self._inline.load(key)
         if rows is None or len(rows.ids) < len(wanted):
             known = set(rows.ids) if rows else set()
@@ -211,7 +218,7 @@ class StoryIndex:
             self._prune()
             rows = self._inline.load(key)
         if rows is None:
-            raise StoreError("a story vanished while it was indexed; try again", retryable=True)
+            raise StoreError("it vanished while it was indexed")
         return rows
 
     def _vectors(

@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "routing": {"schemas", "retrieval"},
     "replies": {"schemas"},
     "nodes": {"schemas", "prompts", "retrieval", "routing", "replies"},
-    "graph": {"schemas", "nodes", "embedding", "llm", "stores", "prompts"},
+    "graph": {"schemas", "nodes", "embedding", "llm", "stores", "prompts", "routing", "retrieval"},
     "scripts": {
         "schemas",
+        "cards",
         "graph",
         "embedding",
         "stores",
@@ -33,7 +34,7 @@ MAY_IMPORT = {
         "benchmarks",
     },
 }
-OURS = {*MAY_IMPORT, "handler", "benchmarks", "tests"}
+OURS = {*MAY_IMPORT, "handler", "worker", "benchmarks", "tests"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,59 +1,158 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedding.fake import HashEmbeddings
+from nodes.embed import query_of
 from nodes.retrieve_chat import retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
-from schemas.request import Message, Persona, StoryEvent
+from retrieval.hybrid import Index, Knobs
+from retrieval.recollection import still_said
+from retrieval.scenes import passages, scenes
+from retrieval.story import EVENT_PART_SIZE, event_passages
+from schemas.rag import RAGChunk
+from schemas.request import ChatRequest, Message, Persona, StoryEvent
+from schemas.search import Search
 
 HARU = Persona(name="하루", aliases=["Haru"])
+EMBEDDER = HashEmbeddings()
 
 
-def axis(*heights: float) -> np.ndarray:
-    """Unit vectors of which the first number is the similarity to QUERY."""
-    rows = [[height, (1 - height**2) ** 0.5] for height in heights]
-    return np.array(rows, dtype=np.float32).reshape(-1, 2)
+def vectors(texts: list[str]) -> np.ndarray:
+    rows = np.array(EMBEDDER.embed_documents(texts), dtype=np.float32)
+    return rows.reshape(len(texts), -1)
 
 
-QUERY = np.array([1, 0], dtype=np.float32)
+def search(message: str) -> tuple[Search, ChatRequest]:
+    request = ChatRequest(message=message, persona=HARU)
+    query = query_of(request)
+    rows = vectors(query.texts)
+    return Search(query, views=rows, message=rows[0]), request
 
 
-def said(*contents: str) -> list[Message]:
-    return [Message(role="user", content=content, id=f"m{n}") for n, content in enumerate(contents)]
+def said(*contents: str, **fields: Any) -> list[Message]:
+    return [
+        Message(role="user", content=content, id=f"m{n}", **fields)
+        for n, content in enumerate(contents)
+    ]
 
 
-def test_the_nearest_messages_come_first_and_weak_ones_not_at_all() -> None:
-    found = retrieve_chat_context(
-        QUERY, said("a", "b", "c"), axis(0.2, 0.9, 0.5), top_k=5, score_threshold=0.4
-    )
-    assert [chunk.id for chunk in found] == ["m1", "m2"]
-    assert found[0].score == pytest.approx(0.9)
+def recall(message: str, past: list[Message], **options: Any) -> list[RAGChunk]:
+    looked_for, request = search(message)
+    index = Index(passages(past, request))
+    rows = vectors(index.parts) if index.parts else None
+    options = {"top_k": 5, "knobs": Knobs(), **options}
+    return retrieve_chat_context(looked_for, past, index, rows, **options)
+
+
+PAST = said(
+    "The compass was my grandfather's.",
+    "We had soup with leeks for dinner.",
+    "The ferry leaves at seven.",
+    "내 고양이 이름은 보리야.",
+    "오늘은 비가 온다.",
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Do you still have the compass?", "m0"),
+        ("When does the ferry leave?", "m2"),
+        ("내 고양이가 뭐였지?", "m3"),
+    ],
+)
+def test_the_message_that_bears_on_it_comes_first_and_says_why(message: str, expected: str) -> None:
+    first = recall(message, PAST)[0]
+    assert first.id == expected
+    assert set(first.meta["why"]) & {"dense", "lexical"}
+    assert first.score is not None and 0 <= first.score <= 1
+
+
+def test_a_threshold_filters() -> None:
+    everything = recall("compass", PAST)
+    best = everything[0].score or 0
+    kept = recall("compass", PAST, knobs=Knobs(threshold=best))
+    assert [chunk.id for chunk in kept] == [everything[0].id]
 
 
 def test_what_is_verbatim_takes_no_place() -> None:
-    past = said("the same", "other")
-    found = retrieve_chat_context(QUERY, past, axis(0.9, 0.5), verbatim=said("the same"), top_k=1)
-    assert [chunk.text for chunk in found] == ["other"]
+    found = recall("the compass", PAST, verbatim=said(PAST[0].content), top_k=1)
+    assert [chunk.id for chunk in found] != ["m0"] and len(found) == 1
 
 
 def test_repeated_messages_are_told_once_and_notes_of_the_system_never() -> None:
-    past = [*said("나침반", "나침반"), Message(role="system", content="be brief")]
-    found = retrieve_chat_context(QUERY, past, axis(0.8, 0.9, 1.0), top_k=5)
-    assert [chunk.text for chunk in found] == ["나침반"]
+    past = [
+        *said("나침반을 줄게", "나침반을 줄게"),
+        Message(role="system", content="나침반을 줄게!"),
+    ]
+    assert len(recall("나침반", past)) == 1
+
+
+def test_a_hit_brings_what_was_said_around_it() -> None:
+    alone = recall("compass", PAST, top_k=1)
+    around = recall("compass", PAST, top_k=1, neighbours=1)
+    assert [chunk.id for chunk in alone] == ["m0"]
+    assert [(chunk.id, chunk.meta["why"]) for chunk in around[1:]] == [("m1", ["beside m0"])]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), max_size=6), st.text())
+def test_any_text_can_be_asked_and_searched(contents: list[str], message: str) -> None:
+    message = message.encode("utf-8", "ignore").decode() if message.strip() else "?"
+    found = recall(message if message.strip() else "?", said(*contents))
+    assert len({chunk.id for chunk in found}) == len(found)
+
+
+def test_a_pause_ends_a_scene() -> None:
+    times = ["2026-01-01T10:00:00Z", "2026-01-01T10:05:00", None, "2026-01-02T09:00:00+09:00"]
+    messages = [
+        Message.model_validate({"role": "user", "content": "a", "timestamp": time})
+        for time in times
+    ]
+    assert scenes(messages) == ["0", "0", "0", "1"]
+
+
+def test_what_was_taken_back_is_not_remembered() -> None:
+    kept = [Message(role="user", content=c) for c in ("a", "b")]
+    replies = [Message(role="character", content=c) for c in ("A", "B")]
+    chat = [kept[0], replies[0], kept[1], replies[1]]
+    assert still_said(chat, [], "c") == chat
+    assert still_said(chat, [], "b") == chat[:2], "the reply to b is being generated anew"
+    assert still_said(chat, chat[2:], "c") == chat[:2]
+    assert still_said(chat, [kept[1]], "c") == chat[:2], "the second reply was deleted"
+    assert still_said(chat, [Message(role="user", content="new")], "c") == chat
+
+
+def test_a_line_that_was_said_twice_is_found_where_the_history_begins() -> None:
+    chat = [Message(role="user", content=c) for c in ("네", "처음", "네", "끝")]
+    assert still_said(chat, chat[2:], "다음") == chat[:2]
 
 
 def event(name: str, order: int, **fields: object) -> StoryEvent:
     return StoryEvent.model_validate({"id": name, "order": order, "text": name, **fields})
 
 
-def tell(events: list[StoryEvent], position: int | None) -> tuple[set[str], set[str]]:
+def tell(
+    events: list[StoryEvent], position: int | None, message: str = "?", **options: Any
+) -> tuple[list[RAGChunk], list[RAGChunk]]:
+    looked_for, _ = search(message)
+    index = Index(event_passages(events), part_size=EVENT_PART_SIZE)
+    options = {"top_k": 50, **options}
     found = retrieve_story_context(
-        QUERY, events, axis(*[0.5] * len(events)), persona=HARU, position=position, top_k=50
+        looked_for,
+        events,
+        index,
+        vectors(index.parts) if events else None,
+        persona=HARU,
+        position=position,
+        **options,
     )
-    return {c.id for c in found.context}, {c.id for c in found.narrator_only}
+    return found.context, found.narrator_only
 
 
 def test_who_knows_what() -> None:
@@ -65,46 +164,55 @@ def test_who_knows_what() -> None:
         event("told", 1, characters=["미르"], known_by=["하루"]),
         event("secret", 1, characters=["하루"], visibility="secret"),
         event("secret known", 1, visibility="secret", known_by=["하루"]),
-        event("future", 9, constant=True),
+        event("future", 9, constant=True, keywords=["?"]),
     ]
     known, hidden = tell(events, position=5)
-    assert known == {"public", "seen", "seen by alias", "told", "secret known"}
-    assert hidden == {"unseen", "secret"}
+    assert {c.id for c in known} == {"public", "seen", "seen by alias", "told", "secret known"}
+    assert {c.id for c in hidden} == {"unseen", "secret"}
 
 
-def test_a_constant_event_is_told_however_far_it_is() -> None:
-    events = [event("near", 1), event("constant", 1, constant=True)]
-    found = retrieve_story_context(
-        QUERY, events, axis(0.9, 0.0), persona=HARU, position=None, top_k=1, score_threshold=0.5
-    )
-    assert {chunk.id for chunk in found.context} == {"near", "constant"}
+def test_constants_and_keywords_bring_an_event_in() -> None:
+    events = [
+        event("bridge", 1, keywords=["다리"]),
+        event("forest", 1, keywords=["숲"]),
+        event("rule", 1, constant=True),
+    ]
+    texts = ["은빛숲길 너머 다리를 건너자"]
+    known, _ = tell(events, None, top_k=0, texts=texts)
+    assert {c.id: c.meta["why"] for c in known} == {
+        "rule": ["constant"],
+        "bridge": ["keyword 다리"],
+    }
 
 
 NAMES = st.sampled_from(["하루", "미르", "소라"])
 EVENTS = st.lists(
-    st.builds(
-        lambda order, present, known, visibility, constant: (
-            order, {"characters": present, "known_by": known, "visibility": visibility,
-                    "constant": constant},
-        ),
+    st.tuples(
         st.integers(0, 9),
-        st.lists(NAMES, max_size=2),
-        st.lists(NAMES, max_size=2),
-        st.sampled_from(["public", "witnessed", "secret"]),
-        st.booleans(),
+        st.fixed_dictionaries(
+            {
+                "characters": st.lists(NAMES, max_size=2),
+                "known_by": st.lists(NAMES, max_size=2),
+                "visibility": st.sampled_from(["public", "witnessed", "secret"]),
+                "constant": st.booleans(),
+                "keywords": st.lists(st.sampled_from(["문", "door"]), max_size=1),
+            }
+        ),
     ),
     max_size=12,
-)  # fmt: skip
+)
 
 
 @given(EVENTS, st.integers(0, 9))
 def test_nothing_future_and_nothing_unknown_is_ever_told(
     drawn: list[tuple[int, dict[str, object]]], position: int
 ) -> None:
-    events = [event(f"e{n}", order, **fields) for n, (order, fields) in enumerate(drawn)]
-    known, hidden = tell(events, position)
+    events = [event(f"e{n} door", order, **fields) for n, (order, fields) in enumerate(drawn)]
+    known, hidden = tell(events, position, "문을 여는 door", texts=["문을 여는 door"])
+    told, kept_back = {chunk.id for chunk in known}, {chunk.id for chunk in hidden}
     for item in events:
         may = item.visibility == "public" or "하루" in item.known_by
         may = may or (item.visibility == "witnessed" and "하루" in item.characters)
-        assert (item.id in known) == (may and item.order <= position)
-        assert (item.id in hidden) == (not may and item.order <= position)
+        assert item.order <= position or item.id not in told | kept_back
+        assert may or item.id not in told
+        assert not may or item.id not in kept_back

@@ -1,38 +1,71 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from nodes.route import route_turn
-from schemas.request import ChatRequest, Speaker
+from nodes.route import route_turn, story_progress
+from schemas.rag import Upcoming
+from schemas.request import ChatRequest, Speaker, StoryEvent
 
 
-def turn(message: str, **fields: object) -> ChatRequest:
+def turn(message: str, **fields: Any) -> ChatRequest:
     return ChatRequest.model_validate({"message": message, "persona": {"name": "하늘"}, **fields})
 
 
 @pytest.mark.parametrize(
     ("message", "speaker"),
     [
-        ("*opens the door and looks around*", "narrator"),
-        ("*문을 열고 주위를 둘러본다.*", "narrator"),
-        ("(창가로 걸어간다)", "narrator"),
-        ("The next morning, rain falls on the harbour.", "narrator"),
-        ("다음 날 아침, 항구에 비가 내린다.", "narrator"),
         ("/continue", "narrator"),
-        ("Good morning!", "character"),
-        ("*waves* Good morning!", "character"),
+        ("/narrate The storm breaks.", "narrator"),
+        ("(서술) 폭풍이 몰아친다.", "narrator"),
+        ("Good morning! Did you sleep well?", "character"),
         ("하늘아, 어디 가?", "character"),
-        ("Meanwhiles is no word, is it?", "character"),
-        ("…", "narrator"),
+        ("/as 하늘 문을 닫아 줘.", "character"),
     ],
 )
-def test_the_narrator_takes_actions_and_scene_changes(message: str, speaker: Speaker) -> None:
-    route = route_turn(turn(message))
-    assert route.responded_as == speaker
-    assert route.reason
+def test_who_answers(message: str, speaker: Speaker) -> None:
+    decision = route_turn(turn(message))
+    assert decision.speaker == speaker
+    assert decision.reason
 
 
 @pytest.mark.parametrize("speaker", ["narrator", "character"])
 def test_the_callers_choice_comes_first(speaker: Speaker) -> None:
-    assert route_turn(turn("*opens the door*", respond_as=speaker)).responded_as == speaker
-    assert route_turn(turn("Hello?", respond_as=speaker)).responded_as == speaker
+    assert route_turn(turn("/narrate It rains.", respond_as=speaker)).speaker == speaker
+    assert route_turn(turn("Hello?", respond_as=speaker)).speaker == speaker
+
+
+BRIDGE = StoryEvent(
+    id="bridge", order=20, text="The bridge falls.", trigger="they cross the bridge"
+)
+
+
+def upcoming(similarity: float) -> Upcoming:
+    return Upcoming(event=BRIDGE, similarity=similarity, background=0.1)
+
+
+def test_an_event_is_reached_when_its_trigger_happens_and_not_before() -> None:
+    far = story_progress(turn("We cook soup.", story_position=10), upcoming(0.05), asked=False)
+    assert (far.event, far.position_after) == (None, 10)
+    assert far.next == "bridge" and far.why
+    near = story_progress(
+        turn("*We cross the bridge together.*", story_position=10), upcoming(0.9), asked=False
+    )
+    assert (near.event, near.position_before, near.position_after) == ("bridge", 10, 20)
+    assert near.distance < far.distance
+
+
+def test_the_progress_of_the_last_turn_paces_the_next() -> None:
+    message = "*We cross the bridge together.*"
+    first = story_progress(turn(message, story_position=10), upcoming(0.9), asked=False)
+    assert first.turns_since == 0
+    again = story_progress(
+        turn(message, story_position=10, meta={"story": first.model_dump()}),
+        upcoming(0.9),
+        asked=False,
+    )
+    assert again.event is None, "not two events in a row"
+    assert again.turns_since == 1
+    broken = turn(message, story_position=10, meta={"story": {"score": "high"}})
+    assert story_progress(broken, upcoming(0.9), asked=False).event == "bridge"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -22,17 +20,6 @@ from stores.rows import Rows, digest, row_id
 from tests.stores.stores_support import CountingEncoder, said
 
 TEXT = st.text(min_size=1, max_size=30) | st.sampled_from(["-", "a-b", "\0", "../..", "'", "가"])
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "chroma"
-
-
-@pytest.fixture
-def database(folder: Path) -> Iterator[ChromaDatabase]:
-    with closing(ChromaDatabase(path=folder)) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -27,17 +27,6 @@ from tests.stores.stores_workers import unit
 def rows(*names: str, dimension: int = 8, document: str | None = "글") -> list[Row]:
     vectors = unit(len(names), dimension)
     return [Row(name, {"n": row}, vectors[row], document) for row, name in enumerate(names)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "색인" / "chroma"
-
-
-@pytest.fixture
-def database(folder: Path) -> Iterator[ChromaDatabase]:
-    with closing(ChromaDatabase(path=folder)) as opened:
-        yield opened
 
 
 def test_making_one_opens_nothing(folder: Path) -> None:
@@ -202,6 +191,29 @@ def test_an_unreadable_folder_is_said_put_aside_and_started_anew(
         assert said == "stores: chroma.sqlite3 is unreadable and put aside; it starts anew"
         assert (folder / "chroma.sqlite3.unreadable").read_bytes() == damage
         assert (folder.parent / "vectors.sqlite").read_bytes() == b"another store"
+
+
+def test_a_folder_that_breaks_while_it_is_open_is_started_anew(
+    database: ChromaDatabase, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.write("chat-1", {}, rows("a"))
+    with closing(ChromaDatabase(path=folder)) as other:  # of the same process
+        assert other.ids("chat-1") == ["a"]
+        (folder / "chroma.sqlite3").write_bytes(os.urandom(300_000))
+        assert database.ids("chat-1") == []
+        database.write("chat-1", {}, rows("b"))
+        assert database.ids("chat-1") == ["b"]
+        assert other.ids("chat-1") == ["b"]
+    assert "unreadable and put aside" in caplog.text
+
+
+def test_a_folder_that_is_deleted_while_it_is_open_is_started_anew(
+    database: ChromaDatabase, folder: Path
+) -> None:
+    database.write("chat-1", {}, rows("a"))
+    shutil.rmtree(folder)
+    database.write("chat-1", {}, rows("b"))
+    assert database.ids("chat-1") == ["b"]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "emptied", "removed"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -14,26 +13,15 @@ import numpy as np
 import pytest
 from chromadb.config import Settings
 
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex, event_text
-from tests.stores.stores_support import CountingEncoder, story
+from tests.stores.stores_support import CountingEncoder, free_port, story
 
 HARBOUR = story(
     "The ferry leaves at dawn.", "미나가 은빛숲길에서 편지를 찾는다.", "The lamp goes out."
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "chroma"
-
-
-@pytest.fixture
-def database(folder: Path) -> Iterator[ChromaDatabase]:
-    with closing(ChromaDatabase(path=folder)) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -290,6 +278,22 @@ def test_an_unreadable_index_costs_the_index_and_not_the_turn(
         with pytest.raises(BadRequest, match="build it"):
             StoryIndex(database, encoder).named("harbour")
     assert "unreadable and put aside" in caplog.text
+
+
+def test_without_chroma_an_inline_story_is_kept_in_memory(
+    encoder: CountingEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    stories = StoryIndex(ChromaDatabase(url=f"http://127.0.0.1:{free_port()}"), encoder)
+    for _ in range(3):
+        found = stories.inline(HARBOUR)
+        assert found.events == tuple(HARBOUR)
+    assert encoder.texts == 3
+    query = CountingEncoder().encode_passages([HARBOUR[1].text])[0]
+    assert stories.search(found, query, 1)[0][0] == HARBOUR[1]
+    first = caplog.messages[0]
+    assert first.startswith("stores: a story is kept in memory only: the Chroma server cannot be")
+    with pytest.raises(StoreError, match="cannot be reached"):
+        stories.named("harbour")
 
 
 def test_vectors_damaged_on_disk_are_made_again_from_the_text(
