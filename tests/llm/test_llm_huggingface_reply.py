@@ -1,0 +1,168 @@
+"""What the in-process model writes: tiny random models of the Llama and the Mistral kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm.huggingface import HuggingFaceLLM
+from tests.llm.asking import Ending, failing, reply
+from tests.llm.tiny_models import llm_of
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+pytestmark = pytest.mark.huggingface
+
+PROMPT = "<|im_start|>user\n안녕, 세라!<|im_end|>\n<|im_start|>assistant\nSera:"
+
+
+async def said(llm: HuggingFaceLLM, prompt: str = PROMPT, **sampling: Any) -> str:
+    return await llm.ainvoke(prompt, **sampling)
+
+
+def by_transformers(folder: Path, prompt: str, **options: Any) -> str:
+    """The same reply by `model.generate`, which knows nothing of us."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    asked = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    written = model.generate(
+        asked, attention_mask=torch.ones_like(asked), pad_token_id=1, **options
+    )
+    whole: str = tokenizer.decode(written[0], skip_special_tokens=True)
+    return whole.removeprefix(tokenizer.decode(asked[0], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+async def test_a_greedy_reply_is_what_transformers_writes(tiny: Path, penalty: float) -> None:
+    text = await said(llm_of(tiny), temperature=0.0, max_new_tokens=60, repetition_penalty=penalty)
+    assert text == by_transformers(
+        tiny, PROMPT, do_sample=False, max_new_tokens=60, repetition_penalty=penalty
+    )
+    assert len(text) > 20
+
+
+async def test_a_reply_streams_and_tells_how_it_ended(tiny: Path) -> None:
+    pieces, info = await reply(llm_of(tiny), temperature=0.0, max_new_tokens=40)
+    assert len(pieces) > 10
+    assert info == {
+        "finish_reason": "length",
+        "usage": {
+            "prompt_tokens": 11,  # of "The prompt:" with the opening token
+            "completion_tokens": 40,
+            "total_tokens": 51,
+            "cached_tokens": 0,
+        },
+    }
+
+
+async def test_one_seed_one_reply(tiny_llama: Path) -> None:
+    llm = llm_of(tiny_llama)
+    chosen: dict[str, Any] = {
+        "temperature": 1.0,
+        "top_p": 0.95,
+        "top_k": 50,
+        "min_p": 0.01,
+        "max_new_tokens": 20,
+    }
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first = await said(llm, seed=7, **chosen)
+    assert await said(llm_of(tiny_llama), seed=7, **chosen) == first
+    assert len({await said(llm, seed=seed, **chosen) for seed in range(5)}) > 1
+    assert len({await said(llm, **chosen) for _ in range(5)}) > 1
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "narrow", [{"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-4}]
+)
+async def test_each_sampling_key_narrows_the_choice(
+    tiny_llama: Path, narrow: dict[str, Any]
+) -> None:
+    llm = llm_of(tiny_llama)
+    greedy = await said(llm, temperature=0.0, max_new_tokens=20)
+    assert await said(llm, **({"temperature": 1.0, "max_new_tokens": 20} | narrow)) == greedy
+    assert await said(llm, temperature=1.5, max_new_tokens=20, unknown=1) != greedy
+
+
+async def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    from llm.huggingface_sampling import Sampler
+
+    likely = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    sampler = Sampler({"seed": 1}, [], "cpu")
+    drawn = [sampler.draw(likely.log()) for _ in range(4000)]
+    for token, share in enumerate(likely[0].tolist()):
+        assert drawn.count(token) / 4000 == pytest.approx(share, abs=0.03)
+
+
+async def test_a_stop_string_ends_the_reply_however_tokens_cut_it(tiny: Path) -> None:
+    llm = llm_of(tiny)
+    whole = await said(llm, temperature=0.0, max_new_tokens=60)
+    for start in (3, 9, 14):
+        stop = whole[start : start + 4]
+        pieces = [
+            p
+            async for p in llm.astream(
+                PROMPT, stop=["없음", stop], temperature=0.0, max_new_tokens=60
+            )
+        ]
+        assert "".join(pieces) == whole[: whole.index(stop)]
+    tokens = transformers.AutoTokenizer.from_pretrained(tiny)(whole[3:7])["input_ids"]
+    assert len(tokens) > 2, "a stop string of one token shows nothing"
+
+
+async def test_stopping_early_ends_the_work(tiny_llama: Path) -> None:
+    llm = llm_of(tiny_llama)
+    pieces, _ = await reply(llm, temperature=0.0, max_new_tokens=60)
+    _, info = await reply(llm, temperature=0.0, max_new_tokens=60, stop=["".join(pieces)[2:5]])
+    assert info["finish_reason"] == "stop"
+    assert info["usage"]["completion_tokens"] < 30
+
+
+@pytest.mark.parametrize("stop", [[], ["<|im_end|>"]])
+async def test_an_end_token_ends_the_reply_and_is_not_shown(
+    tiny_llama: Path, stop: list[str]
+) -> None:
+    llm = llm_of(tiny_llama)
+    await llm.load()
+    end = 3 if stop else 1
+    calls = 0
+
+    def ends_at_the_third(module: Any, args: Any, output: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= 3:
+            output.logits[:, -1, end] = 1e4
+
+    assert llm._local is not None
+    llm._local._model.register_forward_hook(ends_at_the_third)
+    pieces, info = await reply(llm, temperature=0.0, max_new_tokens=60, stop=stop)
+    assert "<" not in "".join(pieces)
+    assert (info["finish_reason"], info["usage"]["completion_tokens"]) == ("stop", 3)
+
+
+async def test_nothing_written_is_an_error(tiny_llama: Path) -> None:
+    llm = llm_of(tiny_llama)
+    pieces, _ = await reply(llm, temperature=0.0)
+    said, error = await failing(llm, temperature=0.0, stop=[pieces[0]])
+    assert (said, error.retryable) == ("", True)
+
+
+async def test_a_prompt_has_one_opening_token(tiny_llama: Path) -> None:
+    llm = llm_of(tiny_llama)
+    bare = await said(llm, temperature=0.0, max_new_tokens=20)
+    assert await said(llm, "<s>" + PROMPT, temperature=0.0, max_new_tokens=20) == bare
+
+
+async def test_a_reply_ends_where_the_model_does(tiny_llama: Path) -> None:
+    llm = llm_of(tiny_llama)
+    ending = Ending()
+    config: Any = {"callbacks": [ending]}
+    await llm.ainvoke("가나다라마바사" * 215, config=config, temperature=0.0, max_new_tokens=100)
+    assert ending.info["finish_reason"] == "length"
+    assert ending.info["usage"]["total_tokens"] == 4096
+    with pytest.raises(Exception, match="the prompt has 4941 tokens and the model takes 4096"):
+        await said(llm, "가나다라마바사" * 260)
