@@ -1,0 +1,167 @@
+"""`python -m cards show|convert|validate FILE`: cards, lorebooks and chats from the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+
+from cards.card import Card, is_card, read_card
+from cards.charx import is_charx
+from cards.chatlog import parse_chat, to_jsonl
+from cards.events import to_events
+from cards.export import to_json, to_png
+from cards.files import parse_object, read_file
+from cards.load import book_of, naming
+from cards.lorebook import Lorebook
+from cards.persona import to_persona
+from cards.png import SIGNATURE
+from cards.read_lore import parse_book
+from cards.show import book_table, card_table, chat_table
+from schemas.errors import BadRequest, IyagiError
+from schemas.request import Message, StoryEvent
+
+Thing = Card | Lorebook | list[Message]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="python -m cards",
+        description="Look at character cards, lorebooks and chat logs, and convert them.",
+        allow_abbrev=False,
+    )
+    verbs = parse.add_subparsers(dest="verb", required=True)
+    show = verbs.add_parser("show", help="print what a file holds")
+    check = verbs.add_parser("validate", help="print what is wrong with a file, or odd in it")
+    convert = verbs.add_parser("convert", help="write a file in another format")
+    for verb in (show, check, convert):
+        verb.add_argument("file", type=Path, help="a card (PNG, CHARX, JSON), lorebook or chat")
+    convert.add_argument(
+        "out",
+        type=Path,
+        help="card.png or card.json; chat.jsonl or chat.json; story.json from a lorebook",
+    )
+    convert.add_argument("--to", choices=["v2", "v3"], help="version of the card; default: its own")
+    convert.add_argument("--picture", type=Path, help="a PNG that shall carry the card")
+    convert.add_argument("--user", default="User", help="the user's name in a chat log")
+    convert.add_argument("--character", default="Character", help="the character's")
+    convert.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    return parse
+
+
+def read(path: Path) -> Thing:
+    """What a file holds.
+
+    Raises:
+        BadRequest: none of what we know, or damaged; names the file.
+    """
+    with naming(path):
+        content = read_file(path)
+        if content.startswith(SIGNATURE) or is_charx(content):
+            return read_card(content)
+        if path.suffix.lower() in (".jsonl", ".txt", ".log"):
+            return parse_chat(content)
+        if content.lstrip().startswith(b"["):
+            return parse_chat(content)
+        document = parse_object(content)
+        if is_card(document):
+            return read_card(content)
+        if "messages" in document or "history" in document:
+            return parse_chat(content)
+        inner = document.get("data")
+        if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
+            return parse_book(document)
+        return read_card(content)
+
+
+def show(thing: Thing, out: Console) -> None:
+    """Prints a thing as a table."""
+    match thing:
+        case Card():
+            book = book_of(thing)
+            out.print(card_table(thing, book))
+            if book.entries:
+                out.print(book_table(book))
+        case Lorebook():
+            out.print(book_table(thing))
+        case messages:
+            out.print(chat_table(messages))
+
+
+def validate(thing: Thing, name: str, out: Console) -> None:
+    """Prints what is odd in a thing; raises BadRequest where it cannot be used."""
+    warnings: list[str] = []
+    if isinstance(thing, Card):
+        to_persona(thing)
+        warnings = [*thing.warnings, *book_of(thing).warnings]
+    elif isinstance(thing, Lorebook):
+        warnings = list(thing.warnings)
+    for warning in warnings:
+        out.print(f"warning: {escape(warning)}")
+    out.print(f"{escape(name)} can be used" + (f"; {len(warnings)} warnings" * bool(warnings)))
+
+
+def converted(thing: Thing, args: argparse.Namespace) -> bytes:
+    """A thing in the format that the name of the file asks for."""
+    suffix = args.out.suffix.lower()
+    match thing, suffix:
+        case Card(), ".json":
+            return to_json(thing, args.to)
+        case Card(), ".png":
+            picture = read_file(args.picture) if args.picture else None
+            return to_png(thing, args.to, picture)
+        case Lorebook(), ".json":
+            return TypeAdapter(list[StoryEvent]).dump_json(to_events(thing), indent=2)
+        case list(), ".jsonl":
+            return to_jsonl(thing, user=args.user, character=args.character).encode()
+        case list(), ".json":
+            return TypeAdapter(list[Message]).dump_json(thing, indent=2, exclude_none=True)
+    raise BadRequest(
+        "cannot be written in this format; use .png or .json for a card, .json for lore, "
+        ".jsonl or .json for a chat",
+        field=args.out.name,
+    )
+
+
+def write(path: Path, content: bytes, *, force: bool) -> None:
+    """Writes a file; one that is there stays, unless `force`."""
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise BadRequest("exists; choose another name or add --force", field=path.name) from None
+    except OSError as error:
+        raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 done, 2 the file cannot be used."""
+    args = parser().parse_args(argv)
+    out = Console(highlight=False, soft_wrap=args.verb != "show")
+    try:
+        thing = read(args.file)
+        with naming(args.file):
+            match args.verb:
+                case "show":
+                    show(thing, out)
+                case "validate":
+                    validate(thing, args.file.name, out)
+                case _:
+                    content = converted(thing, args)
+        if args.verb == "convert":
+            write(args.out, content, force=args.force)
+            out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
+    except IyagiError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Chat logs as the history of a request: SillyTavern JSONL and plain JSON; and back to JSONL.
+
+A message counts as it stands: of its swipes, the chosen one. Hidden lines (`is_system`) are left
+out; narrator lines have no name. `cards.transcript` reads plain text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from cards.dates import sent_at
+from cards.files import decode, parse_json, whole
+from cards.transcript import parse_transcript
+from schemas.errors import BadRequest
+from schemas.request import Message, Role
+
+MAX_LINES = 200_000
+NARRATOR = "narrator"
+OWN = "iyagi"
+"""Where in a line's `extra` stands what JSONL has no place for: role, id, embedding_id."""
+
+_ROLES = {
+    **{role: role for role in get_args(Role)},
+    **{"assistant": "character", "model": "character", "bot": "character", "char": "character"},
+    "human": "user",
+}
+
+
+def parse_chat(
+    content: bytes, *, user: str | None = None, character: str | None = None
+) -> list[Message]:
+    """The messages of a chat log, oldest first, whichever of the three forms it has.
+
+    Args:
+        user: the user's name, where the log does not say whose line it is.
+        character: the character's, likewise.
+
+    Raises:
+        BadRequest: it is no chat, or a line is damaged; says which.
+    """
+    text = decode(content).strip()
+    if not text:
+        return []
+    first = _object(text.split("\n", 1)[0])
+    if first is not None and ("mes" in first or "user_name" in first or "chat_metadata" in first):
+        return parse_jsonl(text)
+    if text[0] in "[{":
+        return parse_messages(parse_json(content), user=user)
+    return parse_transcript(text, user=user, character=character)
+
+
+def parse_jsonl(text: str) -> list[Message]:
+    """The messages of a SillyTavern log: a header, then one message a line."""
+    lines = [line for line in text.split("\n") if line.strip()]  # JSON may hold other line ends
+    if len(lines) > MAX_LINES:
+        raise BadRequest(f"has more than {MAX_LINES:,} lines; split the chat")
+    messages = []
+    for number, line in enumerate(lines, 1):
+        data = _object(line)
+        if data is None:
+            raise BadRequest("is damaged: it is no JSON object", field=f"line {number}")
+        if number == 1 and "mes" not in data and "swipes" not in data:
+            continue
+        if (message := _line(data, number)) is not None:
+            messages.append(message)
+    return messages
+
+
+def parse_messages(value: Any, *, user: str | None = None) -> list[Message]:
+    """The messages of plain JSON: a list of `{role, content}`, also inside `messages` or `history`.
+
+    `role` may be that of a chat API (`assistant`); without one, the name says who the user is.
+    """
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("messages", "history") if key in value), None)
+    if not isinstance(value, list):
+        raise BadRequest("is no chat; it should hold a list of messages")
+    messages = []
+    for row, item in enumerate(value):
+        if not isinstance(item, dict):
+            raise BadRequest("should be an object with `role` and `content`", field=f"{row}")
+        message = _line(item, row) if "mes" in item else _plain(item, row, user)
+        if message is not None:
+            messages.append(message)
+    return messages
+
+
+def to_jsonl(messages: Sequence[Message], *, user: str, character: str) -> str:
+    """A SillyTavern log of the messages; `parse_jsonl` reads it back as they were."""
+    header: dict[str, Any] = {
+        "user_name": user,
+        "character_name": character,
+        "create_date": _date(messages[0].timestamp) if messages else "",
+        "chat_metadata": {},
+    }
+    names = {"user": user, "character": character, NARRATOR: "Narrator", "system": "System"}
+    lines = [header]
+    for message in messages:
+        narrated = message.role in (NARRATOR, "system")
+        own = {
+            "role": message.role if message.role == "system" else None,
+            "id": message.id,
+            "embedding_id": message.embedding_id,
+            "named": None if message.name or narrated else False,
+            "name": message.name if narrated else None,
+        }
+        kept = {key: value for key, value in own.items() if value is not None}
+        extra = {"type": NARRATOR} if narrated else {}
+        lines.append(
+            {
+                "name": message.name or names[message.role],
+                "is_user": message.role == "user",
+                "is_system": False,
+                "send_date": _date(message.timestamp),
+                "mes": message.content,
+                "extra": {**extra, **({OWN: kept} if kept else {})},
+            }
+        )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        value = parse_json(line.encode("utf-8", "replace"))
+    except BadRequest:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _line(data: Mapping[str, Any], number: int) -> Message | None:
+    """A line of a log; None if it is hidden or empty."""
+    content = _chosen(data)
+    if data.get("is_system") or not content:
+        return None
+    extra = data.get("extra")
+    extra = extra if isinstance(extra, dict) else {}
+    own = extra.get(OWN)
+    own = own if isinstance(own, dict) else {}
+    role = "user" if data.get("is_user") else "character"
+    name = data.get("name")
+    if role == "character" and extra.get("type") == NARRATOR:
+        role, name = NARRATOR, own.get("name")
+    if own.get("role") == "system":
+        role = "system"
+    if own.get("named") is False:
+        name = None
+    return _message(
+        {
+            "role": role,
+            "content": content,
+            "name": name,
+            "id": own.get("id"),
+            "timestamp": sent_at(data.get("send_date")),
+            "embedding_id": own.get("embedding_id"),
+        },
+        f"line {number}",
+    )
+
+
+def _chosen(data: Mapping[str, Any]) -> str:
+    """The message's text; where it is missing, the swipe that was chosen."""
+    swipes, row = data.get("swipes"), data.get("swipe_id")
+    text = data.get("mes")
+    if not isinstance(text, str) and isinstance(swipes, list) and isinstance(row, int):
+        text = swipes[row] if 0 <= row < len(swipes) else None
+    return text if isinstance(text, str) else ""
+
+
+def _plain(item: Mapping[str, Any], row: int, user: str | None) -> Message | None:
+    content = next((item[key] for key in ("content", "text", "message") if key in item), "")
+    if not content:
+        return None
+    name = item.get("name", item.get("speaker"))
+    role = item.get("role")
+    if role is None and isinstance(name, str):
+        role = "user" if user and name.casefold() == user.casefold() else "character"
+    known = {key: item.get(key) for key in ("id", "embedding_id", "timestamp")}
+    when = known["timestamp"]
+    return _message(
+        {
+            **known,
+            "role": _ROLES.get(str(role).lower(), role),
+            "content": content,
+            "name": name,
+            "timestamp": sent_at(when) if isinstance(when, int | float) else when,
+        },
+        f"{row}",
+    )
+
+
+def _message(data: dict[str, Any], place: str) -> Message:
+    """Raises BadRequest: the message has no place in a request; says where it stands."""
+    for key in ("content", "name"):
+        if isinstance(data[key], str):
+            data[key] = whole(data[key])
+    if isinstance(data["name"], str):
+        data["name"] = " ".join(data["name"].split())[:100].strip() or None
+    try:
+        return Message.model_validate(data)
+    except ValidationError as error:
+        wrong = BadRequest.from_validation(error, Message)
+        raise BadRequest(wrong.message, field=place) from None
+
+
+def _date(when: datetime | None) -> str:
+    return when.isoformat() if when else ""

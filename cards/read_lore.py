@@ -1,0 +1,207 @@
+"""Reads lorebooks. Both forms are read as World Info, after a card's book is put into its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from cards.decorators import settings_of, split_decorators
+from cards.files import parse_object, whole
+from cards.lorebook import POSITIONS, Condition, Logic, Lorebook, LoreEntry, LoreRole, Position
+from cards.reader import Fields
+from schemas.base import MAX_TEXT
+from schemas.errors import BadRequest
+
+MAX_ENTRIES = 20_000
+MAX_SCAN = 1_000
+"""Messages an entry may look back."""
+
+_NUMBERED = get_args(Position)[:8]
+_LOGICS: tuple[Logic, ...] = ("and_any", "not_all", "not_any", "and_all")
+_ROLES: tuple[LoreRole, ...] = ("system", "user", "assistant")
+_SCAN_ALSO = {
+    "matchPersonaDescription": "persona_description",
+    "matchCharacterDescription": "character_description",
+    "matchCharacterPersonality": "character_personality",
+    "matchCharacterDepthPrompt": "character_depth_prompt",
+    "matchScenario": "scenario",
+    "matchCreatorNotes": "creator_notes",
+}
+_IN_EXTENSIONS = {
+    **{name: name for name in ("probability", "useProbability", "depth", "selectiveLogic")},
+    **{name: name for name in ("group", "role", "sticky", "cooldown", "delay", "triggers")},
+    "excludeRecursion": "exclude_recursion",
+    "preventRecursion": "prevent_recursion",
+    "delayUntilRecursion": "delay_until_recursion",
+    "outletName": "outlet_name",
+    "groupOverride": "group_override",
+    "groupWeight": "group_weight",
+    "useGroupScoring": "use_group_scoring",
+    "scanDepth": "scan_depth",
+    "caseSensitive": "case_sensitive",
+    "matchWholeWords": "match_whole_words",
+    "ignoreBudget": "ignore_budget",
+    "characterFilter": "character_filter",
+    "position": "position",
+    **{
+        camel: "match_" + (name if name != "scenario" else "scenario")
+        for camel, name in _SCAN_ALSO.items()
+    },
+}
+"""World Info's name of a setting, and a card book's name of it in `extensions`."""
+
+
+def read_book(source: bytes) -> Lorebook:
+    """The book in a JSON document. Raises BadRequest as `parse_book` and `parse_object` do."""
+    return parse_book(parse_object(source))
+
+
+def parse_book(document: Mapping[str, Any]) -> Lorebook:
+    """The book in World Info, a stand-alone `lorebook_v3` or the book of a card.
+
+    Raises:
+        BadRequest: it holds no entries, or too many.
+    """
+    if isinstance(document.get("data"), dict) and "entries" in document["data"]:
+        document = document["data"]
+    raw = document.get("entries")
+    if not isinstance(raw, dict | list):
+        raise BadRequest("is no lorebook; it has no `entries`")
+    if len(raw) > MAX_ENTRIES:
+        raise BadRequest(f"has more than {MAX_ENTRIES:,} lore entries; split the book")
+    warnings: list[str] = []
+    book = Fields(document, "", warnings)
+    used: set[str] = set()
+    names = list(raw) if isinstance(raw, dict) else range(len(raw))
+    values = raw.values() if isinstance(raw, dict) else raw
+    entries = []
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, dict):
+            warnings.append(f"entry {name}: should be an object")
+            continue
+        form = _as_world_info(value) if "keys" in value else value
+        entries.append(_entry(form, _identity(form, name, used), book, warnings))
+    budget = book.whole("token_budget", 0, 10**6, -1)
+    return Lorebook(
+        entries=tuple(entries),
+        name=book.text("name"),
+        token_budget=budget if budget >= 0 else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
+    """The entry's own id if no other has it."""
+    own = form.get("uid")
+    wanted = whole(str(own if isinstance(own, str | int) and str(own).strip() else name)[:100])
+    identity, copy = wanted, 2
+    while identity in used:
+        identity, copy = f"{wanted}#{copy}", copy + 1
+    used.add(identity)
+    return identity
+
+
+def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A card book's entry in the words of World Info; `extensions` go before the entry's own."""
+    inner = entry.get("extensions")
+    extensions: dict[str, Any] = inner if isinstance(inner, dict) else {}
+    form: dict[str, Any] = {
+        "uid": entry.get("id"),
+        "key": entry.get("keys"),
+        "keysecondary": entry.get("secondary_keys"),
+        "comment": entry.get("comment") or entry.get("name"),
+        "content": entry.get("content"),
+        "constant": entry.get("constant"),
+        "selective": entry.get("selective") or False,
+        "order": entry.get("insertion_order"),
+        "disable": not entry.get("enabled", True),
+        "priority": entry.get("priority"),
+        "caseSensitive": entry.get("case_sensitive"),
+        "position": entry.get("position"),
+    }
+    for name, snake in _IN_EXTENSIONS.items():
+        value = extensions.get(snake, extensions.get(name))
+        if value is not None:
+            form[name] = value
+    return form
+
+
+def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[str]) -> LoreEntry:
+    """An entry of World Info, its decorators and the book's settings worked in."""
+    read = Fields(form, f"entry {identity}", warnings)
+    decorators, content, unknown = split_decorators(read.text("content"))
+    if len(content) > MAX_TEXT:
+        read.warn(f"`content` has more than {MAX_TEXT:,} characters; the rest is left out")
+    for name in unknown:
+        read.warn(f"decorator `@@{name}` is not supported")
+    keys = tuple(key.strip() for key in read.texts("key") if key.strip())
+    who = Fields(read.object("characterFilter"), f"entry {identity}", warnings)
+    book_depth = book.whole("scan_depth", 0, MAX_SCAN, -1)
+    depth = read.whole("scanDepth", 0, MAX_SCAN, book_depth)
+    recursive = book.flag("recursive_scanning", True)
+    level = form.get("delayUntilRecursion")
+    always = "activate" in decorators
+    entry = {
+        "name": read.text("comment"),
+        "content": content[:MAX_TEXT].strip(),
+        "keys": keys,
+        "conditions": _conditions(read, decorators),
+        "enabled": not read.flag("disable") and "dont_activate" not in decorators,
+        "constant": read.flag("constant") or always,
+        "order": read.whole("order", -(10**9), 10**9, 100),
+        "priority": read.whole("priority", -(10**9), 10**9, 0),
+        "outlet": read.text("outletName"),
+        "probability": read.number("probability", 0, 100, 100)
+        if read.flag("useProbability", True) and not always
+        else 100.0,
+        "scan_depth": depth if depth >= 0 else None,
+        "case_sensitive": read.choice("caseSensitive"),
+        "whole_words": read.choice("matchWholeWords"),
+        "exclude_recursion": read.flag("excludeRecursion") or not recursive,
+        "prevent_recursion": read.flag("preventRecursion") or not recursive,
+        "recursion_level": int(level)
+        if isinstance(level, bool)
+        else read.whole("delayUntilRecursion", 0, 100, 0),
+        "sticky": read.whole("sticky", 0, 10**6, 0),
+        "cooldown": read.whole("cooldown", 0, 10**6, 0),
+        "delay": read.whole("delay", 0, 10**6, 0),
+        "groups": tuple(part.strip() for part in read.text("group").split(",") if part.strip()),
+        "group_override": read.flag("groupOverride"),
+        "group_weight": read.whole("groupWeight", 0, 10**6, 100),
+        "group_scoring": read.flag("useGroupScoring"),
+        "ignore_budget": read.flag("ignoreBudget"),
+        "drop_first": "ignore_on_max_context" in decorators,
+        "scan_also": tuple(name for camel, name in _SCAN_ALSO.items() if read.flag(camel)),
+        "characters": who.texts("names"),
+        "tags": who.texts("tags"),
+        "exclude_characters": who.flag("isExclude"),
+        "triggers": read.texts("triggers"),
+    }
+    return LoreEntry(id=identity, **{**entry, **_place(read), **settings_of(decorators)})
+
+
+def _conditions(read: Fields, decorators: Mapping[str, str]) -> tuple[Condition, ...]:
+    """What is asked of other keys, once a key was found."""
+    found = []
+    secondary = tuple(key.strip() for key in read.texts("keysecondary") if key.strip())
+    if secondary and read.flag("selective", True):
+        found.append(Condition(secondary, _LOGICS[read.whole("selectiveLogic", 0, 3, 0)]))
+    for name, logic in (("additional_keys", _LOGICS[0]), ("exclude_keys", _LOGICS[2])):
+        keys = tuple(key.strip() for key in decorators.get(name, "").split(",") if key.strip())
+        if keys:
+            found.append(Condition(keys, logic))
+    return tuple(found)
+
+
+def _place(read: Fields) -> dict[str, Any]:
+    """Position, depth and role."""
+    position, role = read.data.get("position"), read.data.get("role")
+    if isinstance(position, str) and position in POSITIONS:
+        place = POSITIONS[position]
+    else:
+        place = _NUMBERED[read.whole("position", 0, len(_NUMBERED) - 1, 0)]
+    if role in _ROLES:
+        spoken: LoreRole = role
+    else:
+        spoken = _ROLES[read.whole("role", 0, len(_ROLES) - 1, 0)]
+    return {"position": place, "depth": read.whole("depth", 0, MAX_SCAN, 4), "role": spoken}

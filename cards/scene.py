@@ -1,0 +1,146 @@
+"""What a turn brings to a lorebook, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cards.lorebook import Lorebook, LoreEntry
+from cards.macros import Scope
+from cards.reader import Fields
+from schemas.request import ChatRequest, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A turn.
+
+    Args:
+        messages: the chat, oldest first, the user's new message last.
+        char: the character's name, or nickname; `user` the user's.
+        chat: the chat's id: chance depends on it and on the number of messages.
+        fields: texts of the card for entries that scan them too: `character_description`,
+            `character_personality`, `scenario`, `creator_notes`, `persona_description`, ...
+        tags: the character's.
+        greeting: which greeting the chat began with; 0 is the first message.
+        trigger: the kind of turn, `normal` or `continue`.
+    """
+
+    messages: Sequence[Message]
+    char: str
+    user: str
+    chat: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    tags: Collection[str] = ()
+    greeting: int | None = None
+    trigger: str = "normal"
+
+    @classmethod
+    def of(cls, request: ChatRequest, user: str) -> Scene:
+        """The scene of a request.
+
+        Args:
+            user: what the user is called where the request does not say.
+        """
+        persona = request.persona
+        tags = Fields(Fields(persona.extensions, "", []).object("iyagi"), "", []).texts("tags")
+        return cls(
+            messages=[*request.history, Message(role="user", content=request.message)],
+            char=persona.name,
+            user=request.user_name or user,
+            chat=request.session_id or "",
+            fields={
+                "character_description": persona.description,
+                "character_personality": persona.personality,
+                "scenario": persona.scenario,
+            },
+            tags=tags,
+            trigger="continue" if request.message.strip() == "/continue" else "normal",
+        )
+
+    def line(self, message: Message) -> str:
+        """A message as it is scanned: behind its speaker, so that a pattern can name one."""
+        known = {"user": self.user, "character": self.char}
+        name = message.name or known.get(message.role, "")
+        return f"\x01{name}: {message.content}" if name else f"\x01{message.content}"
+
+    def scope(self, entry: LoreEntry, *, scanning: bool = False) -> Scope:
+        """What the macros of an entry stand for."""
+        return Scope(
+            char=self.char,
+            user=self.user,
+            chat=self.chat,
+            turn=len(self.messages),
+            place=f"lore {entry.id}",
+            scanning=scanning,
+        )
+
+
+class Active(NamedTuple):
+    """An entry that takes part: its text with macros filled in, and its tokens."""
+
+    entry: LoreEntry
+    text: str
+    tokens: int
+    why: str
+
+
+class Verdict(NamedTuple):
+    """What became of an entry."""
+
+    entry: LoreEntry
+    active: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The outcome of a turn for a book."""
+
+    book: Lorebook
+    active: list[Active]
+    """In the order of the prompt."""
+    reasons: Mapping[int, str]
+    """Row of an entry in the book, to why it is not active, unless no key of it was found."""
+    budget: int
+    warnings: list[str]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all active entries."""
+        return sum(item.tokens for item in self.active)
+
+    def verdicts(self) -> list[Verdict]:
+        """Every entry of the book, in its order, and why it is active or not."""
+        chosen = {id(item.entry): item.why for item in self.active}
+        found = []
+        for row, entry in enumerate(self.book.entries):
+            why = chosen.get(id(entry)) or self.reasons.get(row) or _unfound(entry)
+            found.append(Verdict(entry, id(entry) in chosen, why))
+        return found
+
+
+def kept_out(entry: LoreEntry, scene: Scene) -> str:
+    """What keeps an entry out of this turn, whatever its keys; empty if nothing does."""
+    if not entry.enabled:
+        return "disabled"
+    if entry.triggers and scene.trigger not in entry.triggers:
+        return f"not for a turn of the kind `{scene.trigger}`"
+    if entry.greeting is not None and scene.greeting != entry.greeting:
+        return f"only for greeting {entry.greeting}"
+    if len(scene.messages) < entry.delay:
+        return f"waits until the chat has {entry.delay} messages"
+    if entry.only_every and len(scene.messages) % entry.only_every:
+        return f"only every {entry.only_every} messages"
+    if entry.characters or entry.tags:
+        meant = scene.char in entry.characters or not set(entry.tags).isdisjoint(scene.tags)
+        if meant == entry.exclude_characters:
+            return "not for this character"
+    return ""
+
+
+def _unfound(entry: LoreEntry) -> str:
+    if not entry.enabled:
+        return "disabled"
+    return "no key found" if entry.keys else "has no keys"
