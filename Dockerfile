@@ -1,0 +1,67 @@
+# syntax=docker/dockerfile:1
+#   docker build --target worker -t iyagi .        CPU, no torch: talks to an LLM server
+#   docker build --target gpu -t iyagi-gpu .       vLLM and the worker in one container
+ARG VLLM_VERSION=v0.12.0
+
+# The application's files, readable by any user of an image.
+FROM scratch AS app
+COPY handler.py ./
+COPY schemas schemas
+COPY embedding embedding
+COPY llm llm
+COPY stores stores
+COPY prompts prompts
+COPY retrieval retrieval
+COPY routing routing
+COPY replies replies
+COPY nodes nodes
+COPY graph graph
+COPY worker worker
+COPY scripts scripts
+COPY data/mock data/mock
+COPY LICENSE README.md ./
+
+FROM vllm/vllm-openai:${VLLM_VERSION} AS gpu
+# Our versions in an environment of their own, vLLM's own torch and transformers visible in it.
+COPY requirements.lock /tmp/requirements.lock
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --system-site-packages /opt/iyagi \
+    && /opt/iyagi/bin/pip install --require-hashes -r /tmp/requirements.lock
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    RUNPOD_LOG_LEVEL=INFO \
+    RUNPOD_MIN_MEMORY_GB=2 \
+    RUNPOD_MIN_DISK_PERCENT=2 \
+    RUNPOD_INIT_TIMEOUT=1200 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    VLLM_NO_USAGE_STATS=1 \
+    IYAGI_INDEX_DIR=/app/data/indexes \
+    IYAGI_CHARACTERS_DIR=/app/characters
+WORKDIR /app
+COPY --from=app / ./
+RUN useradd --create-home iyagi \
+    && mkdir -p data/indexes characters \
+    && chown -R iyagi data/indexes
+USER iyagi
+ENTRYPOINT []
+CMD ["/opt/iyagi/bin/python", "-m", "scripts.serve_gpu"]
+
+# Last, so that a build without a target gives the small one.
+FROM python:3.11.13-slim-bookworm AS worker
+COPY requirements.lock /tmp/requirements.lock
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --require-hashes -r /tmp/requirements.lock
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    RUNPOD_LOG_LEVEL=INFO \
+    RUNPOD_MIN_MEMORY_GB=1 \
+    RUNPOD_MIN_DISK_PERCENT=2 \
+    IYAGI_INDEX_DIR=/app/data/indexes \
+    IYAGI_CHARACTERS_DIR=/app/characters
+WORKDIR /app
+COPY --from=app / ./
+RUN useradd --create-home iyagi \
+    && mkdir -p data/indexes characters \
+    && chown -R iyagi data/indexes
+USER iyagi
+CMD ["python", "-m", "handler"]

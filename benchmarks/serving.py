@@ -1,0 +1,181 @@
+"""What the worker adds to the language model: `python -m benchmarks.serving [--json]`.
+
+Jobs go through `handler.handler`, as the SDK calls it, to a server that writes each reply in two
+seconds and runs in a process of its own.
+
+    load_ratio                  64 jobs handed over at once, with as many replies written at a time
+                                as the settings allow (32): wall time over that of the writing
+    loop_lag_ms_p99             meanwhile, how late the event loop comes to what is due
+    first_token_overhead_ms     jobs one after another, each with a chat of 500 messages whose
+                                vectors are known: from the call of the handler until the server
+                                has the request (p50, p95)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+REPLY_SECONDS = 2.0
+PIECES = 40
+HISTORY = 500
+WORDS = ("ferry", "lantern", "harbour", "fog", "compass", "night", "keeper", "letter", "promise")
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: Connection
+) -> None:
+    """Completions over one connection; tells when each request was there."""
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.partition("content-length:")[2].split(maxsplit=1)[0])
+            body = json.loads(await reader.readexactly(length))
+            to.send(time.monotonic())
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+            writer.write(b"transfer-encoding: chunked\r\n\r\n")
+            pieces = body["max_tokens"]
+            for n in range(pieces):
+                await asyncio.sleep(REPLY_SECONDS / PIECES)
+                _write(writer, _event(f"word{n} ", "stop" if n == pieces - 1 else None))
+            _write(writer, "data: [DONE]\n\n")
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+def _event(text: str, finish_reason: str | None) -> str:
+    choice = {"index": 0, "text": text, "finish_reason": finish_reason}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n"
+
+
+def _write(writer: asyncio.StreamWriter, text: str) -> None:
+    data = text.encode()
+    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+def _serve(to: Connection) -> None:
+    """The server's process: sends its port, then the time of every request."""
+
+    async def main() -> None:
+        server = await asyncio.start_server(
+            lambda r, w: _answer(r, w, to), "127.0.0.1", 0, backlog=1000
+        )
+        to.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def model_server() -> Iterator[tuple[int, Connection]]:
+    """The port of a fresh server, and where its times arrive."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(there,), daemon=True)
+    process.start()
+    try:
+        yield here.recv(), here
+    finally:
+        process.terminate()
+        process.join()
+
+
+def request(history: int, seed: int = 0, pieces: int = PIECES) -> dict[str, Any]:
+    """A job's input with a chat of so many messages, always the same one."""
+    draw = random.Random(0)
+    roles = ("user", "character")
+    lines = [
+        {"role": roles[n % 2], "content": f"{n}: " + " ".join(draw.choices(WORDS, k=25))}
+        for n in range(history)
+    ]
+    return {
+        "message": f"Where did I put the {WORDS[seed % len(WORDS)]} on day {seed}?",
+        "persona": {"name": "Nell", "description": "Keeps the lost property office."},
+        "history": lines,
+        "gen": {"max_new_tokens": pieces},
+        "stream": True,
+    }
+
+
+async def run(given: dict[str, Any]) -> float:
+    """Answers one job; the time at which it was picked up."""
+    from handler import handler
+
+    picked_up = time.monotonic()
+    outputs = [output async for output in handler({"id": "benchmark", "input": given})]
+    if not isinstance(outputs[-1], dict) or outputs[-1].get("type") != "final":
+        raise RuntimeError(str(outputs[-1]))
+    return picked_up
+
+
+async def measure(jobs: int, turns: int, concurrency: int, times: Connection) -> dict[str, float]:
+    """The figures, on a handler whose settings point to the server."""
+    from graph import drain, pipeline
+    from handler import desk
+
+    known = [line["content"] for line in request(HISTORY)["history"]]
+    await pipeline.services.embedder.aencode_passages(known)
+    given = [request(HISTORY, seed, pieces=1) for seed in range(turns + 3)]
+    overheads = []
+    for seed, one in enumerate(given):
+        picked_up = await run(one)
+        arrived = times.recv()
+        await drain()
+        if seed >= 3:  # the first ones load the model and fill the caches
+            overheads.append(1000 * (arrived - picked_up))
+    watching = asyncio.create_task(desk().lag.watch())
+    started = time.monotonic()
+    await asyncio.gather(*(run(request(20, seed)) for seed in range(jobs)))
+    took = time.monotonic() - started
+    watching.cancel()
+    return {
+        "jobs": jobs,
+        "load_ratio": round(took / (REPLY_SECONDS * math.ceil(jobs / concurrency)), 3),
+        "first_token_overhead_ms_p50": round(statistics.median(overheads), 1),
+        "first_token_overhead_ms_p95": round(statistics.quantiles(overheads, n=20)[-1], 1),
+        "loop_lag_ms_p99": round(desk().lag.milliseconds(0.99), 1),
+    }
+
+
+def main() -> None:
+    """Measures, and prints a table or JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--concurrency", type=int, default=32, help="replies at a time")
+    parser.add_argument("--turns", type=int, default=20, help="turns with a long chat")
+    options = parser.parse_args()
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory() as folder, model_server() as (port, times):
+        os.environ |= {
+            "IYAGI_INDEX_DIR": folder,
+            "IYAGI_LLM": "openai",
+            "IYAGI_LLM_URL": f"http://127.0.0.1:{port}/v1",
+            "IYAGI_LLM_MODELS": "benchmark",
+            "IYAGI_LLM_CONCURRENCY": str(options.concurrency),
+        }
+        load = asyncio.run(measure(options.jobs, options.turns, options.concurrency, times))
+    if options.json:
+        print(json.dumps({"load": load}))
+        return
+    for name, value in load.items():
+        print(f"{name:30}{value:10,}")
+
+
+if __name__ == "__main__":
+    main()

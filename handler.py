@@ -1,0 +1,89 @@
+"""Runpod's entry point, and `python -m handler` for one turn in the terminal.
+
+A job's `input` is one of these:
+
+    {"message": "...", "persona": {"name": "..."}, "history": [...], "stream": false, ...}
+    {"openai_route": "/v1/chat/completions", "openai_input": {"model": "...", "messages": [...]}}
+    {"openai_route": "/v1/models"}
+    {"route": "/schema"}    {"route": "/health"}
+
+The first is a ChatRequest (`docs/schema/request.json`). Without `stream` the job yields one
+ChatResponse (`docs/schema/response.json`). With `"stream": true` it yields what happens, numbered;
+the last event is enough by itself, should others be lost on the way:
+
+    {"seq": 0, "type": "status", "step": "embed"}           also retrieve, route, build_prompt, ...
+    {"seq": 1, "type": "token", "text": "Good "}            more of the reply
+    {"seq": 2, "type": "segment", "content": {...}}         a ResponseContent that is complete
+    {"seq": 9, "type": "final", "response": {...}}          the ChatResponse
+
+The second yields a chat completion, or with `stream` in its body the text of server-sent events.
+
+A job that cannot be answered yields `{"error": "<JSON>"}` last, by which Runpod reports it as
+failed; the JSON is `{"code", "message", "field", "retryable"}`. A model that failed is told apart:
+- Nothing readable was written: the job fails so, with the code `llm`.
+- The reply broke off: the job is completed with what there is, `model_info.finish_reason` is
+  `error` and `meta.error` is `{"code", "message", "retryable"}`. `error` itself holds the message
+  in a `final` event only: at the top of an output the SDK takes it out and drops everything else.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.desk import Desk
+
+
+async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
+    """Answers one job; whatever goes wrong is said in its last output and never raised."""
+    from worker.gate import Gate, failure
+
+    gate = Gate()
+    try:
+        async with aclosing(desk().answer(event)) as outputs:
+            async for output in outputs:
+                yield gate.passed(output)
+        return
+    except Exception as error:  # noqa: BLE001 - the SDK would send it with its traceback
+        failed = failure(error)
+    yield failed  # last and outside: the SDK leaves the generator here without closing it
+
+
+@functools.cache
+def desk() -> Desk:
+    """What answers the jobs of this process."""
+    from graph import pipeline, settings
+    from worker.desk import Desk
+
+    return Desk(pipeline, settings.characters_dir, settings.job_deadline)
+
+
+def main(argv: list[str]) -> int:
+    """Serves where Runpod's environment says so, else answers one job or turn in the terminal."""
+    from schemas.errors import SettingsError
+
+    names = {arg.partition("=")[0] for arg in argv}
+    try:
+        if "--test_input" in names:
+            from scripts.try_out import try_out
+
+            return try_out(handler, argv)
+        if "RUNPOD_WEBHOOK_GET_JOB" in os.environ or any(n.startswith("--rp_") for n in names):
+            from worker.serve import serve
+
+            serve(handler, desk, argv)
+    except SettingsError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    from scripts.turn import main as turn
+
+    return turn(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,174 @@
+"""What each job is answered with, within its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from graph.pipeline import Pipeline
+from schemas.errors import BadRequest, DeadlineExceeded, LLMError
+from schemas.request import ChatRequest
+from schemas.response import ChatResponse
+from worker import characters, inputs
+from worker.events import Event, paced
+from worker.fit import fitted
+from worker.gate import Output
+from worker.lag import LoopLag
+from worker.openai_api import (
+    CompletionRequest,
+    chat_request,
+    completion,
+    completion_stream,
+    model_list,
+    read_completion,
+)
+
+WARM_UP = {
+    "message": "Is anybody there?",
+    "persona": {"name": "Keeper"},
+    "history": [{"role": "character", "content": "The lamp is lit."}],
+    "story": [{"id": "lamp", "order": 0, "text": "The lamp is lit."}],
+    "gen": {"max_new_tokens": 1},
+}
+
+
+class Desk:
+    """Answers jobs with a pipeline.
+
+    Args:
+        pipeline: answers the turns.
+        characters_dir: the characters that OpenAI clients can name.
+        deadline: seconds for one job.
+        notice: called when a turn failed through no fault of its request.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        characters_dir: Path,
+        deadline: float,
+        notice: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.lag = LoopLag()
+        self.notice = notice
+        self.busy = 0
+        self._characters = characters_dir
+        self._deadline = deadline
+        self._since = time.monotonic()
+
+    async def answer(self, job: object) -> AsyncGenerator[Output, None]:
+        """What a job yields, in order.
+
+        Raises:
+            IyagiError: the job cannot be answered; what was yielded before stands.
+        """
+        self.busy += 1
+        try:
+            async with aclosing(self._outputs(inputs.read(job))) as outputs:
+                async for output in outputs:
+                    yield output
+        except BadRequest:
+            raise
+        except Exception:
+            self.notice()
+            raise
+        finally:
+            self.busy -= 1
+
+    async def warm_up(self) -> None:
+        """Answers a turn that nobody asked for, so that the first job finds all loaded."""
+        async with aclosing(self.pipeline.stream(WARM_UP)) as events:
+            async for event in events:
+                if event["type"] == "final" and (error := event["response"]["error"]):
+                    raise LLMError(error)
+        await self.pipeline.drain()
+
+    async def _outputs(self, work: inputs.Work) -> AsyncGenerator[Output, None]:
+        match work:
+            case inputs.Turn(payload, streaming=False):
+                response = await self._response(payload)
+                # The SDK would take a true `error` out and drop all else; `meta.error` tells it.
+                yield {**response, "error": None}
+            case inputs.Turn(payload):
+                async with aclosing(self._events(payload)) as events:
+                    seq = 0
+                    async for event in events:
+                        yield {"seq": seq, **event}
+                        seq += 1
+            case inputs.Completion(body):
+                async with aclosing(self._completion(read_completion(body))) as outputs:
+                    async for output in outputs:
+                        yield output
+            case "/v1/models":
+                folder = await asyncio.to_thread(characters.names, self._characters)
+                yield model_list([*folder, *self._offered()])
+            case "/schema":
+                yield {
+                    "request": ChatRequest.model_json_schema(),
+                    "response": ChatResponse.model_json_schema(),
+                }
+            case "/health":
+                yield self.health()
+
+    def health(self) -> dict[str, Any]:
+        """What a monitor may want to know; nothing of any chat."""
+        return {
+            "status": "ok",
+            "models": self._offered(),
+            "jobs": self.busy,
+            "uptime_s": round(time.monotonic() - self._since, 1),
+            "loop_lag_ms": {
+                "p50": round(self.lag.milliseconds(0.5), 1),
+                "p99": round(self.lag.milliseconds(0.99), 1),
+            },
+        }
+
+    async def _completion(self, asked: CompletionRequest) -> AsyncGenerator[Output, None]:
+        payload = await asyncio.to_thread(
+            chat_request,
+            asked,
+            self._offered(),
+            lambda name: characters.load(name, self._characters),
+        )
+        if not asked.stream:
+            yield completion(await self._response(payload), asked.model)
+            return
+        wants_usage = asked.stream_options.get("include_usage") is True
+        async with aclosing(self._events(payload)) as events:
+            async for text in completion_stream(events, asked.model, include_usage=wants_usage):
+                yield text
+
+    async def _events(self, payload: object) -> AsyncGenerator[Event, None]:
+        """The turn's events, gathered for the network."""
+        async with aclosing(paced(self.pipeline.stream(payload), self._deadline)) as events:
+            async for event in events:
+                if event["type"] == "final":
+                    event = {**event, "response": self._checked(event["response"])}
+                yield event
+
+    async def _response(self, payload: object) -> dict[str, Any]:
+        """The turn's response, at once."""
+        limit = asyncio.timeout(self._deadline)
+        try:
+            async with limit:
+                return self._checked(await self.pipeline.chat(payload))
+        except TimeoutError:
+            if limit.expired():
+                raise DeadlineExceeded(self._deadline) from None
+            raise
+
+    def _checked(self, response: dict[str, Any]) -> dict[str, Any]:
+        """The response as it can be sent; a failure that left nothing to read is raised."""
+        if response["error"]:
+            if not response["response_contents"]:
+                raise LLMError(response["error"], retryable=response["meta"]["error"]["retryable"])
+            self.notice()
+        return fitted(response)
+
+    def _offered(self) -> list[str]:
+        return [model.name for model in self.pipeline.services.models.offered]

@@ -1,0 +1,131 @@
+"""Tokens gathered for the network.
+
+Each event is a POST that the SDK awaits, while the model goes on writing. So the turn runs in a
+task of its own, which never waits for the network: what is not sent yet is joined, and holds at
+most the reply once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from schemas.errors import DeadlineExceeded
+
+Event = dict[str, Any]
+
+INTERVAL = 0.08
+"""Seconds between two sendings of tokens: a dozen a second reads as fluent writing."""
+
+SIZE = 400
+"""Characters that are sent at once without waiting for more."""
+
+
+class Pending:
+    """What was said and not sent yet."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._sent = float("-inf")  # when tokens went out last
+        self.changed = asyncio.Event()
+        self.ended = False
+
+    def add(self, event: Event) -> None:
+        """Keeps an event; a token joins the one before it, and replaces a status like a status."""
+        last = self._events[-1] if self._events else None
+        if last and last["type"] == "status" and event["type"] in ("status", "token"):
+            self._events.pop()
+            last = None
+        if last and last["type"] == event["type"] == "token":
+            last["text"] += event["text"]
+        else:
+            self._events.append(dict(event))
+        self.changed.set()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self.ended = True
+        self.changed.set()
+
+    def hold(self) -> float | None:
+        """Seconds for which the next event should wait for more; None: there is no event."""
+        if not self._events:
+            return None
+        first = self._events[0]
+        alone = len(self._events) == 1 and first["type"] == "token" and not self.ended
+        if not alone or len(first["text"]) >= SIZE:
+            return 0.0
+        return max(0.0, self._sent + INTERVAL - time.monotonic())
+
+    def take(self) -> Event:
+        """The next event."""
+        event = self._events.popleft()
+        if event["type"] == "token":
+            self._sent = time.monotonic()
+        return event
+
+
+async def paced(
+    source: AsyncGenerator[Event, None], deadline: float
+) -> AsyncGenerator[Event, None]:
+    """The events of `source`: the first token at once, then gathered by time and size.
+
+    The source is closed when the reader leaves, or when the reader's task ends in any other way:
+    the SDK cancels a job while it sends, without closing this generator.
+
+    Args:
+        source: `status`, `token`, `segment` and `final` events of a turn.
+        deadline: seconds for all of them.
+
+    Raises:
+        DeadlineExceeded: the source was not done in time.
+        Exception: whatever the source raises, after its events.
+    """
+    pending = Pending()
+    producer = asyncio.create_task(_produce(source, pending, deadline))
+    reader = asyncio.current_task()
+    assert reader is not None
+
+    def leave(_: object) -> None:
+        producer.cancel()
+
+    reader.add_done_callback(leave)
+    try:
+        while (wait := pending.hold()) is not None or not pending.ended:
+            if wait == 0.0:
+                yield pending.take()
+                continue
+            pending.changed.clear()
+            await _changed(pending.changed, wait)
+        await producer
+    finally:
+        reader.remove_done_callback(leave)
+        producer.cancel()
+        await asyncio.wait({producer})
+
+
+async def _produce(source: AsyncGenerator[Event, None], pending: Pending, deadline: float) -> None:
+    limit = asyncio.timeout(deadline)
+    try:
+        async with limit, aclosing(source):
+            async for event in source:
+                pending.add(event)
+    except TimeoutError:
+        if limit.expired():
+            raise DeadlineExceeded(deadline) from None
+        raise
+    finally:
+        pending.end()
+
+
+async def _changed(event: asyncio.Event, within: float | None) -> None:
+    """Waits for the event, at most so many seconds."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,135 @@
+"""Around the SDK's two long polls: no job before the warm-up, and none lost at the end.
+
+Left alone, the SDK keeps its poll for jobs open after SIGTERM, for up to 90 seconds: a job that
+arrives by it is accepted and never run. So a stop ends that poll first; then what runs is finished
+and reported, and the poll for cancellations ends last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Fetch = Callable[..., Awaitable[list[Any] | None]]
+
+GRACE = 30.0
+"""Seconds that a worker with a dead GPU gives its other jobs: they may hang in it."""
+
+
+class JobLoop:
+    """Stands before the SDK's fetcher of jobs and its fetcher of stop signals.
+
+    Everything is made by the first fetch, the earliest moment within the loop that runs the jobs.
+
+    Args:
+        fetch: the SDK's fetcher of jobs, `(session, count) -> jobs or None`.
+        fetch_stops: the SDK's fetcher of stop signals, `(session) -> job ids`.
+        jobs: how many jobs the SDK holds, queued or running.
+        begin: awaited before the first fetch; a failure ends the worker.
+        settle: awaited when the last job is reported.
+        watch: runs as long as the loop.
+        broken: whether the device is lost for this process; runs in a thread.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        fetch_stops: Fetch,
+        *,
+        jobs: Callable[[], int],
+        begin: Callable[[], Awaitable[None]],
+        settle: Callable[[], Awaitable[None]],
+        watch: Callable[[], Coroutine[Any, Any, None]],
+        broken: Callable[[], bool],
+    ) -> None:
+        self._fetch, self._fetch_stops = fetch, fetch_stops
+        self._jobs, self._begin, self._settle = jobs, begin, settle
+        self._watch, self._broken = watch, broken
+        self._beginning: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping, self._drained = asyncio.Event(), asyncio.Event()
+        self.exit_code = 0
+
+    async def fetch(self, session: object, count: int) -> list[Any] | None:
+        """The next jobs; none once the worker is to stop."""
+        if self._beginning is None:
+            self._take_signals()
+            self._keep(self._watch())
+            self._beginning = self._keep(self._warm())
+        await asyncio.shield(self._beginning)  # the SDK gives up on a fetch after 90 seconds
+        if not self._stopping.is_set():
+            return await _unless(self._stopping, self._fetch(session, count))
+        self._end_sdk()
+        return None
+
+    async def fetch_stops(self, session: object) -> list[Any]:
+        """The jobs to be cancelled; none once all jobs are reported."""
+        return await _unless(self._drained, self._fetch_stops(session)) or []
+
+    def stop(self, exit_code: int = 0) -> None:
+        """Takes no more jobs, finishes those it has, and then ends."""
+        self.exit_code = self.exit_code or exit_code
+        if not self._stopping.is_set():
+            log.info("stopping: %d jobs are finished first", self._jobs())
+            self._stopping.set()
+            self._keep(self._drain())
+
+    def suspect(self) -> None:
+        """A turn failed: looks at the device, and ends the worker if it is lost."""
+        self._keep(self._examine())
+
+    async def _warm(self) -> None:
+        try:
+            await self._begin()
+        except Exception:
+            log.exception("the warm-up failed: this worker ends")
+            self.stop(exit_code=1)
+
+    async def _examine(self) -> None:
+        if not self._stopping.is_set() and await asyncio.to_thread(self._broken):
+            log.error("the GPU does not answer any more: this worker ends")
+            self.stop(exit_code=1)
+            asyncio.get_running_loop().call_later(GRACE, os._exit, 1)
+
+    async def _drain(self) -> None:
+        while self._jobs():  # noqa: ASYNC110 - the SDK tells nobody when they are done
+            await asyncio.sleep(0.05)
+        await self._settle()
+        self._drained.set()
+
+    def _take_signals(self) -> None:
+        """Takes over the signals that the SDK has taken, which would end its loop only."""
+        loop = asyncio.get_running_loop()
+        self._sdk_stops = signal.getsignal(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
+    def _end_sdk(self) -> None:
+        if callable(self._sdk_stops):
+            self._sdk_stops(signal.SIGTERM, None)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task, and a reference to it: the loop keeps none."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _unless(event: asyncio.Event, answer: Awaitable[T]) -> T | None:
+    """The answer, or None as soon as the event is set; what has arrived by then is not lost."""
+    answering = asyncio.ensure_future(answer)
+    setting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({answering, setting}, return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else None
+    finally:
+        answering.cancel()
+        setting.cancel()

@@ -1,0 +1,240 @@
+"""OpenAI's chat completions, to a ChatRequest and from a ChatResponse. Knows nothing of Runpod.
+
+    {"model": "<a character, or a model on offer>", "messages": [...], "stream": true,
+     "persona": {...}, "story": [...], "story_position": 3, ...}
+
+`model` names a character of the operator's folder; or, where `persona` is sent, a language model
+on offer (`iyagi` is the default one). The last message is the user's turn, those before it are the
+history: `assistant` speaks as the character, or with the name `narrator` as the narrator. Whatever
+else a ChatRequest has can stand beside them: in OpenAI's Python client that is `extra_body`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from schemas.base import Name, Strict, Text, encodable
+from schemas.errors import BadRequest
+from schemas.request import MAX_HISTORY, Persona
+
+ANY_MODEL = "iyagi"
+"""The `model` of a client that sends a persona and leaves the language model to the server."""
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+_PASSED = (
+    *("persona", "story", "story_id", "story_position", "story_rag_config", "chat_rag_config"),
+    *("respond_as", "session_id", "user_id", "user_name", "meta"),
+)
+
+
+def _text_of(content: object) -> object:
+    """Content parts as one text; only text can be read."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("has a part that is not text; only text can be read here")
+    return "\n".join(map(str, texts))
+
+
+class CompletionMessage(Strict):
+    """One message of OpenAI's format."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[Text, BeforeValidator(_text_of)]
+    name: Name | None = None
+
+
+class CompletionRequest(Strict):
+    """The body of a chat completion; beside OpenAI's fields those of a ChatRequest."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(encodable)]
+    messages: list[CompletionMessage] = Field(min_length=1, max_length=MAX_HISTORY + 1)
+    stream: bool = False
+    stream_options: dict[str, Any] = Field(default_factory=dict)
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] = Field(default_factory=list)
+    user: str | None = Field(None, description="As in OpenAI's API; the same as `user_id`.")
+    n: Literal[1] = 1
+
+    temperature: Any = None  # this and all below: checked as parts of the ChatRequest
+    top_p: Any = None
+    top_k: Any = None
+    min_p: Any = None
+    repetition_penalty: Any = None
+    seed: Any = None
+    persona: Any = None
+    story: Any = None
+    story_id: Any = None
+    story_position: Any = None
+    story_rag_config: Any = None
+    chat_rag_config: Any = None
+    respond_as: Any = None
+    session_id: Any = None
+    user_id: Any = None
+    user_name: Any = None
+    meta: Any = None
+
+    frequency_penalty: float | None = Field(None, description="Taken and not used.")
+    presence_penalty: float | None = Field(None, description="Taken and not used.")
+    logprobs: Literal[False] | None = None
+
+
+def read_completion(body: dict[str, Any]) -> CompletionRequest:
+    """The body of a chat completion; fields that are null count as not sent.
+
+    Raises:
+        BadRequest: names the field and the cure.
+    """
+    sent = {key: value for key, value in body.items() if value is not None}
+    try:
+        return CompletionRequest.model_validate(sent)
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, CompletionRequest) from None
+
+
+def chat_request(
+    asked: CompletionRequest, offered: Sequence[str], character: Callable[[str], Persona]
+) -> dict[str, Any]:
+    """The ChatRequest, as JSON data, that a completion asks for.
+
+    Args:
+        offered: names of the language models.
+        character: loads a character by name; raises BadRequest where there is none. It may block.
+
+    Raises:
+        BadRequest: the last message is not the user's, or there is no such character.
+    """
+    *before, last = asked.messages
+    if last.role != "user":
+        place = f"messages.{len(before)}.role"
+        raise BadRequest("the last message must be the user's", field=place)
+    given = {name: value for name in _PASSED if (value := getattr(asked, name)) is not None}
+    if asked.persona is None:
+        given["persona"] = character(asked.model).model_dump(mode="json")
+    elif asked.model in offered:
+        given["model"] = {"name": asked.model}
+    elif asked.model != ANY_MODEL:
+        known = ", ".join([ANY_MODEL, *offered])
+        raise BadRequest(
+            f"is not offered here; with a persona, choose among: {known}", field="model"
+        )
+    if asked.user and "user_id" not in given:
+        given["user_id"] = asked.user
+    if last.name and "user_name" not in given:
+        given["user_name"] = last.name
+    return {
+        "message": last.content,
+        "history": [_line(message) for message in before],
+        "gen": _sampling(asked),
+        **given,
+    }
+
+
+def _line(message: CompletionMessage) -> dict[str, Any]:
+    """A message as a line of the history."""
+    roles = {"user": "user", "assistant": "character"}
+    role = roles.get(message.role, "system")
+    if role == "character" and (message.name or "").lower() == "narrator":
+        return {"role": "narrator", "content": message.content}
+    return {"role": role, "content": message.content, "name": message.name}
+
+
+def _sampling(asked: CompletionRequest) -> dict[str, Any]:
+    gen = {name: value for name in _SAMPLING if (value := getattr(asked, name)) is not None}
+    length = asked.max_completion_tokens or asked.max_tokens
+    if length is not None:
+        gen["max_new_tokens"] = length
+    if asked.stop:
+        gen["stop"] = [asked.stop] if isinstance(asked.stop, str) else asked.stop
+    return gen
+
+
+def completion(response: dict[str, Any], model: str) -> dict[str, Any]:
+    """A ChatResponse as a chat completion; the whole response stands beside it as `iyagi`."""
+    text = "".join(piece["text"] for piece in response["response_contents"])
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "logprobs": None,
+        "finish_reason": _finish_reason(response),
+    }
+    return {
+        **_head("chat.completion", model),
+        "choices": [choice],
+        "usage": _usage(response),
+        "iyagi": response,
+    }
+
+
+async def completion_stream(
+    events: AsyncIterator[dict[str, Any]], model: str, *, include_usage: bool = False
+) -> AsyncIterator[str]:
+    """The events of a turn as server-sent events, each a whole `data: ...` with its blank line.
+
+    The chunk that ends the reply carries the whole ChatResponse as `iyagi`. An error of the turn is
+    raised: its sender knows how to tell it (`error_event`).
+    """
+    head = _head("chat.completion.chunk", model)
+
+    def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return _sse({**head, "choices": [choice], **more})
+
+    yield chunk({"role": "assistant", "content": ""})
+    async for event in events:
+        if event["type"] == "token":
+            yield chunk({"content": event["text"]})
+        elif event["type"] == "final":
+            response = event["response"]
+            yield chunk({}, _finish_reason(response), iyagi=response)
+            if include_usage:
+                yield _sse({**head, "choices": [], "usage": _usage(response)})
+    yield "data: [DONE]\n\n"
+
+
+def error_event(error: dict[str, Any]) -> str:
+    """A failure, `{code, message, field, retryable}`, as the last server-sent event."""
+    return _sse(error_body(error))
+
+
+def error_body(error: dict[str, Any]) -> dict[str, Any]:
+    """A failure as OpenAI's clients read it."""
+    kind = "server_error" if error["retryable"] else "invalid_request_error"
+    told = {"message": error["message"], "code": error["code"], "param": error["field"]}
+    return {"error": {**told, "type": kind}}
+
+
+def model_list(names: Sequence[str]) -> dict[str, Any]:
+    """What `/v1/models` answers."""
+    data = [{"id": name, "object": "model", "created": 0, "owned_by": "iyagi"} for name in names]
+    return {"object": "list", "data": data}
+
+
+def _head(kind: str, model: str) -> dict[str, Any]:
+    name = f"chatcmpl-{uuid.uuid4().hex}"
+    return {"id": name, "object": kind, "created": int(time.time()), "model": model}
+
+
+def _finish_reason(response: dict[str, Any]) -> str:
+    """`stop`, `length`, or `error` for a reply that broke off."""
+    return str((response.get("model_info") or {}).get("finish_reason") or "stop")
+
+
+def _usage(response: dict[str, Any]) -> dict[str, Any] | None:
+    usage = response.get("usage")
+    if not usage:
+        return None
+    counted = {key: usage[key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    return counted | {"prompt_tokens_details": {"cached_tokens": usage.get("cached_tokens") or 0}}
+
+
+def _sse(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

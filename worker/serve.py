@@ -1,0 +1,117 @@
+"""Starts the Runpod worker: flags, checks, and the SDK's loop."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import multiprocessing
+import os
+import sys
+import types
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from schemas.errors import LLMError
+from worker import device, logs
+from worker.job_loop import JobLoop
+
+if TYPE_CHECKING:
+    from worker.desk import Desk
+
+log = logging.getLogger(__name__)
+
+
+def flags() -> argparse.ArgumentParser:
+    """The SDK's flags, spelt out: the SDK would take `--t` for `--test_input`."""
+    parse = argparse.ArgumentParser(
+        prog="python -m handler",
+        description="Serve jobs; started by Runpod's environment or by --rp_serve_api.",
+        allow_abbrev=False,
+    )
+    parse.add_argument("--rp_serve_api", action="store_true", help="serve on a local port instead")
+    parse.add_argument("--rp_api_port", type=int, help="default: 8000")
+    parse.add_argument("--rp_api_host", help="default: localhost")
+    parse.add_argument("--rp_log_level", choices=["ERROR", "WARN", "INFO", "DEBUG"])
+    return parse
+
+
+def serve(
+    handler: Callable[..., Any], open_desk: Callable[[], Desk], argv: Sequence[str]
+) -> NoReturn:
+    """Takes jobs until the platform stops it; ends the process.
+
+    Exit code 0 after SIGTERM, 1 where the worker is to be replaced, 2 for a wrong flag.
+
+    Raises:
+        SettingsError: the environment is at fault.
+    """
+    flags().parse_args(argv)
+    desk = open_desk()
+    from graph import settings
+
+    sys.argv = [sys.argv[0], *argv]
+    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")  # below it, the SDK logs what users write
+    os.environ.pop("RUNPOD_REALTIME_PORT", None)  # an SDK mode that fails for what streams
+    keys = (settings.llm_api_key, settings.embedder_api_key)
+    secrets = [key.get_secret_value() for key in keys]
+    logs.set_up(settings.log_level, [*secrets, os.environ.get("RUNPOD_AI_API_KEY", "")])
+    if not inspect.isasyncgenfunction(handler):
+        raise TypeError("the handler must be an undecorated async generator")
+
+    _spare_cpuinfo()
+    import runpod
+    from runpod.serverless.modules import rp_scale
+    from runpod.serverless.modules.worker_state import JobsProgress
+
+    async def begin() -> None:
+        if settings.warm_up:
+            try:
+                await desk.warm_up()
+            except LLMError as error:  # a server that is down may be back for the first job
+                log.warning("the warm-up turn had no reply: %s", error.message)
+
+    jobs = JobLoop(
+        rp_scale.get_job,
+        rp_scale.get_stop_signals,
+        jobs=lambda: JobsProgress().get_job_count(),
+        begin=begin,
+        settle=desk.pipeline.drain,
+        watch=desk.lag.watch,
+        broken=device.is_broken,
+    )
+    # The config keys for fetchers are read in the SDK's tests only.
+    rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops
+    desk.notice = jobs.suspect
+
+    @runpod.serverless.register_fitness_check  # type: ignore[untyped-decorator]
+    def index_folder_can_be_written() -> None:
+        settings.index_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(settings.index_dir, os.W_OK):
+            raise RuntimeError("IYAGI_INDEX_DIR cannot be written")
+
+    concurrency = settings.worker_concurrency
+    runpod.serverless.start(
+        {
+            "handler": handler,
+            "return_aggregate_stream": True,
+            "concurrency_modifier": lambda _current: concurrency,
+        }
+    )
+    _end(jobs.exit_code)
+
+
+def _spare_cpuinfo() -> None:
+    """`import runpod` takes a second to learn the processor's name, for its debugger alone."""
+    known = types.ModuleType("cpuinfo")
+    known.get_cpu_info = lambda: {"brand_raw": "unknown"}  # type: ignore[attr-defined]
+    sys.modules.setdefault("cpuinfo", known)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends now: threads of a dead engine would keep the interpreter, and the SDK's ping alive."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
