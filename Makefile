@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check fmt lock studio huggingface schema clean
+.PHONY: help run test test-all check fmt lock studio huggingface schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,9 @@ run: $(VENV)/.base ## set up, then answer one turn on the mock data (no model, n
 
 test: $(VENV)/.dev ## set up, then run the tests
 	@$(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev ## the tests, slow ones too
+	@$(BIN)/python -m pytest -m "slow or not slow"
 
 check: $(VENV)/.dev ## lint, format check, types
 	@$(BIN)/ruff check .
