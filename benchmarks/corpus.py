@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 from retrieval.hybrid import CHAT, PART_SIZE, STORY, Index, Passage, Weights
-from retrieval.query import Query, Turn, make_query
+from retrieval.query import TURNS, Query, Turn, make_query
 from retrieval.story import EVENT_PART_SIZE
 
 
@@ -49,15 +50,36 @@ class Case:
         return [passage.id for passage in self.index.passages]
 
 
-def read_chats(path: Path, *, context: bool = True, plain: bool = False) -> Iterator[Case]:
-    """The conversations of a file; `plain` leaves questions as they are, for the baselines."""
-    for data in _lines(path):
-        messages = data["messages"]
+def read_chats(
+    path: Path,
+    *,
+    context: bool = True,
+    plain: bool = False,
+    interrupted: bool = False,
+    messages: int = 0,
+) -> Iterator[Case]:
+    """The conversations of a file.
+
+    Args:
+        path: of the file.
+        context: let the lines before a question be part of its query.
+        plain: leave questions as they are, for the baselines.
+        interrupted: the last lines of another conversation come before each question, so that the
+            running chat has nothing to do with it.
+        messages: make the first conversation this long and leave it at that; for times only.
+    """
+    chats = list(_lines(path))
+    for data, other in zip(chats, chats[1:] + chats[:1], strict=True):
+        if messages:
+            data["messages"] = list(islice(_endless(chats), messages))
+        if interrupted:
+            last = [{"speaker": it["speaker"], "text": it["text"]} for it in other["messages"]]
+            data["queries"] = [it | {"context": last[-TURNS:]} for it in data["queries"]]
         passages = [
             Passage(it["id"], it["text"], it["speaker"], str(it.get("session", "")))
-            for it in messages
+            for it in data["messages"]
         ]
-        speakers = [] if plain else list(dict.fromkeys(it["speaker"] for it in messages))
+        speakers = [] if plain else list(dict.fromkeys(it["speaker"] for it in data["messages"]))
         questions = [
             Question(
                 make_query(it["text"], _turns(it) if context else [], speakers=speakers),
@@ -67,6 +89,8 @@ def read_chats(path: Path, *, context: bool = True, plain: bool = False) -> Iter
             for it in data["queries"]
         ]
         yield Case(data["id"], Index(passages, part_size=PART_SIZE), CHAT, questions, [], [])
+        if messages:
+            return
 
 
 def read_stories(path: Path) -> Iterator[Case]:
@@ -92,6 +116,23 @@ def read_stories(path: Path) -> Iterator[Case]:
             [event["order"] for event in events],
             [event.get("characters") for event in events],
         )
+
+
+def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """All messages again and again, each with the second half of another one, so that none repeats.
+
+    Nothing if there are none.
+    """
+    lines = [(chat["id"], it) for chat in chats for it in chat["messages"]]
+    for turn in count() if lines else ():
+        for row, (chat, it) in enumerate(lines):
+            words = it["text"].split()
+            others = lines[(row + 7 * turn) % len(lines)][1]["text"].split()
+            yield it | {
+                "id": f"{turn}-{row}",
+                "text": " ".join(words[: len(words) // 2] + others[len(others) // 2 :]),
+                "session": f"{turn} {chat} {it.get('session', '')}",
+            }
 
 
 def _turns(question: dict[str, Any]) -> list[Turn]:

@@ -10,18 +10,21 @@ from langgraph.runtime import Runtime
 
 from prompts.plan import dialogue, plan
 from retrieval.cache import IndexCache
-from retrieval.hybrid import CHAT, Hit, Index, Knobs, rank
+from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
-from retrieval.scenes import passages, speaker_of
+from retrieval.scenes import passages, scenes, speaker_of
 from retrieval.vectors import part_vectors
 from schemas.embedding import embedding_id
-from schemas.errors import StoreError
+from schemas.errors import EmbeddingError, StoreError
 from schemas.models import Model, Models
-from schemas.protocols import Embedder, StandingMemory
-from schemas.rag import ChatRAGResult, PromptBuildInput, RAGChunk
+from schemas.protocols import Embedder, Reranker, StandingMemory
+from schemas.rag import ChatRAGResult, Lore, PromptBuildInput, RAGChunk
 from schemas.request import ChatRequest, Message
 from schemas.search import Search
 from schemas.state import Context, State, request_of
+
+POOL = 4
+"""Times as many messages are found as asked for where a cross-encoder chooses among them."""
 
 
 def retrieve_chat_context(
@@ -33,9 +36,8 @@ def retrieve_chat_context(
     verbatim: Sequence[Message] = (),
     top_k: int,
     knobs: Knobs,
-    neighbours: int = 0,
 ) -> list[RAGChunk]:
-    """The past messages that bear on the search, best first; behind them their neighbours.
+    """The past messages that bear on the search, best first.
 
     What stands verbatim in the prompt is left out before the ranking, so it takes no one's place.
 
@@ -43,47 +45,70 @@ def retrieve_chat_context(
         messages: n messages, oldest first, the passages of `index`.
         vectors: (parts of the index, d), rows of unit length, NaN where not known.
         verbatim: what the prompt holds already.
-        neighbours: how many messages on each side a hit brings along.
     """
-    seen = {message.content for message in verbatim}
-    allowed = np.array(
-        [
-            m.role != "system" and bool(m.content.strip()) and m.content not in seen
-            for m in messages
-        ],
-        dtype=bool,
-    )
     hits = rank(
         index,
         search.query,
         limit=top_k,
         vectors=vectors,
         query_vectors=search.views,
-        allowed=allowed,
+        allowed=_recallable(messages, verbatim),
         knobs=knobs,
     )
-    found = [_chunk(messages[hit.row], hit.row, hit.score, list(hit.why)) for hit in hits]
-    return found + _beside(hits, messages, index, allowed, neighbours)
+    return [_chunk(messages[hit.row], hit.row, hit.score, list(hit.why)) for hit in hits]
 
 
-def _beside(
-    hits: Sequence[Hit],
+def beside(
+    found: Sequence[RAGChunk],
     messages: Sequence[Message],
-    index: Index,
-    allowed: np.ndarray,
+    *,
+    verbatim: Sequence[Message] = (),
     reach: int,
 ) -> list[RAGChunk]:
-    """The messages around the hits, of the same scene, those of better hits first."""
-    taken = {hit.row for hit in hits}
-    found = []
-    for hit in hits:
-        scene = index.passages[hit.row].scene
-        for row in range(max(0, hit.row - reach), min(len(messages), hit.row + reach + 1)):
-            if row not in taken and allowed[row] and index.passages[row].scene == scene:
+    """The messages around those that were found, of the same scene, those of better ones first."""
+    allowed, scene = _recallable(messages, verbatim), scenes(messages)
+    taken = {chunk.meta["row"] for chunk in found}
+    around = []
+    for chunk in found:
+        at = chunk.meta["row"]
+        for row in range(max(0, at - reach), min(len(messages), at + reach + 1)):
+            if row not in taken and allowed[row] and scene[row] == scene[at]:
                 taken.add(row)
-                beside = messages[hit.row].id or f"row {hit.row}"
-                found.append(_chunk(messages[row], row, None, [f"beside {beside}"]))
-    return found
+                around.append(_chunk(messages[row], row, None, [f"beside {chunk.id}"]))
+    return around
+
+
+async def reranked(
+    text: str, found: Sequence[RAGChunk], reranker: Reranker, *, top_k: int
+) -> list[RAGChunk]:
+    """The best of what was found, in the order and with the scores of a cross-encoder.
+
+    Raises:
+        EmbeddingError: it failed.
+    """
+    scores = await reranker.arank(text, [chunk.text for chunk in found])
+    order = sorted(range(len(found)), key=lambda row: (-scores[row], row))[:top_k]
+    return [
+        found[row].model_copy(
+            update={
+                "score": float(scores[row]),
+                "meta": {**found[row].meta, "why": [*found[row].meta["why"], "reranked"]},
+            }
+        )
+        for row in order
+    ]
+
+
+def _recallable(messages: Sequence[Message], verbatim: Sequence[Message]) -> np.ndarray:
+    """(n,) which messages may be recalled: what was said in the scene and is not seen already."""
+    seen = {message.content for message in verbatim}
+    return np.array(
+        [
+            m.role != "system" and bool(m.content.strip()) and m.content not in seen
+            for m in messages
+        ],
+        dtype=bool,
+    )
 
 
 def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> RAGChunk:
@@ -93,7 +118,7 @@ def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> R
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
 
-def verbatim_from(request: ChatRequest, context: Context, model: Model) -> int:
+def verbatim_from(request: ChatRequest, context: Context, model: Model, lore: Lore) -> int:
     """Row of the first message that the prompt will hold verbatim.
 
     Raises:
@@ -101,6 +126,7 @@ def verbatim_from(request: ChatRequest, context: Context, model: Model) -> int:
     """
     given = PromptBuildInput(
         persona=request.persona,
+        lore=lore.standing,
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
@@ -115,12 +141,14 @@ async def node(
     *,
     embedder: Embedder,
     memory: StandingMemory | None,
+    reranker: Reranker | None,
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request` and `query`; writes `chat`. A memory that fails costs itself only."""
+    """Reads `request`, `query` and `lore`; writes `chat`. A memory that fails costs itself only."""
     request, context = request_of(state), runtime.context or Context()
-    cut = verbatim_from(request, context, models.choose(request.model.name))
+    model, lore = models.choose(request.model.name), state.get("lore") or Lore()
+    cut = verbatim_from(request, context, model, lore)
     config = request.chat_rag_config
     top_k = context.chat_top_k if config.top_k is None else config.top_k
     if not config.enabled or not top_k:
@@ -147,12 +175,17 @@ async def node(
                 index,
                 part_vectors(index, state["query"].query, embedder),
                 verbatim=request.history[cut:],
-                top_k=top_k,
+                top_k=top_k * POOL if reranker else top_k,
                 knobs=knobs,
-                neighbours=context.chat_neighbours,
             )
 
     found = await asyncio.to_thread(find) if past else []
+    if reranker and found:
+        try:
+            found = await reranked(request.message, found, reranker, top_k=top_k)
+        except EmbeddingError as error:
+            found, warning = found[:top_k], f"not reranked: {error.message}"
+    found += beside(found, past, verbatim=request.history[cut:], reach=context.chat_neighbours)
     named = [_named(chunk, past, request, len(older)) for chunk in found]
     return {"chat": ChatRAGResult(context=named, verbatim_from=cut, warning=warning)}
 

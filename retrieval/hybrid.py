@@ -9,9 +9,9 @@ best of the query, so that it can be read as a probability (`score`):
     richness  it says much (log of its terms), and it does not end in a question
 
 The evidence is gathered for the message and for the running chat (`Query.views`), and mixed by how
-clear the message's best find is. A long passage competes with its best
-part and takes one place. Pure computation: vectors come in
-as an array, nothing is embedded, read or stored here.
+far the message speaks for itself: its best find is clear, it asks, and it does not repeat the chat.
+A long passage competes with its best part and takes one place. Pure computation: vectors come in as
+an array, nothing is embedded, read or stored here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ import numpy as np
 
 from retrieval.lexical import LexicalIndex
 from retrieval.query import Query, View
-from retrieval.text import normal, parts, tokens
+from retrieval.text import asks, normal, parts, tokens
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 RICH = 32  # terms beyond which a passage is not richer: a wall of text gains nothing more
-CLEAR = 0.7  # evidence of the best passage at which the message speaks for itself by half
-UNCLEAR = 0.1  # how far from `CLEAR` the message counts as good as alone, or not at all
+CLEAR = 0.5  # evidence of the best passage at which a question speaks for itself by half
+CARRIED_ON = 0.65  # what a message must find beyond that if all it does is carry the chat on
+UNCLEAR = 0.065  # how soon around that the message counts as good as alone, or not at all
 SAME = 0.9  # share of common terms from which two passages are the same
 
 
@@ -46,7 +47,7 @@ class Passage(NamedTuple):
 class Weights:
     """What each measure counts; the lexical window is the unit. Fitted, then rounded.
 
-    `slope` and `intercept` make the sum a probability (`scripts/fit_calibration.py`).
+    `slope`, `intercept` and `adrift` make the sum a probability (`scripts/fit_calibration.py`).
     """
 
     lexical_window: float = 1.0
@@ -57,8 +58,9 @@ class Weights:
     speaker: float = 0.1
     richness: float = 0.06
     question: float = -0.1
-    slope: float = 7.5
-    intercept: float = -9.4
+    slope: float = 8.4
+    intercept: float = -10.5
+    adrift: float = 2.2  # added to the intercept as far as the running chat speaks
 
 
 CHAT = Weights()
@@ -74,6 +76,7 @@ STORY = Weights(
     question=0.0,
     slope=5.4,
     intercept=-7.0,
+    adrift=0.0,  # not measured: there is no set of running chats about a story
 )
 """Events: long, so the whole counts beside the best part; what happens follows what was told."""
 
@@ -148,7 +151,7 @@ class Index:
         self._starts.append(len(self.parts))
         self._begins.append(row == 0 or self.passages[row - 1].scene != passage.scene)
         self._speakers.setdefault(normal(passage.speaker), []).append(row)
-        self._asks.append(passage.text.rstrip(" \"'”’」』)*\n").endswith(("?", "？")))
+        self._asks.append(asks(passage.text))
         for part in parts(passage.text, self._part_size):
             self.parts.append(part)
             self.lexical.add(tokens(part), passage=row, scene=passage.scene)
@@ -195,6 +198,7 @@ class Evidence:
     measures: dict[str, np.ndarray]
     alone: np.ndarray  # share of the query's terms in the passage's best part itself
     part: np.ndarray  # that part
+    clarity: float = 1.0  # how far the message speaks for itself, and not the running chat
 
     def total(self, weights: Weights) -> np.ndarray:
         """(passages,) the weighted sum."""
@@ -213,8 +217,8 @@ def gather(
 ) -> Evidence:
     """The evidence for each passage; the arguments are those of `rank`."""
     usable = None if allowed is None else index.of_parts(allowed)
-    common = {
-        "speaker": index.said_by(query.speakers),
+    speaker = {"speaker": index.said_by(query.speakers)}
+    of_answers = {  # what makes a good answer; a running chat asks for none
         "richness": np.log1p(np.minimum(index.lexical.richness(), RICH)),
         "question": index.asks(),
     }
@@ -223,9 +227,12 @@ def gather(
         vector = None if query_vectors is None else query_vectors[number]
         cosine = _cosine(vectors, vector, usable, knobs.floor)
         measures, alone, part = _in_view(index, view, cosine, usable, knobs.weights)
-        found.append(Evidence(measures | common, alone, part))
+        measures |= speaker if number else speaker | of_answers
+        found.append(Evidence(measures, alone, part))
     own, *chat = found
-    return _mixed(own, chat[0], _clarity(own, allowed, knobs.weights)) if chat else own
+    if not chat:
+        return own
+    return _mixed(own, chat[0], _clarity(own, query.carries_on, allowed, knobs.weights))
 
 
 def rank(
@@ -256,7 +263,7 @@ def rank(
         index, query, vectors=vectors, query_vectors=query_vectors, allowed=allowed, knobs=knobs
     )
     total = evidence.total(knobs.weights) + _circumstance(index, query, knobs)
-    scores = probability(total, knobs.weights)
+    scores = probability(total, knobs.weights, evidence.clarity)
     wanted = scores >= knobs.threshold
     rows = np.flatnonzero(wanted if allowed is None else wanted & allowed)
     rows = rows[np.lexsort((-rows, -total[rows]))]
@@ -266,9 +273,16 @@ def rank(
     ]
 
 
-def probability(evidence: np.ndarray, weights: Weights) -> np.ndarray:
-    """(passages,) how likely a passage with this much evidence is relevant."""
-    likely: np.ndarray = 1 / (1 + np.exp(-(weights.slope * evidence + weights.intercept)))
+def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) -> np.ndarray:
+    """(passages,) how likely a passage with this much evidence is relevant.
+
+    Args:
+        evidence: (passages,) sums of the measures.
+        weights: those of the sums.
+        clarity: how far the evidence is the message's own, `Evidence.clarity`.
+    """
+    intercept = weights.intercept + (1 - clarity) * weights.adrift
+    likely: np.ndarray = 1 / (1 + np.exp(-(weights.slope * evidence + intercept)))
     return likely
 
 
@@ -352,21 +366,23 @@ def _dense(index: Index, cosine: np.ndarray | None) -> tuple[np.ndarray, np.ndar
     return cosine, window
 
 
-def _clarity(own: Evidence, allowed: np.ndarray | None, weights: Weights) -> float:
-    """How far the message speaks for itself, 0 to 1, by the best that it finds."""
+def _clarity(
+    own: Evidence, carries_on: float, allowed: np.ndarray | None, weights: Weights
+) -> float:
+    """How far the message speaks for itself, 0 to 1: a logistic function of its best find."""
     total = own.total(weights)
     best = float(total.max() if allowed is None else total[allowed].max(initial=0))
-    return float(1 / (1 + np.exp(-(best - CLEAR) / UNCLEAR)))
+    return float(1 / (1 + np.exp(-(best - CLEAR - CARRIED_ON * carries_on) / UNCLEAR)))
 
 
 def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
     """Both views' evidence; the part is that of the view which counts more."""
     mix = {
-        name: clarity * it + (1 - clarity) * chat.measures[name]
+        name: clarity * it + (1 - clarity) * chat.measures.get(name, 0.0)
         for name, it in own.measures.items()
     }
     alone = clarity * own.alone + (1 - clarity) * chat.alone
-    return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part)
+    return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part, clarity)
 
 
 def _best(by_part: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ passing or a chat that drifts towards a memory (`docs/retrieval.md`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from retrieval.text import mentions, normal, tokens
+from retrieval.text import asks, mentions, normal, sentences, tokens
 from schemas.search import Query, View
 
 __all__ = ["Query", "Turn", "View", "make_query"]
@@ -21,6 +21,7 @@ TURN_WEIGHT = 0.7  # of the line before the message against the message, for ter
 TURN_DECAY = 0.85  # of each line further back
 CHAT_SIZE = 800  # characters of the running chat to embed, from its end: MiniLM's 256 tokens
 NAME_WEIGHT = 0.3  # of the scene's names, which no one need have said
+STATED = 0.4  # how far a message that asks for nothing carries the chat on, whatever its words
 
 _THIRD_PERSON = re.compile(
     r"\b(?:he|she|him|her|his|hers|they|them|their)\b|그녀|그가|그는|그의|그에게|彼"
@@ -60,11 +61,13 @@ def make_query(
     meant = asked or _meant(message, turns, [name for name in speakers if name not in set(present)])
     own = in_first_person(message, asked)
     left_out = {term for name in meant for term in tokens(name)}
-    views = [View(own, _without(left_out, dict.fromkeys(tokens(message), 1.0)))]
+    terms = _without(left_out, dict.fromkeys(tokens(message), 1.0))
+    views = [View(own, terms)]
     if turns:
         chat = "\n".join([*(turn.text for turn in turns), own])[-CHAT_SIZE:]
         views.append(View(chat, _without(left_out, _chat_terms(message, turns, names))))
-    return Query(tuple(views), frozenset(map(normal, meant)), scene)
+    meant_names = frozenset(map(normal, meant))
+    return Query(tuple(views), meant_names, scene, _carries_on(message, terms, turns))
 
 
 def is_named(text: str, name: str) -> bool:
@@ -95,12 +98,23 @@ def _meant(message: str, turns: Sequence[Turn], speakers: Sequence[str]) -> list
     return []
 
 
+def _carries_on(message: str, terms: Mapping[str, float], turns: Sequence[Turn]) -> float:
+    """How far a message only carries the chat on, 0 to 1.
+
+    `STATED` of it: it is no question. The rest: the share of its terms that the chat has just used.
+    """
+    said = {term for turn in turns for term in tokens(turn.text)}
+    repeated = len(said & terms.keys()) / max(1, len(terms))
+    asked = any(asks(it) and len(tokens(it)) > 1 for it in sentences(message))  # not "Really?"
+    return STATED * (not asked) + (1 - STATED) * repeated
+
+
 def _chat_terms(message: str, turns: Sequence[Turn], names: Iterable[str]) -> dict[str, float]:
-    """Each term at the weight of the heaviest text that holds it."""
+    """Each term at the sum over the lines that hold it: a topic comes back, small talk does not."""
     weights = dict.fromkeys(tokens(message), 1.0)
     for age, turn in enumerate(reversed(turns)):
-        for term in tokens(turn.text):
-            weights.setdefault(term, TURN_WEIGHT * TURN_DECAY**age)
+        for term in set(tokens(turn.text)):
+            weights[term] = weights.get(term, 0.0) + TURN_WEIGHT * TURN_DECAY**age
     for name in names:
         for term in tokens(name):
             weights.setdefault(term, NAME_WEIGHT)

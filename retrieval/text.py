@@ -58,6 +58,11 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
 
 
+def asks(text: str) -> bool:
+    """Whether a text ends in a question."""
+    return text.rstrip(" \"'”’」』)*\n").endswith(("?", "？"))
+
+
 def tokens(text: str) -> list[str]:
     """The terms of a text in order, for counting.
 
@@ -197,7 +202,7 @@ def parts(text: str, size: int) -> list[str]:
     if len(text) <= size:
         return [text]
     packed = [""]
-    for sentence in _sentences(text):
+    for sentence in sentences(text):
         for piece in _pieces(sentence, 2 * size):
             if packed[-1] and len(packed[-1]) + len(piece) > size:
                 packed.append(piece)
@@ -206,7 +211,8 @@ def parts(text: str, size: int) -> list[str]:
     return packed
 
 
-def _sentences(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
+    """The text cut after full stops, question marks and blank lines."""
     cuts = [0, *(end.end() for end in _SENTENCE_END.finditer(text)), len(text)]
     return [text[start:end].strip() for start, end in pairwise(cuts)]
 

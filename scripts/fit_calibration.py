@@ -1,9 +1,11 @@
-"""Fit what turns evidence into a probability: `slope` and `intercept` of `retrieval.hybrid`.
+"""Fit what turns evidence into a probability: `slope`, `intercept`, `adrift` of `retrieval.hybrid`.
 
     python -m scripts.fit_calibration --chat FILE.chat.jsonl... --story FILE.story.jsonl...
 
-A logistic regression on every pair of a question and a passage. Prints the two numbers for `CHAT`
-and for `STORY`, and beside each range of scores the share of pairs that were in fact relevant.
+A logistic regression on every pair of a question and a passage. Chats are read twice: as they are,
+and with every question in a chat that has nothing to do with it, as if it only carried that on.
+Prints the numbers for `CHAT` and for `STORY`, and beside each range of scores the share of pairs
+that were in fact relevant.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 
 from benchmarks.corpus import Case, read_chats, read_stories
 from embedding.onnx import OnnxEmbeddings
-from retrieval.hybrid import CHAT, STORY, Knobs, Weights, gather, probability
+from retrieval.hybrid import CHAT, STORY, Knobs, Weights, gather
 
 BINS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 STEPS = 50  # of Newton's method; it stands still after ten
@@ -27,7 +29,10 @@ STEPS = 50  # of Newton's method; it stands still after ten
 def pairs(
     cases: Iterable[Case], weights: Weights, embeddings: OnnxEmbeddings
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Evidence and relevance of all passages, (passages,) each, for question after question."""
+    """Inputs (passages, 3) and relevance (passages,) of all passages, question after question.
+
+    The inputs are the evidence, 1, and how far the running chat speaks.
+    """
     for case in cases:
         vectors = embeddings.encode(case.index.parts)
         for question in case.questions:
@@ -39,25 +44,37 @@ def pairs(
                 knobs=Knobs(weights=weights),
             )
             relevant = np.array([passage in question.gold for passage in case.ids])
-            yield evidence.total(weights), relevant
+            total = evidence.total(weights).astype(np.float64)
+            ones = np.ones_like(total)
+            yield np.stack([total, ones, ones - evidence.clarity], axis=1), relevant
 
 
-def fit(evidence: np.ndarray, relevant: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the logistic regression, by Newton's method."""
-    inputs = np.stack([evidence.astype(np.float64), np.ones(len(evidence))], axis=1)
-    solution = np.zeros(2)
+def adrift(path: Path) -> Iterator[Case]:
+    """The conversations of a file, with a running chat that leads nowhere."""
+    for case in read_chats(path, interrupted=True):
+        questions = [
+            replace(question, query=replace(question.query, carries_on=1.0))
+            for question in case.questions
+        ]
+        yield replace(case, questions=questions)
+
+
+def fit(inputs: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The coefficients of the logistic regression, by Newton's method; 0 for an empty column."""
+    inputs = inputs[:, inputs.any(axis=0)]
+    solution = np.zeros(inputs.shape[1])
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-inputs @ solution))
         spread = inputs.T @ (inputs * (likely * (1 - likely))[:, None])
         solution += np.linalg.solve(spread, inputs.T @ (relevant - likely))
-    return float(solution[0]), float(solution[1])
+    return np.pad(solution, (0, 3 - len(solution)))
 
 
-def report(name: str, weights: Weights, evidence: np.ndarray, relevant: np.ndarray) -> None:
+def report(name: str, inputs: np.ndarray, relevant: np.ndarray) -> None:
     """Print the fit, and how true the scores are."""
-    slope, intercept = fit(evidence, relevant)
-    print(f"{name}: slope={slope:.1f}, intercept={intercept:.1f}")
-    scores = probability(evidence, replace(weights, slope=slope, intercept=intercept))
+    slope, intercept, adrift = fit(inputs, relevant)
+    print(f"{name}: slope={slope:.1f}, intercept={intercept:.1f}, adrift={adrift:.1f}")
+    scores = 1 / (1 + np.exp(-inputs @ [slope, intercept, adrift]))
     for low, high in pairwise(BINS):
         inside = (scores >= low) & (scores < high)
         if inside.any():
@@ -72,13 +89,17 @@ def main() -> None:
     arguments = parser.parse_args()
     embeddings = OnnxEmbeddings()
     kinds = (
-        ("CHAT", CHAT, [case for path in arguments.chat for case in read_chats(path)]),
+        (
+            "CHAT",
+            CHAT,
+            [case for path in arguments.chat for case in (*read_chats(path), *adrift(path))],
+        ),
         ("STORY", STORY, [case for path in arguments.story for case in read_stories(path)]),
     )
     for name, weights, cases in kinds:
         if cases:
-            evidence, relevant = zip(*pairs(cases, weights, embeddings), strict=True)
-            report(name, weights, np.concatenate(evidence), np.concatenate(relevant))
+            inputs, relevant = zip(*pairs(cases, weights, embeddings), strict=True)
+            report(name, np.concatenate(inputs), np.concatenate(relevant))
 
 
 if __name__ == "__main__":

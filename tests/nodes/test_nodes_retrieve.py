@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from embedding.fake import HashEmbeddings
 from nodes.embed import query_of
-from nodes.retrieve_chat import retrieve_chat_context
+from nodes.retrieve_chat import beside, reranked, retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
 from retrieval.hybrid import Index, Knobs
 from retrieval.recollection import still_said
@@ -32,7 +33,7 @@ def search(message: str) -> tuple[Search, ChatRequest]:
     request = ChatRequest(message=message, persona=HARU)
     query = query_of(request)
     rows = vectors(query.texts)
-    return Search(query, views=rows, message=rows[0]), request
+    return Search(query=query, views=rows, message=rows[0]), request
 
 
 def said(*contents: str, **fields: Any) -> list[Message]:
@@ -96,9 +97,23 @@ def test_repeated_messages_are_told_once_and_notes_of_the_system_never() -> None
 
 def test_a_hit_brings_what_was_said_around_it() -> None:
     alone = recall("compass", PAST, top_k=1)
-    around = recall("compass", PAST, top_k=1, neighbours=1)
+    around = beside(alone, PAST, reach=1)
     assert [chunk.id for chunk in alone] == ["m0"]
-    assert [(chunk.id, chunk.meta["why"]) for chunk in around[1:]] == [("m1", ["beside m0"])]
+    assert [(chunk.id, chunk.meta["why"]) for chunk in around] == [("m1", ["beside m0"])]
+    assert beside(alone, PAST, verbatim=PAST[1:2], reach=1) == []
+
+
+class ByLength:
+    """A cross-encoder that likes short texts."""
+
+    async def arank(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        return np.array([1 / len(text) for text in texts], dtype=np.float32)
+
+
+async def test_a_cross_encoder_has_the_last_word() -> None:
+    found = await reranked("?", recall("the compass", PAST), ByLength(), top_k=2)
+    assert [chunk.id for chunk in found] == ["m4", "m3"]
+    assert all(chunk.meta["why"][-1] == "reranked" for chunk in found)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), max_size=6), st.text())

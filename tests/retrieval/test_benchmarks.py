@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chat_retrieval import measure as measure_chat
+from benchmarks.corpus import read_chats
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import Retriever
 from benchmarks.story_retrieval import measure as measure_story
@@ -46,6 +47,25 @@ def test_a_chat_file(tmp_path: Path, name: str) -> None:
     assert result["queries"] == 1
     assert result["mrr"] == 1
     assert result["by_category"]["single"]["recall@1"] == 1  # type: ignore[index]
+
+
+def test_other_chats_interrupt_and_fill_up(tmp_path: Path) -> None:
+    chats = [
+        {
+            "id": name,
+            "messages": [{"id": "1", "speaker": "Mia", "text": text, "session": 1}],
+            "queries": [{"text": "Where is the locket?", "relevant": ["1"]}],
+        }
+        for name, text in (("a", "I lost my locket."), ("b", "The soup is cold."))
+    ]
+    path = tmp_path / "own.chat.jsonl"
+    path.write_text("\n".join(map(json.dumps, chats)), encoding="utf-8")
+    first, _ = read_chats(path, interrupted=True)
+    assert first.questions[0].query.texts[1].startswith("The soup is cold.")
+    (filled,) = read_chats(path, messages=7)
+    assert len(filled.index) == len(set(filled.ids)) == 7
+    measured = measure_chat(path, Retriever("bm25", OnnxEmbeddings()), interrupted=True)
+    assert measured["queries"] == 2
 
 
 def test_a_story_file_leaks_nothing(tmp_path: Path) -> None:

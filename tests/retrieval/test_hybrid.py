@@ -114,6 +114,15 @@ def test_the_chat_decides_what_the_message_leaves_open() -> None:
     assert ids(index, hits) == ["m3"]
 
 
+def test_a_find_of_the_running_chat_passes_a_threshold_and_noise_does_not() -> None:
+    rain = [Passage(f"x{row}", f"Rain {row}.", "Jon", "9") for row in range(20)]
+    index = Index([*SCENE, *rain])
+    turns = [Turn("I miss my silver locket, the silver one."), Turn("The locket was so pretty.")]
+    query = make_query("It was lost near the lighthouse.", turns)
+    hits = rank(index, query, limit=5, knobs=Knobs(threshold=0.001))
+    assert ids(index, hits) == ["m4", "m5"]
+
+
 def test_recency_and_the_running_scene_count_by_setting() -> None:
     twins = [Passage("old", "A raven sat there.", scene="1"), Passage("x", "Yes.", scene="2")]
     index = Index([*twins, Passage("new", "There sat one raven.", scene="3")])

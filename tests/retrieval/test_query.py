@@ -36,6 +36,24 @@ def test_the_running_chat_is_a_view_of_its_own_with_the_newest_lines_weighing_mo
     assert chat.text.endswith("line9x\nring")
 
 
+def test_a_word_that_comes_back_is_the_topic() -> None:
+    turns = [Turn("The harbour is cold."), Turn("Which harbour? Hello!")]
+    _, chat = make_query("Yes.", turns).views
+    assert chat.terms["harbour"] > chat.terms["hello"] > chat.terms["cold"]
+
+
+def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
+    turns = [Turn("등대에 가자.", "Jon"), Turn("The harbour is cold.", "Mia")]
+    new = make_query("Where is the ring?", turns).carries_on
+    stated = make_query("I lost the ring.", turns).carries_on
+    assert new == 0
+    assert new < stated < make_query("The harbour is so cold!", turns).carries_on
+    assert make_query("반지는 어디 있어?", turns).carries_on == 0
+    assert make_query("Be honest. Where is the ring? I must know.", turns).carries_on == 0
+    assert make_query("Really? I lost the ring.", turns).carries_on == stated
+    assert make_query("등대에서 기다릴게", turns).carries_on > stated
+
+
 def test_a_long_chat_is_cut_from_its_beginning() -> None:
     query = make_query("the end", [Turn("long " * 1000)])
     assert len(query.texts[1]) == CHAT_SIZE
