@@ -7,6 +7,7 @@ ARG VLLM_VERSION=v0.12.0
 FROM scratch AS app
 COPY handler.py ./
 COPY schemas schemas
+COPY cards cards
 COPY embedding embedding
 COPY llm llm
 COPY stores stores

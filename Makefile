@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test test-all check fmt lock studio huggingface schema clean
+STUDIO_PORT ?= 2024
+# What `langgraph dev` would send: traces, usage, and the question for newer versions.
+NO_CALLS_HOME := LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=1
+
+.PHONY: help run test test-all check fmt lock studio play notebook huggingface schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,8 +33,16 @@ fmt: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-studio: $(VENV)/.dev ## serve the graph for LangGraph Studio on 127.0.0.1:2024
-	@env -u LANGSMITH_API_KEY $(BIN)/langgraph dev --no-browser --no-reload --host 127.0.0.1 --port 2024
+play: $(VENV)/.base ## chat in the browser and look at each turn; also a server for OpenAI clients
+	@$(BIN)/python -m play
+
+studio: $(VENV)/.dev ## serve the graph for LangGraph Studio on 127.0.0.1, STUDIO_PORT=2024
+	@env -u LANGSMITH_API_KEY $(NO_CALLS_HOME) $(BIN)/langgraph dev \
+	    --no-browser --no-reload --host 127.0.0.1 --port $(STUDIO_PORT)
+
+notebook: $(VENV)/.dev ## open the guided tour in JupyterLab, which it installs (about 100 MB)
+	@$(PIP) install ".[notebook]"
+	@$(BIN)/jupyter lab notebooks/iyagi.ipynb
 
 huggingface: $(VENV)/.dev ## add torch and transformers (about 1 GB, more with CUDA)
 	@$(PIP) install ".[huggingface]"

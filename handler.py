@@ -6,6 +6,7 @@ A job's `input` is one of these:
     {"openai_route": "/v1/chat/completions", "openai_input": {"model": "...", "messages": [...]}}
     {"openai_route": "/v1/models"}
     {"route": "/schema"}    {"route": "/health"}
+    {"route": "/forget", "body": {"user_id": "...", "session_id": "..."}}
 
 The first is a ChatRequest (`docs/schema/request.json`). Without `stream` the job yields one
 ChatResponse (`docs/schema/response.json`). With `"stream": true` it yields what happens, numbered;

@@ -31,6 +31,7 @@ from routing.evidence import WINDOW, forget_lines
 
 Item = tuple[Turn, bool]
 """A turn and whether its label is narrator."""
+Figure = float | str | None
 People = Literal["auto", "narrator", "character"]
 
 
@@ -118,7 +119,7 @@ def with_vectors(turns: Iterable[Turn], embedder: OnnxEmbeddings) -> list[Turn]:
 
 def measure_file(
     path: Path, people: People, embedder: OnnxEmbeddings, exemplars: Exemplars
-) -> dict[str, float | None]:
+) -> dict[str, Figure]:
     """Decide every turn of a file; the clock runs for the decision alone."""
     items = read_items(path, people)
     turns = with_vectors((turn for turn, _ in items), embedder)
@@ -131,7 +132,12 @@ def measure_file(
         said.append(decision.speaker == "narrator")
         scores.append(decision.narrator_probability)
     figures = score(said, scores, [label for _, label in items])
-    return figures | {"us_p50": round(float(np.median(seconds)) * 1e6, 1)}
+    column = "game_master" if any(turn.narrator_plays_people for turn in turns) else "weight"
+    timed: dict[str, Figure] = {
+        "us_p50": round(float(np.median(seconds)) * 1e6, 1),
+        "column": column,
+    }
+    return {**figures, **timed}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,11 +165,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _table(results: dict[str, dict[str, float | None]]) -> str:
+def _cell(figure: Figure) -> str:
+    if figure is None:
+        return "–"
+    return figure if isinstance(figure, str) else f"{figure:g}"
+
+
+def _table(results: dict[str, dict[str, Figure]]) -> str:
     names = ["n", "narrator_share", "balanced_accuracy", "f1", "auc", "narrator_rate", "us_p50"]
+    names.append("column")
     rows = [["file", *names]]
     for file, figures in results.items():
-        cells = ["–" if figures[n] is None else f"{figures[n]:g}" for n in names]
+        cells = [_cell(figures[name]) for name in names]
         rows.append([Path(file).name, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "".join(

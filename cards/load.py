@@ -39,16 +39,26 @@ def load_persona(path: Path) -> Persona:
     Raises:
         BadRequest: the file is damaged, too large or neither of both; names the file.
     """
+    return load_character(path)[0]
+
+
+def load_character(path: Path) -> tuple[Persona, Lorebook]:
+    """The persona as of `load_persona`, and the lore that its card carries."""
     with naming(path):
-        content = read_file(path)
-        if not (content.startswith(png.SIGNATURE) or is_charx(content)):
-            document = parse_object(content)
-            if not is_card(document) and document.keys() <= Persona.model_fields.keys():
-                try:
-                    return Persona.model_validate(document)
-                except ValidationError as error:
-                    raise BadRequest.from_validation(error, Persona) from None
-        return to_persona(read_card(content))
+        return read_character(read_file(path))
+
+
+def read_character(content: bytes) -> tuple[Persona, Lorebook]:
+    """`load_character` of a file's content."""
+    if not (content.startswith(png.SIGNATURE) or is_charx(content)):
+        document = parse_object(content)
+        if not is_card(document) and document.keys() <= Persona.model_fields.keys():
+            try:
+                return Persona.model_validate(document), Lorebook()
+            except ValidationError as error:
+                raise BadRequest.from_validation(error, Persona) from None
+    card = read_card(content)
+    return to_persona(card), lore_of(card)
 
 
 def load_lore(path: Path) -> Lorebook:

@@ -16,6 +16,7 @@ from langgraph.graph._node import StateNode
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
+from graph.studio import Input
 from nodes import (
     build_prompt,
     embed,
@@ -28,7 +29,7 @@ from nodes import (
 from retrieval.cache import IndexCache
 from routing import KeptExemplars
 from schemas.models import Models
-from schemas.protocols import Embedder, StandingMemory, StorySource
+from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
 from schemas.state import Context, State
 
 Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
@@ -41,19 +42,21 @@ class Services:
     embedder: Embedder
     stories: StorySource
     memory: StandingMemory | None
+    reranker: Reranker | None
     indexes: IndexCache
     exemplars: KeptExemplars
     models: Models
 
 
-def build_graph(live: Services) -> CompiledStateGraph[State, Context, State, State]:
+def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(embed.node, embedder=live.embedder),
+        "embed": partial(embed.node, embedder=live.embedder, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,
             embedder=live.embedder,
             memory=live.memory,
+            reranker=live.reranker,
             indexes=live.indexes,
             models=live.models,
         ),
@@ -68,7 +71,7 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, State, Sta
         "generate": partial(generate.node, models=live.models),
         "parse_reply": partial(parse_reply.node, models=live.models),
     }
-    builder = StateGraph(State, context_schema=Context)
+    builder = StateGraph(State, context_schema=Context, input_schema=Input)
     for name, node in nodes.items():
         builder.add_node(name, _timed(name, node))
 

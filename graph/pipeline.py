@@ -6,18 +6,26 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
 from graph.remember import remember
-from nodes.live_reply import LiveReply
+from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State
+
+
+class Chat(Strict):
+    """A chat by its ids."""
+
+    user_id: Identifier
+    session_id: Identifier
 
 
 def read_request(payload: object) -> ChatRequest:
@@ -52,6 +60,11 @@ def step_of(state: State) -> str:
     return next((step for key, step in _STEPS.items() if key in state), "embed")
 
 
+PREPARING = 8
+"""Turns at once between request and prompt. Those that came first reach the model first, instead of
+all at the same late time; more than one, as each waits for the embedder's thread."""
+
+
 class Pipeline:
     """The compiled graph with its live objects, and what happens around a run of it."""
 
@@ -60,6 +73,9 @@ class Pipeline:
         self.services = services
         self.graph = build_graph(services)
         self._afterwards: set[asyncio.Task[None]] = set()
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
 
     async def stream(
         self, payload: object, *, live: bool = True
@@ -81,22 +97,21 @@ class Pipeline:
         """
         started = time.perf_counter()
         state: State = {"request": read_request(payload)}
-        reply: LiveReply | None = None
         parts = self.graph.astream(
             state, context=Context(), stream_mode=["custom", "values"], version="v2"
         )
-        async with aclosing(cast("AsyncGenerator[Any, None]", parts)):  # leaving ends the work
+        async with (
+            AsyncExitStack() as place,
+            aclosing(cast("AsyncGenerator[Any, None]", parts)),  # leaving ends the work
+        ):
+            await place.enter_async_context(self._preparing())
             async for part in parts:
                 if part["type"] == "custom" and live:
-                    reply = reply or LiveReply(state)
-                    for event in reply.feed(part["data"]["text"]):
-                        yield event
+                    yield part["data"]
                 elif part["type"] == "values":
                     state = part["data"]
-                    if reply and "generation" in state:
-                        for event in reply.end(state["generation"].finish_reason):
-                            yield event
-                        reply = None
+                    if "prompt" in state:
+                        await place.aclose()
                     if "response" not in state:
                         yield {"type": "status", "step": step_of(state)}
         response = _timed(state, 1000 * (time.perf_counter() - started))
@@ -109,6 +124,30 @@ class Pipeline:
             if event["type"] == "final":
                 response: dict[str, Any] = event["response"]
         return response
+
+    def _preparing(self) -> asyncio.Semaphore:
+        """The places of the running loop: a semaphore belongs to one."""
+        loop = asyncio.get_running_loop()
+        return self._places.setdefault(loop, asyncio.Semaphore(PREPARING))
+
+    async def forget(self, chat: object) -> bool:
+        """Deletes the standing memory of a chat; whether there was any.
+
+        Args:
+            chat: `{"user_id": ..., "session_id": ...}`.
+
+        Raises:
+            BadRequest: an id is missing, or this server keeps no memory.
+            StoreError: the memory failed; nothing can be said of what is left.
+        """
+        try:
+            found = Chat.model_validate(chat)
+        except ValidationError as error:
+            raise BadRequest.from_validation(error, Chat) from None
+        if self.services.memory is None:
+            raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
+        self.services.indexes.forget((found.user_id, found.session_id))
+        return await self.services.memory.aforget(found.user_id, found.session_id)
 
     def _remember(self, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path."""

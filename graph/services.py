@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseLLM
 from embedding.backends import huggingface, minilm, text_embeddings_inference
 from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
+from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
 from llm.huggingface import HuggingFaceLLM
@@ -19,6 +20,7 @@ from prompts.tokens import estimator, tokenizer_count
 from retrieval.cache import IndexCache
 from routing import KeptExemplars
 from schemas.models import Model, Models
+from schemas.protocols import Reranker
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -38,6 +40,7 @@ def make_services(settings: Settings) -> Services:
         embedder=remembering,
         stories=StoryIndex(database, remembering),
         memory=StandingMemory(database, remembering) if settings.standing_memory else None,
+        reranker=_reranker(settings),
         indexes=IndexCache(),
         exemplars=KeptExemplars(remembering),
         models=Models(tuple(_models(settings))),
@@ -56,6 +59,17 @@ def _embedder(settings: Settings) -> Embedder:
                 str(settings.embedder_model),
                 api_key=settings.embedder_api_key.get_secret_value() or None,
             )
+
+
+def _reranker(settings: Settings) -> Reranker | None:
+    match settings.reranker:
+        case "none":
+            return None
+        case "huggingface":
+            return CrossEncoderReranker(str(settings.reranker_model))
+        case "tei":
+            key = settings.embedder_api_key.get_secret_value() or None
+            return RerankServer(str(settings.reranker_url), api_key=key)
 
 
 def _models(settings: Settings) -> list[Model]:
@@ -115,6 +129,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         ),
         count=tokenizer_count(tokenizer) if tokenizer else estimator(preset.tokens),
         sampling=preset.sampling,
+        deadline=settings.llm_deadline,
     )
 
 

@@ -96,6 +96,15 @@ class Settings(BaseSettings):
     embedder_url: str | None = Field(None, description="For `tei`: the server's address.")
     embedder_api_key: SecretStr = Field(SecretStr(""), description="For `tei`: its key, if any.")
 
+    reranker: Literal["none", "huggingface", "tei"] = Field(
+        "none",
+        description="A cross-encoder for memories: `huggingface` (an extra), or a `tei` server.",
+    )
+    reranker_model: str | None = Field(
+        None, description="For `huggingface`, such as `BAAI/bge-reranker-v2-m3`."
+    )
+    reranker_url: str | None = Field(None, description="For `tei`: the server's address.")
+
     index_dir: Path = Field(
         ROOT / "data" / "indexes", description="Where vectors and stories are kept."
     )
@@ -152,6 +161,10 @@ def load_settings() -> Settings:
         raise SettingsError("IYAGI_EMBEDDER=tei needs IYAGI_EMBEDDER_URL and IYAGI_EMBEDDER_MODEL")
     if settings.embedder == "huggingface" and not settings.embedder_model:
         raise SettingsError("IYAGI_EMBEDDER=huggingface needs IYAGI_EMBEDDER_MODEL")
+    if settings.reranker == "tei" and not settings.reranker_url:
+        raise SettingsError("IYAGI_RERANKER=tei needs IYAGI_RERANKER_URL")
+    if settings.reranker == "huggingface" and not settings.reranker_model:
+        raise SettingsError("IYAGI_RERANKER=huggingface needs IYAGI_RERANKER_MODEL")
     return settings
 
 

@@ -3,8 +3,10 @@
     llm.astream(prompt, stop=[...], max_new_tokens=..., temperature=..., top_p=..., top_k=...,
                 min_p=..., repetition_penalty=..., seed=...)      only what is set is passed
 
-yields the reply's pieces as `str`, some of them empty. What else there is to know about a reply
-goes the way that LangChain has for it, `generation_info`, read in a callback:
+yields the reply's pieces as `str`, some of them empty; an empty reply is one, too. Where the
+model's format is `chat`, the prompt comes a second time as `messages=[{"role", "content"}, ...]`: a
+backend that has a chat endpoint sends those instead, any other ignores them. What else there is to
+know about a reply goes the way that LangChain has for it, `generation_info`, read in a callback:
 
     class Ending(AsyncCallbackHandler):
         async def on_llm_end(self, response: LLMResult, **_: Any) -> None:

@@ -126,19 +126,15 @@ class HuggingFaceLLM(BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        written = False
         async with aclosing(self._heard(prompt, stop or [], kwargs)) as heard:
             async for item in heard:
                 if not isinstance(item, str):
                     ending = item
                     break
-                written = written or not item.isspace()
                 chunk = GenerationChunk(text=item)
                 if run_manager:
                     await run_manager.on_llm_new_token(item, chunk=chunk)
                 yield chunk
-        if not written:
-            raise LLMError("the model wrote nothing; try again", retryable=True)
         info = {"finish_reason": ending.finish_reason, "usage": ending.usage}
         yield GenerationChunk(text="", generation_info=info)
 

@@ -1,4 +1,5 @@
-"""Any server with an OpenAI-compatible `/v1/completions`, asked with the raw prompt, streaming.
+"""Any server with an OpenAI-compatible `/v1/completions`, asked with the raw prompt, streaming;
+or with messages at its `/v1/chat/completions`, where the caller has them (`messages=[...]`).
 
 vLLM            `vllm serve`; cached tokens with `--enable-prompt-tokens-details`
 SGLang          `python -m sglang.launch_server`; cached tokens with `--enable-cache-report`
@@ -20,8 +21,8 @@ How the contract of `llm/__init__.py` is met:
   those that OpenAI does not have) is asked again without them, and from then on. Sampling keys
   that are not known here go to the server unchanged.
 - Stop strings are sent, and watched here too: some servers leave them in the text.
-- A reply that breaks off raises LLMError after all of its text was yielded. An empty one raises
-  LLMError too.
+- A reply that breaks off raises LLMError after all of its text was yielded. An empty reply is
+  none: a stop string may have stood at its beginning.
 """
 
 from __future__ import annotations
@@ -139,16 +140,13 @@ class OpenAIServerLLM(BaseLLM):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         ends = _now() + self.deadline
-        ending, written = _Ending(), False
+        ending = _Ending()
         async with aclosing(self._pieces(prompt, stop or [], kwargs, ends, ending)) as pieces:
             async for piece in pieces:
-                written = written or not piece.isspace()
                 chunk = GenerationChunk(text=piece)
                 if run_manager:
                     await run_manager.on_llm_new_token(piece, chunk=chunk)
                 yield chunk
-        if not written:
-            raise LLMError("the LLM server sent an empty reply; try again", retryable=True)
         info: dict[str, Any] = {"finish_reason": ending.finish_reason}
         if ending.usage:
             info["usage"] = ending.usage
@@ -254,7 +252,8 @@ class OpenAIServerLLM(BaseLLM):
 
 
 def _fields(stop: list[str], sampling: Mapping[str, Any]) -> dict[str, object]:
-    """The request's fields beside model and prompt, in the words of the servers."""
+    """The request's fields beside model and prompt, in the words of the servers; with `messages`,
+    where there are some, in place of the prompt."""
     fields = {name: value for name, value in sampling.items() if value is not None}
     fields["max_tokens"] = fields.pop("max_new_tokens", MAX_NEW_TOKENS)
     if fields.get("top_k") == 0:

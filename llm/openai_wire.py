@@ -53,11 +53,15 @@ class Wire:
         )
 
     async def open(self, model: str, prompt: str, fields: Mapping[str, object]) -> Stream:
-        """Starts a reply. Raises LLMError."""
-        body = {**fields, "model": model, "prompt": prompt, "stream": True}
+        """Starts a reply to the prompt, or to the `messages` among the fields. Raises LLMError."""
+        body = {**fields, "model": model, "stream": True}
+        if "messages" in fields:
+            path = "/chat/completions"
+        else:
+            path, body["prompt"] = "/completions", prompt
         try:
             return await self._client.post(
-                "/completions", body=body, cast_to=object, stream=True, stream_cls=Stream
+                path, body=body, cast_to=object, stream=True, stream_cls=Stream
             )
         except openai.OpenAIError as error:
             raise _failure(error) from None
@@ -88,7 +92,8 @@ def _event(chunk: object) -> Event:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         choice = {}
-    text, finish_reason = choice.get("text"), choice.get("finish_reason")
+    delta, finish_reason = choice.get("delta"), choice.get("finish_reason")
+    text = delta.get("content") if isinstance(delta, dict) else choice.get("text")
     return Event(
         text=text if isinstance(text, str) else "",
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,

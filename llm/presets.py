@@ -69,6 +69,13 @@ def presets() -> tuple[Preset, ...]:
     return tuple(_preset(row, table["sampling"]) for row in table["model"])
 
 
+@cache
+def _kinds() -> dict[str, str]:
+    """Pattern of a name to the kind of tokenizer, for models without a row."""
+    kinds: dict[str, str] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["tokens"]
+    return kinds
+
+
 def _preset(row: dict[str, Any], sampling: dict[str, float]) -> Preset:
     fields = dict(row)
     for key in ("stops", "languages"):
@@ -79,7 +86,8 @@ def _preset(row: dict[str, Any], sampling: dict[str, float]) -> Preset:
 
 
 def preset_for(model: str) -> Preset:
-    """The row of that name, else the first whose pattern matches it, else a plain ChatML one.
+    """The row of that name, else the first whose pattern matches it, else a plain ChatML one with
+    the kind of tokenizer that the name tells.
 
     Args:
         model: as a server calls it: a repository name, a path or a file name.
@@ -91,4 +99,6 @@ def preset_for(model: str) -> Preset:
     for row in presets():
         if row.match and fnmatchcase(last, row.match):
             return row
-    return Preset(name=model, sampling=dict(preset_for("scripted").sampling))
+    kinds = (kind for pattern, kind in _kinds().items() if fnmatchcase(last, pattern))
+    sampling = dict(preset_for("scripted").sampling)
+    return Preset(name=model, tokens=next(kinds, Preset.tokens), sampling=sampling)

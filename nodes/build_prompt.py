@@ -17,7 +17,7 @@ from retrieval.knowledge import may_know, names_of
 from retrieval.story import event_chunk
 from schemas.errors import BadRequest
 from schemas.models import Models
-from schemas.rag import PromptBuildInput, PromptBuildOutput, RAGChunk
+from schemas.rag import Lore, PromptBuildInput, PromptBuildOutput, RAGChunk
 from schemas.request import Persona, StoryEvent
 from schemas.state import Context, State, request_of
 
@@ -190,19 +190,22 @@ def _prefix(
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
-    """Reads `request`, `chat`, `story` and `route`; writes `prompt`."""
+    """Reads `request`, `lore`, `chat`, `story` and `route`; writes `prompt`."""
     request, context = request_of(state), runtime.context or Context()
     model, speaker = models.choose(request.model.name), state["route"].responded_as
+    lore = state.get("lore") or Lore()
     given = PromptBuildInput(
         persona=request.persona,
         chat_context=state["chat"].context,
-        story_context=[*state["story"].context, *_witnessed(state, request.persona)],
+        story_context=[*lore.passing, *state["story"].context, *_witnessed(state, request.persona)],
+        lore=lore.standing,
         narrator_only=state["story"].narrator_only if speaker == "narrator" else [],
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
         speaker=speaker,
         direction=_direction(state),
+        state=_time_and_place(state, request.persona),
         layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
     return {"prompt": build_prompt(given, count=model.count)}
@@ -222,9 +225,22 @@ def _direction(state: State) -> str:
     return "\n".join(part for part in (beat, route.note) if part)
 
 
+def _time_and_place(state: State, persona: Persona) -> str:
+    """When and where the event is that is reached, if the speaker is there: it happens now. Where
+    an earlier event was, the scene may have left."""
+    event = _reached(state)
+    if event is None or not (state["route"].responded_as == "narrator" or _sees(event, persona)):
+        return ""
+    return ", ".join(part for part in (event.time, event.location) if part)
+
+
+def _sees(event: StoryEvent, persona: Persona) -> bool:
+    return may_know(event, names_of(persona))
+
+
 def _witnessed(state: State, persona: Persona) -> list[RAGChunk]:
     """The event that is reached, where the character answers and is there to see it."""
     event = _reached(state)
     if event is None or state["route"].responded_as == "narrator":
         return []
-    return [event_chunk(event, None, ["reached"])] if may_know(event, names_of(persona)) else []
+    return [event_chunk(event, None, ["reached"])] if _sees(event, persona) else []

@@ -1,7 +1,8 @@
-"""Node `generate`: the model writes."""
+"""Node `generate`: the model writes; once more, if the first reply speaks for somebody else."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -12,13 +13,20 @@ from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import LLMResult
 from langgraph.runtime import Runtime
 
+from nodes.live_reply import LiveReply
+from nodes.parse_reply import cast_of_turn, stops_of
+from replies.reply import ParsedReply
 from schemas.errors import LLMError
 from schemas.models import Model, Models
+from schemas.rag import PromptBuildOutput
 from schemas.request import ChatRequest
 from schemas.response import Usage
 from schemas.state import Context, Generation, State, request_of
 
 log = logging.getLogger(__name__)
+
+WARMER = 0.5
+"""Least temperature of a second attempt: a greedy one would write the same again."""
 
 
 class _Ending(AsyncCallbackHandler):
@@ -39,36 +47,46 @@ async def generate_text(
     *,
     stop: Sequence[str],
     sampling: Mapping[str, Any],
-    on_token: Callable[[str], None],
+    hear: Callable[[str], bool],
+    seconds: float = 300.0,
 ) -> Generation:
     """Streams a completion; a failure is kept in `error`, beside what was written before it.
 
     Args:
         prompt: the raw prompt, up to where the model goes on.
-        sampling: as in GenConfig, only what is set.
-        on_token: called with each piece of text as it arrives.
+        sampling: as in GenConfig, only what is set; and `messages` for a chat endpoint.
+        hear: called with each piece of text as it arrives; false ends the work on the server.
+        seconds: until the reply has to be complete.
     """
     ending, text = _Ending(), ""
     try:
-        stream = llm.astream(prompt, config={"callbacks": [ending]}, stop=list(stop), **sampling)
-        pieces = cast("AsyncGenerator[str, None]", stream)
-        async with aclosing(pieces):  # leaving early ends the work on the server
-            async for piece in pieces:
-                if piece:
+        async with asyncio.timeout(seconds):
+            stream = llm.astream(
+                prompt, config={"callbacks": [ending]}, stop=list(stop), **sampling
+            )
+            pieces = cast("AsyncGenerator[str, None]", stream)
+            async with aclosing(pieces):  # leaving early ends the work on the server
+                async for piece in pieces:
                     text += piece
-                    on_token(piece)
+                    if piece and not hear(piece):
+                        break
     except LLMError as error:
-        return Generation(text=text, finish_reason="error", error=error.message)
+        return _failed(text, error.message, error.retryable)
+    except TimeoutError:
+        return _failed(text, "the reply was not complete in time; try again later", True)
     except Exception as error:  # any LangChain LLM may be put in, with exceptions of its own
         log.exception("the model failed")
-        told = f"the model failed ({type(error).__name__}); the log says more"
-        return Generation(text=text, finish_reason="error", error=told)
+        return _failed(text, f"the model failed ({type(error).__name__}); the log says more", True)
     usage = ending.info.get("usage")
     return Generation(
         text=text,
         finish_reason="length" if ending.info.get("finish_reason") == "length" else "stop",
         usage=Usage.model_validate(usage) if usage else None,
     )
+
+
+def _failed(text: str, told: str, retryable: bool) -> Generation:
+    return Generation(text=text, finish_reason="error", error=told, retryable=retryable)
 
 
 def sampling_of(request: ChatRequest, context: Context, model: Model) -> dict[str, Any]:
@@ -81,15 +99,64 @@ def sampling_of(request: ChatRequest, context: Context, model: Model) -> dict[st
     return chosen | asked
 
 
+def sampling_again(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling of a second attempt: the next seed, and some chance where there was none."""
+    again = {**sampling, "seed": ((sampling.get("seed") or 0) + 1) % 2**32}
+    if "temperature" in sampling:
+        again["temperature"] = max(sampling["temperature"], WARMER)
+    return again
+
+
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
-    """Reads `request` and `prompt`; writes `generation`; streams tokens as custom events."""
+    """Reads `request`, `route` and `prompt`; writes `generation`; streams what may be shown.
+
+    A reply that begins by speaking for somebody else, or of which nothing is left, is given up as
+    soon as that is known, and written once more: from the same prompt, within one deadline.
+    """
     request, prompt = request_of(state), state["prompt"]
     model = models.choose(request.model.name)
-    generation = await generate_text(
-        model.llm,
-        prompt.prompt,
-        stop=[*prompt.stop, *request.gen.stop],
-        sampling=sampling_of(request, runtime.context or Context(), model),
-        on_token=lambda text: runtime.stream_writer({"type": "token", "text": text}),
+    voices, stops = cast_of_turn(state), stops_of(state)
+    clock = asyncio.get_running_loop().time
+    ends = clock() + model.deadline
+
+    async def write(sampling: dict[str, Any], *, last: bool) -> tuple[Generation, ParsedReply]:
+        live = LiveReply(voices, stops, runtime.stream_writer, last=last)
+        written = await generate_text(
+            model.llm,
+            prompt.prompt,
+            stop=stops,
+            sampling=sampling | ({"messages": prompt.messages} if prompt.messages else {}),
+            hear=live.hear,
+            seconds=ends - clock(),
+        )
+        usage = written.usage or estimated_usage(prompt, written.text, model)
+        return written.model_copy(update={"usage": usage}), live.end(written.finish_reason)
+
+    sampling = sampling_of(request, runtime.context or Context(), model)
+    first, reply = await write(sampling, last=False)
+    if first.error or not reply.regenerate:
+        return {"generation": first}
+    second, _ = await write(sampling_again(sampling), last=True)
+    known = {"usage": add_usage(first.usage, second.usage), "given_up": list(reply.cuts)}
+    return {"generation": second.model_copy(update=known)}
+
+
+def estimated_usage(prompt: PromptBuildOutput, text: str, model: Model) -> Usage:
+    """Usage by our own count, where the server tells none."""
+    asked, wrote = prompt.meta["tokens"]["total"], model.count(text)
+    return Usage(
+        prompt_tokens=asked, completion_tokens=wrote, total_tokens=asked + wrote, estimated=True
     )
-    return {"generation": generation}
+
+
+def add_usage(*calls: Usage | None) -> Usage:
+    """Usage of several calls; cached tokens of those that tell them."""
+    told = [usage for usage in calls if usage]
+    cached = [usage.cached_tokens for usage in told if usage.cached_tokens is not None]
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in told),
+        completion_tokens=sum(usage.completion_tokens for usage in told),
+        total_tokens=sum(usage.total_tokens for usage in told),
+        cached_tokens=sum(cached) if cached else None,
+        estimated=any(usage.estimated for usage in told),
+    )

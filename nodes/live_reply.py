@@ -1,41 +1,58 @@
-"""Between the node `generate` and whoever watches: raw pieces become what may be shown."""
+"""Between the model and whoever watches: raw pieces become what may be shown."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from nodes.parse_reply import cast_of
-from replies.reply import FinishReason
-from replies.stream import Event, StreamReader, TextDelta
-from schemas.state import State, request_of
+from replies.names import Cast
+from replies.reply import FinishReason, ParsedReply
+from replies.stream import Event, PieceClosed, StreamReader, TextDelta
 
 
 class LiveReply:
-    """The events of one reply: `token` with more of its text, `segment` with a piece that is done.
+    """Shows one reply: `token` with more of its text, `segment` with a piece that is done.
 
     The tokens join to the text that `parse_reply` gives, but for an unfinished last sentence that
-    the token limit broke off: it is shown, and is not in the response.
+    the token limit broke off: it is shown, and is not in the response. Of a reply that has to be
+    written again nothing is shown, unless it is the last attempt and some of it can be kept.
     """
 
-    def __init__(self, state: State) -> None:
-        """Takes a turn whose prompt is built."""
-        request = request_of(state)
-        cast = cast_of(
-            state["route"].responded_as,
-            [request.persona.name, *request.persona.aliases],
-            request.user_name,
-        )
-        stops = (*state["prompt"].stop, *request.gen.stop)
+    def __init__(
+        self,
+        cast: Cast,
+        stops: tuple[str, ...],
+        show: Callable[[dict[str, Any]], None],
+        *,
+        last: bool,
+    ) -> None:
+        """Prepares for the first piece.
+
+        Args:
+            cast: the voices of the chat.
+            stops: the stop strings of the request to the model.
+            show: takes each event.
+            last: there is no further attempt.
+        """
         self._reader = StreamReader(cast, stops=stops, live=True)
+        self._show, self._last = show, last
 
-    def feed(self, piece: str) -> list[dict[str, Any]]:
-        """Takes the model's next piece."""
-        return [_told(event) for event in self._reader.feed(piece)]
+    def hear(self, piece: str) -> bool:
+        """Takes the model's next piece; false when nothing that could follow would be kept."""
+        self._tell(self._reader.feed(piece))
+        return not (self._reader.done or (self._reader.regenerate and not self._last))
 
-    def end(self, finish_reason: FinishReason) -> list[dict[str, Any]]:
-        """What is left when the model has stopped."""
-        events, _ = self._reader.finish(finish_reason)
-        return [_told(event) for event in events]
+    def end(self, finish_reason: FinishReason) -> ParsedReply:
+        """The reply as it was read; shows what is left of it."""
+        events, reply = self._reader.finish(finish_reason)
+        if reply.regenerate and reply.text and (self._last or finish_reason == "error"):
+            events = [TextDelta(reply.text), *map(PieceClosed, reply.contents)]
+        self._tell(events)
+        return reply
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self._show(_told(event))
 
 
 def _told(event: Event) -> dict[str, Any]:

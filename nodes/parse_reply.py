@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from langgraph.runtime import Runtime
 
@@ -10,8 +11,11 @@ from replies.names import Cast
 from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.response import respond
 from schemas.models import Models
-from schemas.request import Speaker
+from schemas.request import ChatRequest, Role, Speaker
 from schemas.state import Context, State, request_of
+
+NAMES = 50
+"""Participants of each role whose tags are known, the newest of a chat."""
 
 
 def parse_reply(
@@ -56,15 +60,41 @@ def cast_of(
     return Cast(speaker, tuple(persona_names), user, tuple(others))
 
 
+def cast_of_turn(state: State) -> Cast:
+    """The voices of a turn, as the request and its history name them."""
+    request = request_of(state)
+    persona = (request.persona.name, *request.persona.aliases)
+    user = dict.fromkeys([request.user_name or "", *_names(request, "user")])
+    others = [name for name in _names(request, "character") if name not in (*persona, *user)]
+    return Cast(
+        speaker=state["route"].responded_as,
+        persona=persona,
+        user=tuple(name for name in user if name),
+        others=tuple(others),
+        narrator=tuple(_names(request, "narrator")),
+    )
+
+
+def _names(request: ChatRequest, role: Role) -> list[str]:
+    """The names that lines of this role bear, the newest `NAMES` of them, sorted: the rules that
+    are made of them stay the same while nobody joins."""
+    lines = reversed(request.history)
+    found = dict.fromkeys(line.name for line in lines if line.role == role and line.name)
+    return sorted(islice(found, NAMES))
+
+
+def stops_of(state: State) -> tuple[str, ...]:
+    """The strings that end the reply: the prompt's, then the request's."""
+    return (*state["prompt"].stop, *request_of(state).gen.stop)
+
+
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads all that the turn has written; writes `response`."""
     request, generation = request_of(state), state["generation"]
-    parsed = parse_reply(
+    parsed = read_reply(
         generation.text,
-        speaker=state["route"].responded_as,
-        persona_names=[request.persona.name, *request.persona.aliases],
-        user_name=request.user_name,
-        stops=[*state["prompt"].stop, *request.gen.stop],
+        cast_of_turn(state),
+        stops=stops_of(state),
         finish_reason=generation.finish_reason,
     )
     model = models.choose(request.model.name)

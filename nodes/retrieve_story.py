@@ -8,11 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
+from nodes.lore import is_lore
 from retrieval.cache import IndexCache
 from retrieval.hybrid import STORY, Hit, Index, Knobs, rank
 from retrieval.knowledge import has_happened, may_know, names_of
 from retrieval.story import EVENT_PART_SIZE, awakened, event_chunk, event_passages
 from retrieval.vectors import part_vectors
+from routing import parse_directive
+from routing.happening import split
+from routing.likeness import event_told, likenesses
+from routing.progress import AHEAD
 from schemas.errors import StoreError
 from schemas.protocols import Embedder, StorySource
 from schemas.rag import StoryRAGResult, Upcoming
@@ -97,10 +102,11 @@ async def node(
     """Reads `request` and `query`; writes `story`. A store that fails costs the story only."""
     request, context = request_of(state), runtime.context or Context()
     config = request.story_rag_config
-    if not config.enabled or not (request.story or request.story_id):
+    told = [event for event in request.story if not is_lore(event)]
+    if not config.enabled or not (told or request.story_id):
         return {"story": StoryRAGResult()}
     try:
-        story = await stories.aload(request.story, request.story_id)
+        story = await stories.aload(told, request.story_id)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
     search = state["query"]
@@ -141,12 +147,21 @@ async def _upcoming(
     if waiting is None:
         return None
     event = ahead[waiting]
-    others = [e.trigger for e in events if e.trigger and e.id != event.id]
-    vectors = await embedder.aencode_passages([event.trigger, *others])
+    triggers = [e.trigger for e in events if e.trigger]
+    vectors = await embedder.aencode_passages([*triggers, *(event_told(e) for e in events)])
     cosines = vectors @ message
+    of_triggers = np.full(len(events), np.nan)
+    of_triggers[[bool(e.trigger) for e in events]] = cosines[: len(triggers)]
+    directive = parse_directive(request.message)
+    happens, _ = split(directive.message if directive else request.message)
+    rows = [row for row, e in enumerate(events) if e.trigger and e.order > event.order]
+    rows = [events.index(event), *sorted(rows, key=lambda row: events[row].order)[:AHEAD]]
+    near, *later = await asyncio.to_thread(
+        likenesses, happens, events, rows, (of_triggers, cosines[len(triggers) :])
+    )
     return Upcoming(
         event=event,
         passing=ahead[:waiting],
-        similarity=float(cosines[0]),
-        background=float(cosines[1:].mean()) if others else None,
+        likeness=near,
+        later=list(zip((events[row].order for row in rows[1:]), later, strict=True)),
     )

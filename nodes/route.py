@@ -13,14 +13,15 @@ from routing import (
     KeptExemplars,
     Line,
     Progress,
-    Scene,
     Turn,
     advance,
     decide,
+    parse_directive,
 )
+from routing.decide import load_weights
 from routing.reading import is_continue
 from schemas.rag import Upcoming
-from schemas.request import ChatRequest, StoryEvent
+from schemas.request import ChatRequest
 from schemas.state import Context, Evidence, Route, State, StoryProgress, request_of
 
 LINES = 12
@@ -71,17 +72,14 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
         asked: the user asks for what comes next.
     """
     last = _last_progress(request)
-    scene = Scene(
-        message=request.message,
-        history=_lines(request),
-        present=[request.persona.name, request.user_name or ""],
-    )
+    directive = parse_directive(request.message)
     found = advance(
-        [_beat(event) for event in (*upcoming.passing, upcoming.event)],
+        [Beat(e.id, e.order, e.trigger) for e in (*upcoming.passing, upcoming.event)],
         request.story_position or 0,
-        scene,
-        upcoming.similarity,
-        background=upcoming.background,
+        directive.message if directive else request.message,
+        upcoming.likeness,
+        later=upcoming.later,
+        due=last.due if last else None,
         score_before=last.score if last and last.next == upcoming.event.id else 0.0,
         turns_since=last.turns_since if last else None,
         asked=asked,
@@ -102,7 +100,7 @@ async def node(
         request,
         vector=state["query"].message,
         exemplars=await exemplars(),
-        trigger_similarity=upcoming.similarity if upcoming else None,
+        trigger_similarity=upcoming.likeness.trigger if upcoming else None,
         narrator_plays_people=context.narrator_plays_people,
     )
     if upcoming is None:
@@ -130,24 +128,20 @@ def _lines(request: ChatRequest) -> list[Line]:
     ]
 
 
-def _beat(event: StoryEvent) -> Beat:
-    return Beat(
-        id=event.id,
-        order=event.order,
-        trigger=event.trigger,
-        characters=event.characters,
-        place=event.location,
-        keywords=event.keywords,
-    )
-
-
 def _route(decision: Decision) -> Route:
+    about = load_weights().about
     return Route(
         responded_as=decision.speaker,
         confidence=decision.confidence,
         reason=decision.reason,
         evidence=[
-            Evidence(name=found.name, value=found.value, weight=found.weight)
+            Evidence(
+                name=found.name,
+                value=round(found.value, 3),
+                weight=found.weight,
+                contribution=round(found.contribution, 3),
+                about=about[found.name],
+            )
             for found in decision.evidence
         ],
         next_speaker=decision.next_speaker,
@@ -168,6 +162,7 @@ def _told(found: Progress, last: StoryProgress | None) -> StoryProgress:
         score=found.score,
         distance=found.distance,
         turns_since=since,
+        due=found.due,
         why=found.why,
     )
 

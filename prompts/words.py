@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cards.macros import Scope, expand
 from prompts.control import neutralise
 from prompts.formats import Format
 from prompts.language import Language, josa, language_of
@@ -31,20 +32,6 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
     "ko": {"ko": "한국어로"},
 }
 """Language named in the instruction; others are left to the chat, which shows them."""
-
-_MACRO = re.compile(r"\{\{\s*(char|user|original)\s*\}\}|<(bot|char|user)>", re.IGNORECASE)
-_PARTICLE = re.compile(
-    r"(?:은\(는\)|는\(은\)|이\(가\)|가\(이\)|을\(를\)|를\(을\)|과\(와\)|와\(과\)|아\(야\)|\(으\)로|으로|"
-    r"은|는|이|가|을|를|과|와|아|야|로)(?![가-힣])"
-)
-_PAIR = {
-    **dict.fromkeys("은는", "은는"),
-    **dict.fromkeys("이가", "이가"),
-    **dict.fromkeys("을를", "을를"),
-    **dict.fromkeys("과와", "과와"),
-    **dict.fromkeys("아야", "아야"),
-    **dict.fromkeys("(으로", "으로"),
-}
 
 
 @dataclass(frozen=True)
@@ -174,20 +161,15 @@ class Words:
         return self.safe(self._macros(text, self.user, original))
 
     def _macros(self, text: str, user: str, original: str = "") -> str:
-        """A card's text with the names filled in, and the Korean particles behind them."""
-        values = {"char": self.persona.name, "bot": self.persona.name, "user": user}
-        parts, end = [], 0
-        for match in _MACRO.finditer(text):
-            key = (match[1] or match[2]).lower()
-            parts.append(text[end : match.start()])
-            end = match.end()
-            particle = _PARTICLE.match(text, end) if key != "original" else None
-            if particle:
-                parts.append(josa(values[key], _PAIR[particle[0][0]]))
-                end = particle.end()
-            else:
-                parts.append(values.get(key, original))
-        return "".join([*parts, text[end:]])
+        """A card's text with its macros filled in; the same in every turn of a chat."""
+        card = self.persona
+        fields = {
+            "description": card.description,
+            "personality": card.personality,
+            "scenario": card.scenario,
+        }
+        scope = Scope(char=card.name, user=user, original=original, place=text[:100], fields=fields)
+        return expand(text, scope)
 
     def _fill(self, template: str, **variables: object) -> str:
         names = {"char": self.persona.name, "user": self.user, "narrator": self.narrator}

@@ -50,12 +50,14 @@ class Cast:
         persona: the character's name, then its aliases.
         user: the user's names, possibly none.
         others: further participants.
+        narrator: what the chat calls its narrator, beside the usual words.
     """
 
     speaker: Speaker
     persona: tuple[str, ...]
     user: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    narrator: tuple[str, ...] = ()
 
     @property
     def writer(self) -> str:
@@ -83,6 +85,7 @@ def voices(cast: Cast) -> dict[str, Voice]:
     ordered = [
         *((name, persona) for name in cast.persona),
         *((name, user) for name in cast.user),
+        *((name, narrator) for name in cast.narrator),
         *((name, Voice("other", name)) for name in cast.others),
         *((short, persona) for name in cast.persona for short in _short_forms(name)),
         *((short, user) for name in cast.user for short in _short_forms(name)),

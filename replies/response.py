@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from replies.reply import ParsedReply
 from schemas.models import Model
-from schemas.rag import PromptBuildOutput, RAGChunk
+from schemas.rag import Lore, PromptBuildOutput, RAGChunk
 from schemas.request import ChatRequest
-from schemas.response import ChatResponse, ModelInfo, RetrievalItem, Usage
+from schemas.response import ChatResponse, ModelInfo, RetrievalItem
 from schemas.state import Generation, State
 
 NOTHING_LEFT = "the model wrote nothing that its role may say; ask again, or with another seed"
@@ -31,23 +30,28 @@ def respond(
     meta: dict[str, Any] = {
         "route": route.model_dump(),
         "prompt": dict(prompt.meta),
-        "reply": _reading(parsed),
+        "reply": _reading(parsed, generation),
     }
+    if progress := state.get("progress"):
+        meta["story"] = progress.model_dump()
     if request.meta:
         meta["request"] = request.meta
     if request.meta.get("debug") is True:
         meta["prompt"]["text"], meta["reply"]["raw"] = prompt.prompt, generation.text
     if warnings := [part.warning for part in (state["chat"], state["story"]) if part.warning]:
         meta["warnings"] = warnings
-    chunks = [*state["chat"].context, *state["story"].context]
+    lore = state.get("lore") or Lore()
+    if lore.budget:
+        meta["lore"] = lore.model_dump(exclude={"standing", "passing"})
+    chunks = [*state["chat"].context, *lore.passing, *state["story"].context]
     if route.responded_as == "narrator":
         chunks += state["story"].narrator_only
     return ChatResponse(
         session_id=request.session_id or "",
         responded_as=route.responded_as,
         response_contents=parsed.contents,
-        usage=generation.usage or _estimated(prompt, generation, model.count),
-        retrieved=retrieval_items(chunks, prompt),
+        usage=generation.usage,
+        retrieved=[*_standing(lore), *retrieval_items(chunks, prompt)],
         model_info=ModelInfo(
             name=model.name,
             backend=model.backend,
@@ -59,13 +63,23 @@ def respond(
     )
 
 
-def _reading(parsed: ParsedReply) -> dict[str, Any]:
+def _reading(parsed: ParsedReply, generation: Generation) -> dict[str, Any]:
     """What was done to the reply, for `meta.reply`."""
     return {
+        "regenerated": generation.given_up is not None,
+        "given_up": generation.given_up or [],
         "cuts": list(parsed.cuts),
         "next_speaker": parsed.next_speaker,
         "speaks_for_user": parsed.speaks_for_user,
     }
+
+
+def _standing(lore: Lore) -> list[RetrievalItem]:
+    """Lore in the system text: in every prompt of the chat."""
+    return [
+        RetrievalItem(id=c.id, source="story", text=c.text, used=True, why=list(c.meta["why"]))
+        for c in lore.standing
+    ]
 
 
 def retrieval_items(chunks: list[RAGChunk], prompt: PromptBuildOutput) -> list[RetrievalItem]:
@@ -86,13 +100,3 @@ def retrieval_items(chunks: list[RAGChunk], prompt: PromptBuildOutput) -> list[R
             )
         )
     return items
-
-
-def _estimated(
-    prompt: PromptBuildOutput, generation: Generation, count: Callable[[str], int]
-) -> Usage:
-    """Usage by our own count, where the server tells none."""
-    asked, wrote = prompt.meta["tokens"]["total"], count(generation.text)
-    return Usage(
-        prompt_tokens=asked, completion_tokens=wrote, total_tokens=asked + wrote, estimated=True
-    )

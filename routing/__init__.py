@@ -3,7 +3,7 @@
 from routing.decide import Contribution, Decision, decide
 from routing.directives import Directive, parse_directive
 from routing.exemplars import Exemplars, KeptExemplars, embed_exemplars
-from routing.progress import Beat, Progress, Scene, advance
+from routing.progress import Beat, Progress, advance
 from routing.turn import Line, Turn
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "KeptExemplars",
     "Line",
     "Progress",
-    "Scene",
     "Turn",
     "advance",
     "decide",

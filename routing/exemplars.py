@@ -6,6 +6,7 @@ models, which lie in different ranges, never meet a fixed threshold.
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from routing.kept import kept_vectors
 from routing.turn import Vector
 
 NEIGHBOURS = 9
@@ -60,12 +62,17 @@ def labelled_texts(
 class PassageEmbedder(Protocol):
     """What makes the vectors."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its version."""
+
     async def aencode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, dim) rows of unit length."""
 
 
 class KeptExemplars:
-    """The exemplars under one embedder, embedded when first asked for."""
+    """The exemplars under one embedder: read from a file for the bundled one, else embedded when
+    first asked for."""
 
     def __init__(self, embedder: PassageEmbedder) -> None:
         self._embedder = embedder
@@ -75,7 +82,9 @@ class KeptExemplars:
         """The same object each time. Raises EmbeddingError."""
         if self._kept is None:
             texts, labels = labelled_texts()
-            vectors = await self._embedder.aencode_passages(texts)
+            vectors = await asyncio.to_thread(kept_vectors, self._embedder.fingerprint, texts)
+            if vectors is None:
+                vectors = await self._embedder.aencode_passages(texts)
             self._kept = Exemplars(texts, vectors, np.asarray(labels, dtype=np.float32))
         return self._kept
 

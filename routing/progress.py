@@ -5,53 +5,49 @@ nothing is skipped and nothing can be reached twice; the position never moves ba
 at most one event. Events without a trigger happen by themselves: they are passed on the way to the
 next one that has a trigger and are named in `passed`.
 
-    score = .45 meaning + .35 words + .10 cast + .10 place - .20 if asked, .35 if supposed
+    score = .50 words + .15 the trigger's words + .25 meaning of the trigger + .25 of the event
+            + .10 told as a deed - .20 as far as it asks, .35 as it supposes
+            + .30 the score of the turn before
 
-Hysteresis: REACH at once, or LEAN in two turns running (`score_before`, as the last turn returned
-it). Pacing: after an event, the turns of `REST` must pass, unless the user asks to move on.
+A player may tell what comes after an event that was never noticed. The story does not wait for ever
+then: the event is reached, and those up to the one that was told are `due`, one in each of the next
+turns, as one turn reaches one event.
+
+Pacing: after an event, the turns of `REST` must pass, unless the user asks to move on.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from routing import names, reading
-from routing.turn import Line
+from routing.happening import is_told, split
+from schemas.rag import Likeness
 
-REACH = 0.53
-"""Score that reaches an event at once. On the English mock story a paraphrase of a trigger
-scores .53 to 1 (17 tried); of 1,683 messages that are none, four score this."""
-LEAN = 0.47
-"""Score that reaches it when the turn before had it too."""
-ASKED = 0.35
-"""Score that suffices when the user asks to move on ("what happens next?")."""
+REACH = 0.32
+"""Score that reaches an event. Of 1,683 pairs of a mock message and a trigger that is not its own
+28 score this, of 1,530 Korean ones 12; docs/routing.md has the trade against lateness."""
+ASKED = 0.20
+"""Score that suffices when the user tells the narrator what happens, or asks to move on."""
+CARRY = 0.3
+"""Share of the score of the turn before that counts again: an event may take two turns to tell."""
+OVERTAKEN = 0.45
+"""Score of a later event from which those before it are taken for granted."""
+AHEAD = 3
+"""Later events that a message is compared with."""
+HERE = 0.12
+"""Least score of the message itself; what was said before reaches nothing alone."""
 REST = 1
 """Full turns that must lie between two events."""
+WORDS = 4.0
+"""Words of weight in common with an event, beyond those with any other, that are full evidence."""
 MEANING_FLOOR, MEANING_CEILING = 0.20, 0.65
 """Cosine between unrelated texts, and between a trigger and its paraphrase (all-MiniLM-L6-v2)."""
 MEANING_SPAN = 0.25
 """Least room between both where the floor is raised: models and languages differ in their range."""
-SUPPOSED, ASKS = 0.35, 0.20
-"""Taken off where the message remembers, supposes or puts off; and where it asks."""
 BLIND = 0.50
-"""Background from which an embedder is not heard alone: all texts are alike to it."""
-RECENT = 4
-"""Lines of history in which a place or a person still counts as there."""
-STOP = frozenset(
-    """
-    a an the and or of to in on at by for with from into up out down over is are was were be
-    been it its his her their he she they them him who that this somebody someone something
-    about has have had as and not
-    """.split()  # noqa: SIM905
-)
-TALKED_ABOUT = re.compile(
-    r"(?<!\w)(?:if|maybe|someday|one day|tomorrow|later|not yet|never|don't|didn't|won't"
-    r"|used to|ever|remember|imagine|what about|tell me about|hope|wish|afraid"
-    r"|before you|until)(?!\w)"
-    r"|아직|나중에|언젠가|내일|만약|했으면|텐데|기억|얘기해|이야기해|같으면|싶어|싶다|말자|않았"
-)
+"""Cosine with the other events from which an embedder is half heard: all texts are alike to it, as
+Korean ones are to MiniLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +57,12 @@ class Beat:
     id: str
     order: int
     trigger: str = ""
-    characters: Sequence[str] = ()
-    place: str = ""
-    keywords: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What has just been said: the user's message, the reply to it, and the lines before."""
-
-    message: str
-    reply: str = ""
-    history: Sequence[Line] = ()
-    present: Sequence[str] = ()
-    """Who takes part without being named: the character, the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What became of the story. `distance` of the next trigger: 0 here, 1 nowhere near."""
+    """What became of the story. `distance` of the next trigger: 0 here, 1 nowhere near; `due`: the
+    order up to which the story was told, where it is behind that."""
 
     position_before: int
     position_after: int
@@ -89,6 +72,7 @@ class Progress:
     score: float
     distance: float
     why: str
+    due: int | None = None
 
 
 def next_beat(beats: Sequence[Beat], position: int) -> Beat | None:
@@ -101,122 +85,101 @@ def next_beat(beats: Sequence[Beat], position: int) -> Beat | None:
 def advance(
     beats: Sequence[Beat],
     position: int,
-    scene: Scene,
-    similarity: float | None,
+    message: str,
+    likeness: Likeness,
     *,
-    background: float | None = None,
+    later: Sequence[tuple[int, Likeness]] = (),
     score_before: float = 0.0,
     turns_since: int | None = None,
+    due: int | None = None,
     asked: bool = False,
 ) -> Progress:
     """Whether the next event is reached in this turn.
 
     Args:
-        similarity: cosine between the next trigger and this turn's text; None without vectors.
-        background: mean cosine between the other triggers and this turn's text: what unrelated
-            means under this embedder in this language.
+        message: the user's, without a directive.
+        likeness: of the message to the next event that has a trigger.
+        later: order of, and likeness of the message to, events that come after it (`AHEAD`).
         score_before: the score of the turn before against the same event, 0 if there was none.
         turns_since: turns since an event was last reached, None if never.
-        asked: the user asks for what comes next.
+        due: how far the story was told before (`Progress.due`).
+        asked: the user tells the narrator what happens, or asks for what comes next.
     """
     beat = next_beat(beats, position)
     if beat is None:
         return Progress(
             position, position, None, (), None, 0.0, 1.0, "no event is left to wait for"
         )
-    parts = score_parts(beat, scene, similarity, background)
+    parts = score_parts(message, likeness)
+    here = sum(parts.values())
+    parts["before"] = round(CARRY * score_before, 3)
     total = round(max(0.0, min(1.0, sum(parts.values()))), 3)
-    shown = ", ".join(f"{name} {value:+.2f}" for name, value in parts.items() if value)
+    told, beyond = _told_beyond(message, later, here)
     resting = turns_since is not None and turns_since < REST and not asked
-    needed = ASKED if asked else LEAN if score_before >= LEAN else REACH
-    reached = total >= needed and not resting
-    state = "reached" if reached else "not reached"
-    verdict = (
-        "an event was reached just before" if resting else f"{total:.2f} of {needed:.2f} needed"
-    )
-    passed = tuple(
-        b.id for b in sorted(beats, key=lambda b: b.order) if position < b.order < beat.order
-    )
+    needed = ASKED if asked else REACH
+    own = total >= needed and here >= HERE and not resting
+    behind = due is not None and due >= beat.order
+    reached = own or behind or told is not None
+    why = _why(parts, total, needed, resting=resting)
+    if behind and not own:
+        why = "it was told before"
+    elif told and not own:
+        why = f"what comes after it is told ({beyond:.2f}); {why}"
+    due = max(due or 0, told or 0)
+    earlier = [b for b in sorted(beats, key=lambda b: b.order) if position < b.order < beat.order]
     return Progress(
         position_before=position,
         position_after=beat.order if reached else position,
         event_id=beat.id if reached else None,
-        passed=passed if reached else (),
+        passed=tuple(b.id for b in earlier) if reached else (),
         next_id=beat.id,
         score=total,
         distance=round(1 - total, 3),
-        why=f"{beat.id} {state}: {verdict} ({shown or 'nothing of it'})",
+        why=f"{beat.id} {'reached' if reached else 'not reached'}: {why}",
+        due=due if due > beat.order else None,
     )
 
 
-def score_parts(
-    beat: Beat, scene: Scene, similarity: float | None, background: float | None = None
-) -> dict[str, float]:
-    """The parts of the score, each already weighted."""
-    now = f"{scene.message}\n{scene.reply}"
-    recent = "\n".join(
-        [*(f"{line[1]}: {line[2]}" for line in scene.history[-RECENT:]), now, *scene.present]
+def _told_beyond(
+    message: str, later: Sequence[tuple[int, Likeness]], here: float
+) -> tuple[int | None, float]:
+    """The order of the later event that is told, if one is and more so than the next; its score."""
+    scores = [(sum(score_parts(message, near).values()), order) for order, near in later]
+    score, order = max(scores, default=(0.0, 0))
+    return (order, score) if score >= OVERTAKEN and score > here else (None, score)
+
+
+def _why(parts: dict[str, float], total: float, needed: float, *, resting: bool) -> str:
+    """The score with its parts, or that it is too soon."""
+    shown = ", ".join(f"{name} {value:+.2f}" for name, value in parts.items() if value)
+    verdict = (
+        "an event was reached just before" if resting else f"{total:.2f} of {needed:.2f} needed"
     )
-    words = heard_share(content_words(beat.trigger), now)
-    keywords = sum(_heard(keyword, now) for keyword in beat.keywords) / 2
-    floor = max(MEANING_FLOOR, background or 0.0)
-    span = max(MEANING_SPAN, MEANING_CEILING - floor)
-    meaning = words if similarity is None else max(0.0, min(1.0, (similarity - floor) / span))
-    if floor > BLIND:
-        meaning = max(meaning, words)
-    cast = (
-        sum(_heard(name, recent) for name in beat.characters) / len(beat.characters)
-        if beat.characters
-        else 0.5
-    )
+    return f"{verdict} ({shown or 'nothing of it'})"
+
+
+def score_parts(message: str, likeness: Likeness) -> dict[str, float]:
+    """The parts of the score, each already weighted; empty where nothing happens."""
+    happens, talk = split(message)
+    if not happens:
+        return {}
+    trigger = _meaning(likeness.trigger, likeness.trigger_others)
+    event = _meaning(likeness.event, likeness.event_others)
+    if max(likeness.trigger_others, likeness.event_others) > BLIND:
+        trigger, event = 0.0, 0.5 * event
+    words = min(1.0, max(0.0, likeness.words - likeness.words_others) / WORDS)
     parts = {
-        "meaning": 0.45 * meaning,
-        "words": 0.35 * min(1.0, max(words, 0.5 * keywords + 0.5 * words)),
-        "cast": 0.10 * cast,
-        "place": 0.10 * float(bool(beat.place) and _heard_any(beat.place, recent)),
-        "only talk": -only_talk(scene.message),
+        "words": 0.50 * words,
+        "trigger's words": 0.15 * likeness.trigger_words,
+        "meaning": 0.25 * trigger + 0.25 * event,
+        "told as a deed": 0.10 * is_told(message),
+        "talk": -talk,
     }
     return {name: round(value, 3) for name, value in parts.items()}
 
 
-def only_talk(message: str) -> float:
-    """How much a message that does nothing takes off: SUPPOSED, ASKS or 0."""
-    text = reading.plain(message)
-    if reading.is_only_action(message):
-        return 0.0
-    if TALKED_ABOUT.search(text):
-        return SUPPOSED
-    return ASKS if text.rstrip(' "”*').endswith(("?", "？")) else 0.0
-
-
-def content_words(trigger: str) -> list[str]:
-    """The words of a trigger that carry its meaning."""
-    return [w for w in re.findall(r"\w+", reading.plain(trigger)) if w not in STOP and len(w) > 1]
-
-
-def heard_share(words: Sequence[str], text: str) -> float:
-    """Share of `words` that occur in `text`, endings apart: "opened" in "open it"."""
-    if not words:
-        return 0.0
-    stems = {_stem(w) for w in re.findall(r"\w+", reading.plain(text))}
-    return sum(_stem(w) in stems for w in words) / len(words)
-
-
-def _stem(word: str) -> str:
-    """A crude stem: five letters of an English word, two syllables of a Korean one."""
-    return (
-        word[:2]
-        if reading.HANGUL.search(word)
-        else re.sub(r"(?:ing|ed|es|s)$", "", word)[:5].rstrip("e")
-    )
-
-
-def _heard(name: str, text: str) -> bool:
-    """A full name, or any part of it that is a word of weight: "Finch" for "Mr Aldous Finch"."""
-    parts = [p for p in name.split() if p.lower() not in STOP]
-    parts = [p for p in parts if len(p) > 2 or reading.HANGUL.search(p)]
-    return any(names.mentions(text, part) for part in [name, *parts])
-
-
-def _heard_any(place: str, text: str) -> bool:
-    return any(_heard(part, text) for part in re.split(r"[,，]", place) if part.strip())
+def _meaning(cosine: float, others: float) -> float:
+    """0 for a cosine as unrelated texts have it, 1 for that of a paraphrase."""
+    floor = max(MEANING_FLOOR, others)
+    span = max(MEANING_SPAN, MEANING_CEILING - floor)
+    return max(0.0, min(1.0, (cosine - floor) / span))

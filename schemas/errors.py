@@ -21,8 +21,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 
-class IyagiError(Exception):
+class IyagiError(RuntimeError):
     """Base of all errors that Iyagi raises on purpose.
+
+    A RuntimeError, because the LangGraph server shows the message of those and hides what it does
+    not know behind "An internal error occurred".
 
     Args:
         message: one line, safe to show to the caller.

@@ -25,6 +25,8 @@ class Model:
     """Tokens of a text."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What the model's makers recommend, named as in GenConfig."""
+    deadline: float = 300.0
+    """Seconds for one reply, a second attempt included."""
 
     def layout_for(self, *reply_tokens: int | None) -> PromptLayout:
         """The layout of a prompt that keeps the first of these numbers that is set free for the

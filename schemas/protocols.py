@@ -30,6 +30,13 @@ class Embedder(Protocol):
         """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
 
 
+class Reranker(Protocol):
+    """A model that reads the question and a passage together."""
+
+    async def arank(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """How well each text answers, (n,) from 0 to 1. Raises EmbeddingError."""
+
+
 class Story(Protocol):
     """A story's events in story order, and their vectors: row by row (n, dimension) float32."""
 
@@ -78,3 +85,6 @@ class StandingMemory(Protocol):
         self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
     ) -> int:
         """Adds what is not known yet. Raises StoreError."""
+
+    async def aforget(self, user_id: str, session_id: str) -> bool:
+        """Deletes all that is remembered of a chat; whether there was any. Raises StoreError."""

@@ -28,6 +28,18 @@ class ChatRAGResult(Strict):
     warning: str | None = Field(None, description="What could not be looked up, and why.")
 
 
+class Likeness(Strict):
+    """How near a message is to the event that is waited for, and to the others on average."""
+
+    trigger: float = Field(description="Cosine of the message and the event's trigger.")
+    trigger_others: float = Field(description="The same of the other triggers: their mean.")
+    event: float = Field(description="Cosine of the message and the event as it is told.")
+    event_others: float = Field(description="The same of the other events: their mean.")
+    words: float = Field(ge=0, description="Words in common, 1 for each that only this event has.")
+    words_others: float = Field(ge=0, description="The same of the other events: their mean.")
+    trigger_words: float = Field(ge=0, le=1, description="Share of the trigger's words, weighted.")
+
+
 class Upcoming(Strict):
     """The next event that waits for something to happen; it never enters a prompt as it is."""
 
@@ -35,9 +47,9 @@ class Upcoming(Strict):
     passing: list[StoryEvent] = Field(
         default_factory=list, description="Events without a trigger on the way to it."
     )
-    similarity: float = Field(description="Cosine of the message and the event's trigger.")
-    background: float | None = Field(
-        None, description="Mean cosine of the message and the other triggers."
+    likeness: Likeness
+    later: list[tuple[int, Likeness]] = Field(
+        default_factory=list, description="Order of, and likeness to, the events after it."
     )
 
 
@@ -48,6 +60,23 @@ class StoryRAGResult(Strict):
     narrator_only: list[RAGChunk] = Field(default_factory=list)
     upcoming: Upcoming | None = Field(None, description="Unset without a clock, or at the end.")
     warning: str | None = Field(None, description="What could not be looked up, and why.")
+
+
+class Lore(Strict):
+    """Entries of a lorebook that take part in a turn, and why found ones do not."""
+
+    standing: list[RAGChunk] = Field(
+        default_factory=list, description="In every turn of the chat: part of the system text."
+    )
+    passing: list[RAGChunk] = Field(
+        default_factory=list, description="Called for by this turn, the most important first."
+    )
+    tokens: int = Field(0, ge=0, description="Of all of them.")
+    budget: int = Field(0, ge=0, description="Most tokens that lore may take.")
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="Entries that were found and left out: id to reason."
+    )
+    warnings: list[str] = Field(default_factory=list)
 
 
 class DialogueTurn(Strict):

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+
+
+def _size(vectors: np.ndarray) -> str:
+    """What Studio shows in place of the numbers."""
+    return f"float32 {' × '.join(str(length) for length in vectors.shape)}"
+
+
+Vectors = Annotated[
+    np.ndarray, PlainSerializer(_size, return_type=str), WithJsonSchema({"type": "string"})
+]
+"""Numbers that are written out as their shape only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,7 @@ class Query:
     views: tuple[View, ...]  # the message, then the running chat if there is one
     speakers: frozenset[str] = frozenset()  # whose words are asked for, as folded names
     scene: str = ""  # the running scene
+    carries_on: float = 0.0  # how far the message only carries the running chat on, 0 to 1
 
     @property
     def texts(self) -> list[str]:
@@ -30,10 +44,11 @@ class Query:
         return [view.text for view in self.views]
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(BaseModel):
     """A query with its vectors: float32 rows of unit length."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+
     query: Query
-    views: np.ndarray  # (views, d), of `query.texts`
-    message: np.ndarray  # (d,), of the message as it was written
+    views: Vectors  # (views, d), of `query.texts`
+    message: Vectors  # (d,), of the message as it was written

@@ -6,11 +6,12 @@ import operator
 from typing import Annotated, Literal, Required
 
 from langgraph.channels import UntrackedValue
-from pydantic import Field
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from schemas.base import Strict
-from schemas.rag import ChatRAGResult, PromptBuildOutput, StoryRAGResult
+from schemas.errors import BadRequest
+from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, StoryRAGResult
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, Usage
 from schemas.search import Search
@@ -22,6 +23,8 @@ class Evidence(Strict):
     name: str
     value: float
     weight: float
+    contribution: float = Field(0.0, description="value x weight; above 0 for the narrator.")
+    about: str = Field("", description="What it measures, in words.")
 
 
 class Route(Strict):
@@ -46,6 +49,7 @@ class StoryProgress(Strict):
     score: float = Field(ge=0, le=1)
     distance: float = Field(ge=0, le=1, description="Of the next trigger: 0 here, 1 nowhere near.")
     turns_since: int | None = Field(None, ge=0, description="Turns since an event was reached.")
+    due: int | None = Field(None, description="Order up to which the story was told already.")
     why: str
 
 
@@ -57,6 +61,11 @@ class Generation(Strict):
     usage: Usage | None = None
     error: str | None = None
     retryable: bool = Field(True, description="Whether the same request may succeed later.")
+    given_up: list[str] | None = Field(
+        None,
+        description="What was cut from a first reply of which nothing could be kept; unset: there "
+        "was none.",
+    )
 
 
 class State(TypedDict, total=False):
@@ -64,6 +73,7 @@ class State(TypedDict, total=False):
 
     request: Required[ChatRequest]  # the caller
     query: Annotated[Search, UntrackedValue]  # embed
+    lore: Lore  # embed
     chat: ChatRAGResult  # retrieve_chat
     story: StoryRAGResult  # retrieve_story
     route: Route  # route
@@ -102,5 +112,12 @@ class Context(Strict):
 
 
 def request_of(state: State) -> ChatRequest:
-    """The turn's request; Studio and notebooks may send it as plain JSON."""
-    return ChatRequest.model_validate(state["request"])
+    """The turn's request; Studio and notebooks may send it as plain JSON.
+
+    Raises:
+        BadRequest: it is no request; names the field.
+    """
+    try:
+        return ChatRequest.model_validate(state["request"])
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, ChatRequest) from None

@@ -11,8 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cards.events import to_events
+from cards.load import load_character, load_history, load_lore
+from cards.lorebook import stack
+from prompts.language import language_of
 from schemas.errors import BadRequest, IyagiError
 
+GREETING = {"en": "Hello!", "ko": "안녕하세요?"}
 MOCK = Path(__file__).resolve().parent.parent / "data" / "mock"
 
 
@@ -24,18 +29,27 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parse.add_argument(
-        "--request", type=Path, default=MOCK / "sample_request.json", help="a whole request (JSON)"
+        "--request",
+        type=Path,
+        help="a whole request (JSON); default: the mock one, or an empty one with --persona",
     )
-    parse.add_argument("--persona", type=Path, help="take the persona from this file")
-    parse.add_argument("--history", type=Path, help="take the chat so far from this file")
+    parse.add_argument(
+        "--persona", type=Path, help="the character: a card (PNG, CHARX, JSON) or a persona (JSON)"
+    )
+    parse.add_argument(
+        "--lore", type=Path, action="append", help="a lorebook, beside the card's own; repeatable"
+    )
+    parse.add_argument("--history", type=Path, help="the chat so far: JSONL, JSON or text")
     parse.add_argument("--story", type=Path, help="take the story's events from this file")
     parse.add_argument("--message", help="say this")
+    parse.add_argument("--user-name", help="what the character calls you")
     parse.add_argument("--respond-as", choices=["auto", "narrator", "character"])
     parse.add_argument(
         "--llm", choices=["scripted", "openai", "huggingface"], help="instead of IYAGI_LLM"
     )
     parse.add_argument("--stream", action="store_true", help="print the reply as it is written")
     parse.add_argument("--json", action="store_true", help="print the ChatResponse and no more")
+    parse.add_argument("--html", type=Path, help="write the turn as a page, too")
     return parse
 
 
@@ -60,16 +74,49 @@ def read_json(path: Path) -> Any:
 
 def build_payload(args: argparse.Namespace) -> dict[str, Any]:
     """The request that the options describe."""
-    payload: Any = read_json(args.request)
-    if not isinstance(payload, dict):
-        raise BadRequest("must hold a JSON object", field=args.request.name)
-    for part in ("persona", "history", "story"):
-        if path := getattr(args, part):
-            payload[part] = read_json(path)
-    for option in ("message", "respond_as"):
+    payload = _base(args)
+    books = []
+    if args.persona:
+        persona, book = load_character(args.persona)
+        payload["persona"] = persona.model_dump(mode="json", exclude_defaults=True)
+        payload.setdefault("message", GREETING[language_of(persona, "")])
+        books.append(book)
+    for option in ("message", "respond_as", "user_name"):
         if (value := getattr(args, option)) is not None:
             payload[option] = value
-    return dict(payload)
+    if args.story:
+        payload["story"] = read_json(args.story)
+    books += map(load_lore, args.lore or ())
+    if lore := to_events(stack(*books)):
+        told = payload.get("story", [])
+        events = [event.model_dump(mode="json") for event in lore]
+        payload["story"] = [*events, *told] if isinstance(told, list) else told
+    if args.history:
+        who = {"user": payload.get("user_name"), "character": _name(payload)}
+        lines = load_history(args.history, **who)
+        payload["history"] = [line.model_dump(mode="json", exclude_none=True) for line in lines]
+    if args.html:
+        meta = payload.get("meta", {})
+        payload["meta"] = {**meta, "debug": True} if isinstance(meta, dict) else meta
+    return payload
+
+
+def _base(args: argparse.Namespace) -> dict[str, Any]:
+    """The request that the other options change; a new character starts with an empty one."""
+    if args.persona and not args.request:
+        return {}
+    path = args.request or MOCK / "sample_request.json"
+    payload = read_json(path)
+    if not isinstance(payload, dict):
+        raise BadRequest("must hold a JSON object", field=path.name)
+    return payload
+
+
+def _name(payload: dict[str, Any]) -> str | None:
+    """The character's, if the request has one by now."""
+    persona = payload.get("persona")
+    name = persona.get("name") if isinstance(persona, dict) else None
+    return name if isinstance(name, str) else None
 
 
 async def answer(payload: object, *, streaming: bool) -> dict[str, Any]:
@@ -96,6 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         payload = build_payload(args)
         response = asyncio.run(answer(payload, streaming=args.stream))
+        if args.html:
+            from play.single import write_page
+
+            write_page(args.html, payload, response)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1

@@ -1,15 +1,37 @@
-"""A character of the operator's folder, by its name."""
+"""A character of the operator's folder, by its name.
+
+`Sera.png` is a character card with its lore, as PNG, CHARX or JSON; or JSON with the fields of a
+request's `persona`. `Sera.story.json` beside it, if there is one, holds the events of its story.
+"""
 
 from __future__ import annotations
 
-import json
 import unicodedata
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from cards.events import to_events
+from cards.files import parse_json, read_file
+from cards.load import load_character
 from schemas.errors import BadRequest, SettingsError
-from schemas.request import Persona
+from schemas.request import Persona, StoryEvent
+
+SUFFIXES = (".charx", ".png", ".json")
+"""Of cards; of two with one name, the last of these counts."""
+
+STORY = ".story.json"
+
+_EVENTS = TypeAdapter(list[StoryEvent])
+
+
+class Character(NamedTuple):
+    """What a character brings to a request: its lore is among the events of `story`."""
+
+    persona: Persona
+    story: list[StoryEvent]
 
 
 def names(folder: Path) -> list[str]:
@@ -17,7 +39,7 @@ def names(folder: Path) -> list[str]:
     return sorted(_files(folder))
 
 
-def load(name: str, folder: Path) -> Persona:
+def load(name: str, folder: Path) -> Character:
     """The character of this name. Blocks on the disk.
 
     The name comes from a request: it is compared with the names in the folder, and never becomes
@@ -32,15 +54,41 @@ def load(name: str, folder: Path) -> Persona:
         known = ", ".join(names(folder)) or "none; send `persona`"
         raise BadRequest(f"no such character; on offer: {known}", field="model")
     try:
-        return Persona.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
-    except (OSError, ValueError, ValidationError):
-        raise SettingsError(f"characters/{path.name} is no character; check the file") from None
+        story = path.with_name(path.stem + STORY)
+        return _read(path, _version(path), story if story.is_file() else None, _version(story))
+    except (BadRequest, OSError):
+        raise SettingsError(
+            f"characters/{path.name} is no character; see python -m cards validate"
+        ) from None
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, version: int, story: Path | None, story_version: int) -> Character:
+    """The files as they are now; the versions keep what was read before an edit apart."""
+    persona, lore = load_character(path)
+    events = to_events(lore)
+    if story:
+        try:
+            events += _EVENTS.validate_python(parse_json(read_file(story)))
+        except (BadRequest, ValidationError):
+            raise SettingsError(f"characters/{story.name} holds no list of story events") from None
+    return Character(persona, events)
+
+
+def _version(path: Path) -> int:
+    """When a file was written last; 0 for none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _files(folder: Path) -> dict[str, Path]:
     """The folder's characters: name (composed, as people type it) and file."""
     try:
-        found = [path for path in folder.iterdir() if path.suffix == ".json" and path.is_file()]
+        found = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()]
     except OSError:
         return {}
-    return {unicodedata.normalize("NFC", path.stem): path for path in found}
+    cards = [p for p in found if not p.name.startswith(".") and not p.name.endswith(STORY)]
+    cards.sort(key=lambda path: SUFFIXES.index(path.suffix))
+    return {unicodedata.normalize("NFC", path.stem): path for path in cards}

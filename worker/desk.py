@@ -104,6 +104,8 @@ class Desk:
                 async with aclosing(self._completion(read_completion(body))) as outputs:
                     async for output in outputs:
                         yield output
+            case inputs.Forget(body):
+                yield {"forgotten": await self.pipeline.forget(body)}
             case "/v1/models":
                 folder = await asyncio.to_thread(characters.names, self._characters)
                 yield model_list([*folder, *self._offered()])

@@ -10,6 +10,7 @@ from schemas.errors import BadRequest
 Question = Literal["/v1/models", "/schema", "/health"]
 
 _CHAT = "/v1/chat/completions"
+_FORGET = "/forget"
 _QUESTIONS: tuple[Question, ...] = ("/v1/models", "/schema", "/health")
 
 
@@ -28,7 +29,14 @@ class Completion:
     body: dict[str, Any]
 
 
-Work = Turn | Completion | Question
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A chat whose standing memory shall be gone."""
+
+    body: dict[str, Any]
+
+
+Work = Turn | Completion | Forget | Question
 
 
 def read(job: object) -> Work:
@@ -55,9 +63,13 @@ def _routed(field: str, route: object, body_field: str, body: object) -> Work:
     for question in _QUESTIONS:
         if route == question:
             return question
-    if route != _CHAT:
-        known = ", ".join((_CHAT, *_QUESTIONS))
+    if route not in (_CHAT, _FORGET):
+        known = ", ".join((_CHAT, _FORGET, *_QUESTIONS))
         raise BadRequest(f"unknown; known are {known}", field=field)
+    if route == _FORGET:
+        if not isinstance(body, dict):
+            raise BadRequest("must be a JSON object with the chat's ids", field=body_field)
+        return Forget(body)
     if not isinstance(body, dict) or not body:
         raise BadRequest("must be a JSON object with `model` and `messages`", field=body_field)
     return Completion(body)

@@ -21,7 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from schemas.base import Name, Strict, Text, encodable
 from schemas.errors import BadRequest
-from schemas.request import MAX_HISTORY, Persona
+from schemas.request import MAX_HISTORY
+from worker.characters import Character
 
 ANY_MODEL = "iyagi"
 """The `model` of a client that sends a persona and leaves the language model to the server."""
@@ -101,9 +102,9 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
 
 
 def chat_request(
-    asked: CompletionRequest, offered: Sequence[str], character: Callable[[str], Persona]
+    asked: CompletionRequest, offered: Sequence[str], character: Callable[[str], Character]
 ) -> dict[str, Any]:
-    """The ChatRequest, as JSON data, that a completion asks for.
+    """The ChatRequest, as data, that a completion asks for.
 
     Args:
         offered: names of the language models.
@@ -118,7 +119,10 @@ def chat_request(
         raise BadRequest("the last message must be the user's", field=place)
     given = {name: value for name in _PASSED if (value := getattr(asked, name)) is not None}
     if asked.persona is None:
-        given["persona"] = character(asked.model).model_dump(mode="json")
+        persona, story = character(asked.model)
+        given["persona"] = persona.model_dump(mode="json")
+        if story:  # as objects: reading thousands of entries again would take a while
+            given["story"] = [*story, *given.get("story", [])]
     elif asked.model in offered:
         given["model"] = {"name": asked.model}
     elif asked.model != ANY_MODEL:

@@ -16,15 +16,20 @@ MAY_IMPORT = {
     "embedding": {"schemas"},
     "llm": {"schemas"},
     "stores": {"schemas"},
-    "prompts": {"schemas"},
+    "cards": {"schemas", "replies", "retrieval"},
+    "prompts": {"schemas", "cards"},
     "retrieval": {"schemas"},
     "routing": {"schemas", "retrieval"},
     "replies": {"schemas"},
-    "nodes": {"schemas", "prompts", "retrieval", "routing", "replies"},
+    "nodes": {"schemas", "cards", "prompts", "retrieval", "routing", "replies"},
     "graph": {"schemas", "nodes", "embedding", "llm", "stores", "prompts", "routing", "retrieval"},
+    "worker": {"schemas", "cards", "graph"},
+    "play": {"schemas", "cards", "graph", "prompts", "worker"},
     "scripts": {
         "schemas",
         "cards",
+        "play",
+        "prompts",
         "graph",
         "embedding",
         "stores",
@@ -34,7 +39,7 @@ MAY_IMPORT = {
         "benchmarks",
     },
 }
-OURS = {*MAY_IMPORT, "handler", "worker", "benchmarks", "tests"}
+OURS = {*MAY_IMPORT, "handler", "benchmarks", "tests"}
 
 
 def imported(path: Path) -> set[str]:

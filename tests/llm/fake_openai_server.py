@@ -94,6 +94,7 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.connections = 0
         self.open_streams = 0
@@ -151,6 +152,7 @@ class FakeServer:
         }
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))))
         self.headers.append(headers)
+        self.paths.append(head.split()[1])
         self.requests.append(body)
         behave = next(self._behaviours, self._last)
         self.open_streams += 1

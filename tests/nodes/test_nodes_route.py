@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nodes.route import route_turn, story_progress
-from schemas.rag import Upcoming
+from schemas.rag import Likeness, Upcoming
 from schemas.request import ChatRequest, Speaker, StoryEvent
 
 
@@ -42,7 +42,11 @@ BRIDGE = StoryEvent(
 
 
 def upcoming(similarity: float) -> Upcoming:
-    return Upcoming(event=BRIDGE, similarity=similarity, background=0.1)
+    near = Likeness(
+        trigger=similarity, trigger_others=0.1, event=similarity, event_others=0.1,
+        words=2 * similarity, words_others=0.1, trigger_words=similarity,
+    )  # fmt: skip
+    return Upcoming(event=BRIDGE, likeness=near)
 
 
 def test_an_event_is_reached_when_its_trigger_happens_and_not_before() -> None:

@@ -204,7 +204,7 @@ def test_card_instructions() -> None:
 
 
 def test_macros_live_in_the_card_only() -> None:
-    persona = Persona(name="세라", description="<USER>를 {{Char}}이 본다. {{random:a,b}}")
+    persona = Persona(name="세라", description="<USER>를 {{Char}}이 본다. {{nonsense}}")
     given = turn(
         persona=persona,
         user_name="민준",
@@ -212,7 +212,7 @@ def test_macros_live_in_the_card_only() -> None:
         chat_context=[memory("m", "{{user}}")],
     )
     prompt = build_prompt(given).prompt
-    assert "민준을 세라가 본다. {{random:a,b}}" in prompt
+    assert "민준을 세라가 본다. {{nonsense}}" in prompt
     assert "민준: {{char}} <BOT>" in prompt
     assert "Min: {{user}}" in prompt
 

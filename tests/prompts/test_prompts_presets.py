@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llm.presets import Preset, preset_for, presets
+from llm.presets import Preset, _kinds, preset_for, presets
 from prompts.formats import FORMATS
-from prompts.tokens import FAMILIES
+from prompts.tokens import FAMILIES, estimator
 from schemas.request import GenConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +53,41 @@ def test_an_unknown_model_gets_chatml() -> None:
         8192,
     )
     assert unknown.sampling["temperature"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("PygmalionAI/Pygmalion-3-12B", "tekken"),
+        ("PygmalionAI/Eleusis-12B", "tekken"),
+        ("mistralai/Mistral-Small-3.2-24B-Instruct-2506", "tekken"),
+        ("someone/NemoMix-Unleashed-12B", "tekken"),
+        ("someone/MN-12B-Mag-Mell-R1", "tekken"),
+        ("nvidia/NVIDIA-Nemotron-Nano-9B", "qwen"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "llama2"),
+        ("PygmalionAI/pygmalion-2-13b", "llama2"),
+        ("google/gemma-4-12B-it", "llama3"),
+        ("kakaocorp/kanana-2-1.3b-instruct", "llama3"),
+        ("LGAI-EXAONE/EXAONE-4.5-33B", "tekken"),
+        ("Qwen/Qwen3-8B", "qwen"),
+        ("someone/new-model", "qwen"),
+    ],
+)
+def test_the_kind_of_tokenizer_follows_the_base_model(model: str, kind: str) -> None:
+    assert preset_for(model).tokens == kind
+
+
+def test_kinds_that_names_tell_exist() -> None:
+    assert {*_kinds().values()} <= {*FAMILIES}
+
+
+def test_a_nemo_tune_is_not_charged_for_another_tokenizer() -> None:
+    """The same Korean text is a third more tokens for Qwen than for Mistral-Nemo."""
+    text = "창밖에는 밤새 눈이 내렸고, 그는 아무 말 없이 찻잔을 내려놓았다. " * 20
+    nemo, other = (
+        estimator(preset_for(name).tokens)(text) for name in ("NemoMix-12B", "new-model")
+    )
+    assert other > 1.25 * nemo
 
 
 def test_layout_takes_the_operators_knobs() -> None:

@@ -98,13 +98,38 @@ def test_live_words_are_never_taken_back_but_by_the_trim(
     raw: str, sizes: list[int], cast: Any, stops: Any
 ) -> None:
     events, rest, result = run(raw, sizes, "stop", StreamReader(cast, stops=stops, live=True))
-    if not result.regenerate:
+    if result.regenerate:
+        assert (events, rest) == ([], [])
+    else:
         assert texts(events + rest) == result.text
     events, _, cut = run(raw, sizes, "length", StreamReader(cast, stops=stops, live=True))
-    if not cut.regenerate:
+    if cut.regenerate:
+        assert events == []
+    else:
         shown = texts(events)
         assert cut.text.startswith(shown) or "unfinished" in cut.cuts
         assert closed(events) == cut.contents[: len(closed(events))]
+
+
+@settings(deadline=None)
+@given(raws, chunks, st.sampled_from(CASTS), st.sampled_from(STOPS))
+def test_generation_may_be_stopped_where_the_reader_is_done(
+    raw: str, sizes: list[int], cast: Any, stops: Any
+) -> None:
+    """What would have followed changes nothing but how the cut is called."""
+    reader, at = StreamReader(cast, stops=stops, live=True), 0
+    for size in [*sizes, len(raw)]:
+        if not reader.done:
+            reader.feed(raw[at : at + size])
+            at += size
+    early = read_reply(raw[:at], cast, stops=stops)
+    whole = read_reply(raw, cast, stops=stops)
+    assert (early.text, early.contents, early.regenerate, early.next_speaker) == (
+        whole.text,
+        whole.contents,
+        whole.regenerate,
+        whole.next_speaker,
+    )
 
 
 @settings(deadline=None)

@@ -76,8 +76,8 @@ def test_a_character_is_found_by_its_name_only(folder: Path, name: str) -> None:
 
 
 def test_a_characters_name_may_be_decomposed(folder: Path) -> None:
-    assert characters.load("하늘", folder).name == "하늘"
-    assert characters.load(unicodedata.normalize("NFD", "하늘"), folder).name == "하늘"
+    assert characters.load("하늘", folder).persona.name == "하늘"
+    assert characters.load(unicodedata.normalize("NFD", "하늘"), folder).persona.name == "하늘"
     assert characters.names(folder / "missing") == []
     with pytest.raises(SettingsError, match=r"broken\.json"):
         characters.load("broken", folder)

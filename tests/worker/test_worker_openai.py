@@ -12,12 +12,13 @@ from graph.pipeline import read_request
 from schemas.errors import BadRequest
 from schemas.request import Persona
 from worker import openai_api
+from worker.characters import Character
 
 
-def character(name: str) -> Persona:
+def character(name: str) -> Character:
     if name != "마라":
         raise BadRequest("no such character", field="model")
-    return Persona(name="마라")
+    return Character(Persona(name="마라"), [])
 
 
 def read(**body: Any) -> dict[str, Any]:

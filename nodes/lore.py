@@ -1,0 +1,71 @@
+"""Which entries of a lorebook take part in a turn; node `embed` asks while it waits for vectors.
+
+It comes before all retrieval: lore that stands in every turn takes room from the history, so what
+is recalled of the chat depends on it.
+"""
+
+from __future__ import annotations
+
+from cards.activation import BUDGET_SHARE, activate
+from cards.events import LORE, lore_chunks, split_lore
+from cards.scene import Activation, Scene
+from prompts.formats import FORMATS
+from prompts.words import Words
+from schemas.models import Model
+from schemas.rag import Lore
+from schemas.request import ChatRequest, StoryEvent
+
+MAX_TOLD = 100
+"""Entries of which the response says why they were left out."""
+
+
+def is_lore(event: StoryEvent) -> bool:
+    """Whether an event of the request is an entry of a lorebook."""
+    return LORE in event.extensions
+
+
+def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
+    """The lore of a turn.
+
+    Args:
+        model: counts the tokens.
+        reply_tokens: kept free for the reply.
+
+    Raises:
+        BadRequest: an event's `extensions.lore` is no entry; names the event.
+    """
+    book, _ = split_lore(request.story)
+    if not book.entries:
+        return Lore()
+    words = Words.of(request.persona, request.user_name, request.message, FORMATS["chatml"])
+    activation = activate(
+        book,
+        Scene.of(request, words.user),
+        budget=_budget(request, model, reply_tokens),
+        count=model.count,
+    )
+    standing, passing = lore_chunks(activation)
+    return Lore(
+        standing=standing,
+        passing=passing[::-1],  # the last of the prompt is the first to the budget
+        tokens=activation.tokens,
+        budget=activation.budget,
+        left_out=_left_out(activation),
+        warnings=activation.warnings,
+    )
+
+
+def _budget(request: ChatRequest, model: Model, reply_tokens: int) -> int:
+    """A share of the context, and at most half of what card and message leave."""
+    card = request.persona
+    texts = (card.description, card.personality, card.scenario, card.system_prompt, request.message)
+    size = model.layout.context_length
+    room = size - reply_tokens - sum(map(model.count, texts))
+    return max(0, min(int(BUDGET_SHARE * size), room // 2))
+
+
+def _left_out(activation: Activation) -> dict[str, str]:
+    """Entries that were found and lost, by id."""
+    entries = activation.book.entries
+    rows = sorted(row for row, why in activation.reasons.items() if why != "no key found")
+    return {entries[row].id: activation.reasons[row] for row in rows[:MAX_TOLD]}

@@ -1,0 +1,98 @@
+"""Standing memory through whole turns: kept per chat, never crossing, gone when asked."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from graph.pipeline import Pipeline
+from llm.scripted import ScriptedLLM
+from schemas.errors import BadRequest
+from tests.support import MakePipeline, ask
+
+SECRET = "My locker code is 4711, remember it."
+
+
+async def turn(pipeline: Pipeline, message: str, **fields: Any) -> dict[str, Any]:
+    answer = await pipeline.chat(ask(message, **{"user_id": "mina", "session_id": "s1", **fields}))
+    await pipeline.drain()
+    return answer
+
+
+def recalled(answer: dict[str, Any]) -> str:
+    return " ".join(item["text"] for item in answer["retrieved"])
+
+
+async def test_a_chat_is_remembered_though_the_backend_sends_no_history(
+    make_pipeline: MakePipeline,
+) -> None:
+    await turn(make_pipeline(standing_memory=True), SECRET)
+    again = await turn(make_pipeline(standing_memory=True), "What was my locker code?")
+    assert SECRET in recalled(again), "another process remembers it, too"
+
+
+@pytest.mark.parametrize(
+    "other", [{"user_id": "juno"}, {"session_id": "s2"}, {"user_id": "s1", "session_id": "mina"}]
+)
+async def test_nothing_crosses_to_another_user_or_session(
+    make_pipeline: MakePipeline, other: dict[str, str]
+) -> None:
+    pipeline = make_pipeline(standing_memory=True)
+    await turn(pipeline, SECRET)
+    assert "4711" not in recalled(await turn(pipeline, "What was my locker code?", **other))
+
+
+async def test_a_reply_that_is_generated_anew_leaves_no_memory(
+    make_pipeline: MakePipeline,
+) -> None:
+    llm = ScriptedLLM(replies=["The moon is made of cheese.", "The moon is made of rock.", "Yes."])
+    pipeline = make_pipeline(llm, standing_memory=True)
+    await turn(pipeline, "What is the moon made of?")
+    second = await turn(pipeline, "What is the moon made of?")
+    assert "cheese" not in recalled(second)
+    line = [
+        {"role": "user", "content": "What is the moon made of?"},
+        {"role": "character", "content": "The moon is made of rock."},
+    ]
+    third = await turn(pipeline, "Is the moon really made of that?", history=line)
+    assert "cheese" not in recalled(third)
+
+
+async def test_forgetting_is_one_call_and_the_chat_is_gone(make_pipeline: MakePipeline) -> None:
+    pipeline = make_pipeline(standing_memory=True)
+    await turn(pipeline, SECRET)
+    chat = {"user_id": "mina", "session_id": "s1"}
+    assert await pipeline.forget(chat) is True
+    assert await pipeline.forget(chat) is False
+    assert "4711" not in recalled(await turn(pipeline, "What was my locker code?"))
+
+
+@pytest.mark.parametrize("chat", [None, {}, {"user_id": "mina"}, {"user_id": 1, "session_id": "s"}])
+async def test_forgetting_needs_both_ids(make_pipeline: MakePipeline, chat: object) -> None:
+    with pytest.raises(BadRequest):
+        await make_pipeline(standing_memory=True).forget(chat)
+
+
+async def test_without_a_memory_there_is_nothing_to_forget(make_pipeline: MakePipeline) -> None:
+    with pytest.raises(BadRequest, match="IYAGI_STANDING_MEMORY"):
+        await make_pipeline().forget({"user_id": "mina", "session_id": "s1"})
+
+
+async def test_a_memory_that_fails_costs_itself_only(
+    make_pipeline: MakePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = make_pipeline(standing_memory=True, chroma_url="http://127.0.0.1:9")
+    with caplog.at_level(logging.WARNING):
+        answer = await turn(pipeline, SECRET)
+    assert answer["error"] is None and answer["response_contents"]
+    assert any("no standing memory" in warning for warning in answer["meta"]["warnings"])
+    assert "4711" not in caplog.text
+
+
+async def test_a_named_story_is_told_and_an_unknown_one_refused(
+    make_pipeline: MakePipeline,
+) -> None:
+    with pytest.raises(BadRequest, match=r"story_id: no such story"):
+        await turn(make_pipeline(), "Hello", story_id="nowhere")
