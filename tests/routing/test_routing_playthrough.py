@@ -30,8 +30,9 @@ def mock(language: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 async def test_every_event_is_reached_in_order_none_early_none_skipped(
-    name: str, make_pipeline: MakePipeline, scripted: ScriptedLLM
+    name: str, make_pipeline: MakePipeline
 ) -> None:
+    scripted = ScriptedLLM(replies=["*A nod.*"] * 100)
     script, request = SCRIPTS[name], mock(name[:2])
     texts = {event["id"]: event["text"] for event in request["story"]}
     pipeline, payload = make_pipeline(scripted), begin(request)
