@@ -105,8 +105,13 @@ def _carries_on(message: str, terms: Mapping[str, float], turns: Sequence[Turn])
     """
     said = {term for turn in turns for term in tokens(turn.text)}
     repeated = len(said & terms.keys()) / max(1, len(terms))
-    asked = any(asks(it) and len(tokens(it)) > 1 for it in sentences(message))  # not "Really?"
+    asked = any(asks(it) and not _is_tag(it) for it in sentences(message))
     return STATED * (not asked) + (1 - STATED) * repeated
+
+
+def _is_tag(question: str) -> bool:
+    """Whether a question asks nothing, such as "Really?" or "정말?"."""
+    return len(question.split()) < 3 and len(tokens(question)) < 2
 
 
 def _chat_terms(message: str, turns: Sequence[Turn], names: Iterable[str]) -> dict[str, float]:
