@@ -1,0 +1,46 @@
+"""`python -m play`: serves the page and the front door, on loopback unless told otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from schemas.errors import SettingsError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(prog="python -m play", allow_abbrev=False)
+    parse.add_argument("--host", default="127.0.0.1", help="default: this machine only")
+    parse.add_argument("--port", type=int, default=8010)
+    return parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until Ctrl-C; 2 where the environment is at fault."""
+    args = parser().parse_args(argv)
+    try:
+        from graph import pipeline, settings
+    except SettingsError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 2
+    import uvicorn
+
+    from play.server import LOOPBACK, make_app
+    from worker.desk import Desk
+
+    desk = Desk(pipeline, settings.characters_dir, settings.job_deadline)
+    is_local = args.host in LOOPBACK
+    app = make_app(desk, settings.characters_dir, hosts=LOOPBACK if is_local else None)
+    shown = f"[{args.host}]" if ":" in args.host else args.host
+    sys.stdout.write(f"Iyagi: http://{shown}:{args.port}/   OpenAI clients: the same with /v1\n")
+    if not is_local:
+        sys.stdout.write("Whoever reaches this address can use it: there is no login.\n")
+    sys.stdout.flush()
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

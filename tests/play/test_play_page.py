@@ -1,0 +1,367 @@
+"""The page in a real browser.
+
+    pytest tests/play/test_play_page.py --screenshots docs/images
+
+writes the pictures of the README anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from llm.scripted import ScriptedLLM
+from play.single import single_page
+from tests.play.conftest import Site, card_png
+
+HOSTILE = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
+
+
+def _chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+pytestmark = pytest.mark.skipif(
+    not (_chromium() and shutil.which("chromedriver")),
+    reason="no Chromium with its driver here; on Debian: apt install chromium chromium-driver",
+)
+
+
+class Page:
+    """The browser on the page."""
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver, self.url = driver, url
+
+    def open(self, language: str = "en-US") -> None:
+        agent = self.js("return navigator.userAgent")
+        override = {"userAgent": agent, "acceptLanguage": language}
+        self.driver.execute_cdp_cmd("Network.setUserAgentOverride", override)
+        self.driver.get(self.url)
+        self.until(lambda: self.js("return document.querySelectorAll('#log li').length"))
+
+    def js(self, code: str, *values: Any) -> Any:
+        return self.driver.execute_script(code, *values)
+
+    def until(self, holds: Callable[[], Any], within: float = 20) -> Any:
+        wait = WebDriverWait(self.driver, within, poll_frequency=0.05)
+        return wait.until(lambda _: holds())
+
+    def one(self, css: str) -> Any:
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def all(self, css: str) -> list[Any]:
+        return list(self.driver.find_elements(By.CSS_SELECTOR, css))
+
+    def text(self, css: str) -> str:
+        return str(self.js("return document.querySelector(arguments[0])?.textContent ?? ''", css))
+
+    def say(self, message: str) -> None:
+        box = self.one("#message")
+        box.clear()
+        box.send_keys(message)
+        box.send_keys(Keys.ENTER)
+
+    def answered(self) -> None:
+        self.until(lambda: self.text("#send") in ("Send", "보내기") and self.all("#turn section"))
+
+    def drop(self, name: str, content: bytes) -> None:
+        self.js(
+            """const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], arguments[0]));
+            document.body.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}));""",
+            name,
+            base64.b64encode(content).decode(),
+        )
+
+    def color_of(self, css: str) -> str:
+        code = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+        return str(self.js(code, css))
+
+    def prefer(self, scheme: str) -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def size(self, width: int, height: int) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = ChromeOptions()
+    options.binary_location = _chromium() or ""
+    profile = tmp_path_factory.mktemp("chromium")
+    for flag in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        *("disable-dev-shm-usage", f"user-data-dir={profile}"),
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = Chrome(options, ChromeService(shutil.which("chromedriver")))
+    found.set_script_timeout(20)
+    yield found
+    found.quit()
+
+
+@pytest.fixture
+def page(driver: Any, site: Site) -> Iterator[Page]:
+    made = Page(driver, site.url)
+    made.size(1280, 900)
+    made.prefer("light")
+    made.open()
+    yield made
+    logged = driver.get_log("browser")
+    assert not logged, logged
+    assert made.js("return document.title") == "Iyagi"
+    outside = made.js(
+        """return performance.getEntriesByType("resource").map((entry) => entry.name)
+        .filter((name) => !name.startsWith(location.origin) && !name.startsWith("data:"))"""
+    )
+    assert not [name for name in outside if not name.startswith("blob:")], outside
+
+
+def test_a_turn_is_typed_streamed_and_looked_at(page: Page, says: ScriptedLLM) -> None:
+    says.replies, says.delay = ["*She nods.* The ferry is laid up until the boiler is mended."], 0.1
+    page.one("#message").send_keys(Keys.ENTER)  # the example brings a message along
+    page.until(lambda: 0 < len(page.text("#log li.busy .text")) < 30)
+    assert page.text("#send") == "Stop" and page.text("#empty")
+    page.answered()
+    pieces = [piece.get_attribute("class") for piece in page.all("#log li.shown .text span")]
+    assert pieces == ["action", "dialogue"]
+    turn = page.text("#turn")
+    for part in ("retrieve_story", "e13", "delivered", "dropped", "cache already", "Evidence"):
+        assert part in turn, part
+    assert page.js("return document.querySelector('.cached').getBoundingClientRect().width") > 50
+    assert "<|im_start|>system" in page.text("#turn details pre")
+    assert "*She nods.* The ferry" in page.text("#turn details:last-of-type pre")
+
+
+def test_the_narrator_is_set_apart(page: Page, says: ScriptedLLM) -> None:
+    says.replies = ["Rain starts.", "Mind the cat."]
+    page.js("document.querySelector('#respond-as').value = 'narrator'")
+    page.say("*I look out of the window.*")
+    page.answered()
+    assert page.text("#log li.shown .speaker span") == "Narrator"
+    assert "narrator" in page.one("#log li.shown").get_attribute("class")
+    page.js("document.querySelector('#respond-as').value = 'character'")
+    page.say("And you?")
+    page.until(lambda: "Mind the cat." in page.text("#log li.shown"))
+    assert page.text("#log li.shown .speaker span") == "Nell Harrow"
+    page.all("#log .speaker button")[0].click()
+    assert "Rain starts." in page.text("#log li.shown"), "an earlier turn can be looked at"
+
+
+def test_a_dropped_card_answers_with_its_lore(page: Page, says: ScriptedLLM) -> None:
+    page.drop("sera.png", card_png())
+    page.until(lambda: page.text("#who") == "세라")
+    assert "세라는 기다렸어." in page.text("#log li")
+    face = page.one("#face")
+    page.until(lambda: page.js("return arguments[0].naturalWidth", face))
+    page.say("등대가 보여요.")
+    page.answered()
+    assert "등대의 불은 세라만 켠다." in page.text("#turn .recalled")
+    page.drop("lore.json", json.dumps({"entries": {"0": {"key": ["x"], "content": "y"}}}).encode())
+    page.until(lambda: "1 events and lore" in page.text("#notice"))
+    page.drop("broken.png", card_png()[:-9])
+    page.until(lambda: page.one("#notice").get_attribute("class") == "bad")
+    assert page.text("#who") == "세라", "what cannot be read changes nothing"
+    [refusal] = page.driver.get_log("browser")
+    assert "status of 400" in refusal["message"]
+
+
+def test_a_chat_is_loaded_and_saved(page: Page) -> None:
+    page.js(
+        """window.saved = []; const real = URL.createObjectURL;
+        URL.createObjectURL = (blob) => {
+          blob.text().then((text) => saved.push(text)); return real(blob); };
+        HTMLAnchorElement.prototype.click = () => {};"""
+    )
+    page.drop("chat.txt", b"Nell Harrow: Well?\nRobin: Nothing.\n")
+    page.until(lambda: len(page.all("#log li")) == 2)
+    page.one("#save").click()
+    saved = page.until(lambda: page.js("return window.saved[0]"))
+    lines = [json.loads(line) for line in saved.splitlines()]
+    assert [line.get("mes") for line in lines[1:]] == ["Well?", "Nothing."]
+
+
+def test_by_keyboard_only(page: Page, says: ScriptedLLM) -> None:
+    says.replies = ["It is late."]
+    active: Any = lambda: page.driver.switch_to.active_element  # noqa: E731
+    reached = []
+    page.js("document.activeElement.blur()")
+    for _ in range(11):
+        active().send_keys(Keys.TAB)
+        reached.append(active().get_attribute("id"))
+        outline = page.js("return getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", f"no focus is seen on {reached[-1]}"
+        if reached[-1] == "message":
+            break
+    wanted = ["characters", "user", "open", "save", "fresh", "log", "message"]
+    assert [name for name in reached if name in wanted] == wanted
+    box = active()
+    box.clear()
+    box.send_keys("What", Keys.SHIFT, Keys.ENTER, Keys.NULL, "time?", Keys.ENTER)
+    page.answered()
+    assert "What\ntime?" in page.js(
+        "return [...document.querySelectorAll('#log li.user')].at(-1).textContent"
+    )
+    unnamed = page.js(
+        """return [...document.querySelectorAll("button, input, select, textarea, summary")]
+        .filter((e) => e.offsetParent && !e.textContent.trim() && !e.labels?.length
+          && !e.getAttribute("aria-label")).map((e) => e.outerHTML)"""
+    )
+    assert not unnamed
+
+
+def test_escape_stops_a_reply_and_gives_the_words_back(page: Page, says: ScriptedLLM) -> None:
+    says.replies, says.delay = ["word " * 200], 0.05
+    lines = len(page.all("#log li"))
+    page.say("Tell me all.")
+    page.until(lambda: page.text("#log li.busy .text"))
+    page.one("#message").send_keys(Keys.ESCAPE)
+    page.until(lambda: page.text("#notice") == "Stopped")
+    assert len(page.all("#log li")) == lines
+    assert page.one("#message").get_attribute("value") == "Tell me all."
+
+
+def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
+    page.open("ko-KR")
+    assert (
+        page.text("#send") == "보내기" and page.js("return document.documentElement.lang") == "ko"
+    )
+    assert page.text("#who") == "구봉숙"
+    english = page.js(
+        """return [...document.querySelectorAll("[data-t]")].map((e) => e.textContent)
+        .filter((text) => !/[가-힣]/.test(text))"""
+    )
+    assert not english
+    page.say("별이 보여요?")
+    page.answered()
+    assert "엔진의 캐시에" in page.text("#turn") and "떠올린 것" in page.text("#turn")
+    page.js("const e = document.querySelector('#message'); e.value = '하'; e.focus();")
+    before = len(page.all("#log li"))
+    page.js(
+        """document.querySelector("#message").dispatchEvent(new KeyboardEvent("keydown",
+        {key: "Enter", isComposing: true, bubbles: true, cancelable: true}))"""
+    )
+    assert len(page.all("#log li")) == before, "Enter ends a syllable and sends nothing"
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_narrow_screen_scrolls_down_and_not_sideways(
+    page: Page, says: ScriptedLLM, width: int
+) -> None:
+    page.size(width, 700)
+    page.say("*waits*")
+    page.answered()
+    assert page.js("return document.documentElement.scrollWidth") <= width
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
+    assert page.js(top, ".turn") > page.js(top, "#form")
+
+
+def test_dark_and_light_can_both_be_read(page: Page, says: ScriptedLLM) -> None:
+    page.say("Well?")
+    page.answered()
+    backgrounds = set()
+    for scheme in ("light", "dark"):
+        page.prefer(scheme)
+        backgrounds.add(page.color_of("body"))
+        faint = page.js(CONTRAST)
+        assert not faint, (scheme, faint)
+    assert len(backgrounds) == 2
+
+
+CONTRAST = """
+const lum = (c) => { const [r, g, b] = c.map((v) => { v /= 255;
+  return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const nums = (s) => s.match(/[\\d.]+/g).map(Number);
+const ground = (e) => { for (; e; e = e.parentElement) {
+  const c = nums(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
+  return [255, 255, 255]; };
+const found = [];
+for (const e of document.querySelectorAll("body *")) {
+  const says = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  if (!e.offsetParent || !says) continue;
+  const [a, b] = [lum(nums(getComputedStyle(e).color).slice(0, 3)), lum(ground(e).slice(0, 3))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) found.push(`${e.tagName}.${e.className} ${ratio.toFixed(1)}`);
+}
+return [...new Set(found)];
+"""
+
+
+def test_hostile_names_and_texts_stay_text(page: Page, says: ScriptedLLM) -> None:
+    says.replies = [f"Hi {HOSTILE}"]
+    book = {"entries": [{"keys": ["Hello"], "content": HOSTILE, "enabled": True, "name": HOSTILE,
+                         "insertion_order": 1, "extensions": {}}], "extensions": {}}  # fmt: skip
+    name = HOSTILE[:60]
+    page.drop("h.png", card_png(name=name, first_mes=HOSTILE, character_book=book))
+    page.until(lambda: page.text("#who") == name)
+    page.js("document.querySelector('#user').value = arguments[0]", HOSTILE[:90])
+    page.js("document.querySelector('#user').dispatchEvent(new Event('change'))")
+    page.js("document.querySelector('#message').value = arguments[0]", f"Hello {HOSTILE}")
+    page.one("#send").click()
+    page.answered()
+    assert HOSTILE in page.text("#turn .recalled") and HOSTILE in page.text("#log li.shown")
+    assert (
+        page.js("return document.querySelectorAll('#log img, #turn img, main script').length") == 0
+    )
+
+
+def test_a_turn_as_a_file_needs_no_server(
+    page: Page, tmp_path: Path, says: ScriptedLLM, mock_response: dict[str, Any]
+) -> None:
+    payload = {"persona": {"name": "</script>" + HOSTILE}, "message": HOSTILE, "history": []}
+    path = tmp_path / "turn.html"
+    path.write_text(single_page(payload, mock_response), encoding="utf-8")
+    page.driver.get(path.as_uri())
+    assert page.text("#who") == "</script>" + HOSTILE
+    assert "Tokens of the prompt" in page.text("#turn") and page.all("#turn .bar i")
+    assert not page.one("#form").is_displayed()
+    page.prefer("dark")
+    assert page.color_of("body") == "rgb(23, 24, 28)"
+
+
+def test_pictures_for_the_readme(
+    page: Page, says: ScriptedLLM, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    folder = pytestconfig.getoption("--screenshots", default=None) or tmp_path
+    for language, scheme, reply in (
+        ("en-US", "light", ENGLISH),
+        ("ko-KR", "dark", KOREAN),
+    ):
+        says.replies = [reply]
+        page.size(1280, 960)
+        page.open(language)
+        page.prefer(scheme)
+        page.one("#message").send_keys(Keys.ENTER)
+        page.answered()
+        name = f"play.{language[:2]}.png"
+        taken = page.driver.get_screenshot_as_png()
+        Path(folder, name).write_bytes(taken)
+        assert len(taken) < 300_000
+
+
+ENGLISH = (
+    "*She lays the pencil across the ledger and does not pick it up again.* No. Not by the ferry; "
+    "she is on the slip and there she stays. *Her thumb finds the edge of the page.* But there is "
+    "more than one way off an island, and I know whom to ask."
+)
+KOREAN = (
+    "*모자챙을 밀어 올리고 손가락을 하나씩 꼽는다.* 못 먹는 거 내가 적어 뒀지. "
+    "버스도 노선표는 보고 타는 거야. *주머니에서 누룽지 사탕을 꺼내 건넨다.* "
+    "나머지는 마음 놓고 먹어."
+)

@@ -1,0 +1,218 @@
+"""The page's server: its routes, OpenAI's routes, and who may use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from openai import BadRequestError, OpenAI
+
+from llm.scripted import ScriptedLLM
+from schemas.errors import LLMError
+from tests.play.conftest import CARD, Site, card_png
+from tests.support import ask
+
+
+@pytest.fixture(scope="module")
+def web(site: Site) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=site.url, timeout=30) as client:
+        yield client
+
+
+def events(answer: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+# ---- the page's own routes ----
+
+
+def test_the_page_may_load_nothing_from_elsewhere(web: httpx.Client) -> None:
+    for path, kind in (("/", "text/html"), ("/page.js", "javascript"), ("/page.css", "text/css")):
+        answer = web.get(path)
+        assert answer.status_code == 200 and kind in answer.headers["content-type"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http://" not in answer.text and "https://" not in answer.text
+        assert "innerHTML" not in answer.text
+    for path in ("/docs", "/openapi.json", "/play/server.py", "/..%2fserver.py", "/server.py"):
+        assert web.get(path).status_code == 404
+
+
+def test_a_chat_to_begin_with(web: httpx.Client) -> None:
+    korean = web.get("/api/start", params={"lang": "ko-KR"}).json()
+    assert korean["request"]["persona"]["name"] == "구봉숙"
+    assert korean["characters"] == ["Wren", "세라"]
+    assert web.get("/api/start").json()["request"]["persona"]["name"] == "Nell Harrow"
+
+
+def test_a_turn_streams_and_shows_its_working(web: httpx.Client, says: ScriptedLLM) -> None:
+    says.replies = ["*고개를 든다.* 어서 와."]
+    *before, last = events(web.post("/api/turn", json=ask("안녕", meta={"debug": True})))
+    assert "".join(e["text"] for e in before if e["type"] == "token") == "*고개를 든다.* 어서 와."
+    meta = last["response"]["meta"]
+    assert meta["reply"]["raw"] == "*고개를 든다.* 어서 와."
+    assert meta["prompt"]["text"] == says.prompts[-1]
+
+
+def test_what_goes_wrong_is_a_line(web: httpx.Client, says: ScriptedLLM) -> None:
+    [wrong] = events(web.post("/api/turn", json={"message": "x"}))
+    assert wrong["type"] == "error" and wrong["error"]["message"] == "persona: is required; add it"
+    assert web.post("/api/turn", content=b"[" * 100_000).status_code == 400
+    assert web.post("/api/turn", content=b"\xff{").status_code == 400
+    says.fail_with = LLMError("the model is away", retryable=True)
+    assert events(web.post("/api/turn", json=ask()))[-1]["error"]["message"] == "the model is away"
+
+
+def test_a_dropped_card_brings_lore_and_a_greeting(web: httpx.Client) -> None:
+    params = {"name": "x.png", "user": "민준"}
+    read = web.post("/api/read", content=card_png(), params=params).json()
+    assert read["kind"] == "character" and read["persona"]["name"] == "세라"
+    assert read["greeting"] == "어서 와, 민준. 세라는 기다렸어."
+    assert len(read["story"]) == 2 and all(e["extensions"]["lore"] for e in read["story"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.json", json.dumps(CARD), "character"),
+        ("a.json", '{"name": "하늘"}', "character"),
+        ("a.json", '\ufeff{"entries": {"0": {"key": ["a"], "content": "b"}}}', "story"),
+        ("a.json", '[{"id": "e", "order": 1, "text": "b"}]', "story"),
+        ("a.json", '[{"role": "assistant", "content": "b"}]', "chat"),
+        ("a.jsonl", '{"user_name": "A"}\n{"name": "A", "is_user": true, "mes": "hi"}', "chat"),
+        ("a.txt", "세라: 안녕\n민준: 응\n", "chat"),
+    ],
+)
+def test_a_file_is_known_by_its_content(
+    web: httpx.Client, name: str, content: str, kind: str
+) -> None:
+    answer = web.post("/api/read", content=content.encode(), params={"name": name})
+    assert answer.json()["kind"] == kind, answer.text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (card_png()[:-20], "PNG"),
+        (card_png().replace(b"IDAT", b"IDAX"), ""),
+        (b"", "no messages"),
+        (b'{"x": ', "not JSON"),
+        (b'[{"id": "e", "order": -1, "text": "b"}]', "order"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(
+    web: httpx.Client, content: bytes, told: str
+) -> None:
+    answer = web.post("/api/read", content=content, params={"name": "a.json"})
+    assert answer.status_code == 400 and told in answer.json()["error"]["message"]
+
+
+def test_a_file_that_is_too_large_is_refused(web: httpx.Client) -> None:
+    answer = web.post("/api/read", content=b"x" * (64 * 1024 * 1024 + 1))
+    assert answer.status_code == 400 and "64 MB" in answer.json()["error"]["message"]
+
+
+def test_a_chat_is_saved_so_that_it_loads_again(web: httpx.Client) -> None:
+    history = [
+        {"role": "user", "content": "안녕"},
+        {"role": "narrator", "content": "비가 온다."},
+        {"role": "character", "content": "왔네."},
+    ]
+    saved = web.post("/api/save", json={"history": history, "user": "민준", "character": "세라"})
+    params = {"name": "chat.jsonl"}
+    loaded = web.post("/api/read", content=saved.content, params=params).json()["history"]
+    assert [(m["role"], m["content"]) for m in loaded] == [
+        (m["role"], m["content"]) for m in history
+    ]
+    assert web.post("/api/save", json={"history": [{"role": "x"}]}).status_code == 400
+
+
+def test_only_this_machines_own_pages_get_in(web: httpx.Client, site: Site) -> None:
+    own = {"Origin": site.url}
+    assert web.get("/v1/models", headers=own).status_code == 200
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Host": "["},
+    ):
+        assert web.get("/v1/models", headers=headers).status_code == 403, headers
+
+
+# ---- the front door for OpenAI's clients ----
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{site.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+LINE: Any = {"role": "user", "content": "등대에 폭풍이 왔었다며?"}
+
+
+def test_models_are_the_characters(client: OpenAI) -> None:
+    assert [model.id for model in client.models.list()][:2] == ["Wren", "세라"]
+
+
+def test_a_card_answers_with_lore_and_story(client: OpenAI, says: ScriptedLLM) -> None:
+    says.replies = ["응, 그랬어."]
+    answer = client.chat.completions.create(model="세라", messages=[LINE])
+    assert answer.choices[0].message.content == "응, 그랬어."
+    prompt = says.prompts[-1]
+    for text in (
+        "세라는 등대지기다.",
+        "섬에는 우물이 없다.",
+        "등대의 불은 세라만 켠다.",
+        "폭풍이 부두를",
+    ):
+        assert prompt.count(text) == 1
+    head, tail = prompt.split("등대에 폭풍이 왔었다며?")
+    assert "우물" in head and "불은 세라만" in tail, "what stands is cached, what passes is not"
+    retrieved = answer.model_dump()["iyagi"]["retrieved"]
+    lore = {item["text"]: item for item in retrieved if item["id"].startswith("lore/")}
+    assert lore["등대의 불은 세라만 켠다."]["why"] == ["lore: key `등대` in the message"]
+    assert lore["섬에는 우물이 없다."]["used"]
+
+
+def test_a_client_streams(client: OpenAI, says: ScriptedLLM) -> None:
+    says.replies = ["One two three."]
+    stream = client.chat.completions.create(
+        model="Wren", messages=[{"role": "user", "content": "Count."}], stream=True
+    )
+    chunks = list(stream)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == "One two three."
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_the_narrator_answers_a_scene(client: OpenAI, says: ScriptedLLM) -> None:
+    says.replies = ["비가 그친다."]
+    answer = client.chat.completions.create(
+        model="세라", messages=[LINE], extra_body={"respond_as": "narrator"}
+    )
+    assert answer.model_dump()["iyagi"]["responded_as"] == "narrator"
+
+
+@pytest.mark.parametrize(
+    "name", ["secret", "../secret", "..%2Fsecret", "세라.story", "/etc/passwd", "x"]
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_name_leads_out_of_the_folder(client: OpenAI, name: str, stream: bool) -> None:
+    with pytest.raises(BadRequestError, match="no such character; on offer: Wren, 세라"):
+        client.chat.completions.create(model=name, messages=[LINE], stream=stream)
+
+
+def test_a_card_that_breaks_names_itself_and_comes_back(web: httpx.Client, site: Site) -> None:
+    path = site.folder / "Broken.png"
+    path.write_bytes(card_png()[:-30])
+    try:
+        answer = web.get("/api/characters/Broken")
+        assert answer.status_code == 500
+        assert answer.json()["error"]["message"].startswith("characters/Broken.png is no character")
+        path.write_bytes(card_png(name="Mended"))
+        assert web.get("/api/characters/Broken").json()["persona"]["name"] == "Mended"
+    finally:
+        path.unlink()
