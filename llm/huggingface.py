@@ -211,6 +211,8 @@ class HuggingFaceLLM(BaseLLM):
                     trust_remote_code=self.trust_remote_code,
                     kept_tokens=self.kept_tokens,
                 )
+            except LLMError:
+                raise
             except RuntimeError as error:
                 log.exception("loading failed")
                 raise self._failure(error) from None
