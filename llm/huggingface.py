@@ -20,20 +20,18 @@ For many users at once a server batches replies, which this does not: see docs/b
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-import operator
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models.llms import BaseLLM
-from langchain_core.outputs import GenerationChunk, LLMResult
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.outputs import GenerationChunk
 from pydantic import Field, PrivateAttr
 
+from llm.async_only import AsyncOnlyLLM
 from llm.huggingface_pipe import Pipe
 from schemas.errors import LLMError
 
@@ -47,7 +45,7 @@ MISSING = 'the huggingface backend needs its extra: pip install ".[huggingface]"
 _FATAL = ("AcceleratorError", "CUDA error", "cuDNN error", "HIP error")
 
 
-class HuggingFaceLLM(BaseLLM):
+class HuggingFaceLLM(AsyncOnlyLLM):
     """A causal language model; construction loads nothing. Async only: `astream`, `ainvoke`."""
 
     model: str
@@ -96,28 +94,6 @@ class HuggingFaceLLM(BaseLLM):
             LLMError: as a reply would; the next one tries again.
         """
         await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
-
-    def _generate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        raise NotImplementedError("HuggingFaceLLM is async only; use astream() or ainvoke()")
-
-    async def _agenerate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        replies = []
-        for prompt in prompts:
-            chunks = [c async for c in self._astream(prompt, stop, run_manager, **kwargs)]
-            replies.append([functools.reduce(operator.add, chunks)])
-        return LLMResult(generations=replies)
 
     async def _astream(
         self,

@@ -28,20 +28,18 @@ How the contract of `llm/__init__.py` is met:
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-import operator
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models.llms import BaseLLM
-from langchain_core.outputs import GenerationChunk, LLMResult
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.outputs import GenerationChunk
 from pydantic import Field, PrivateAttr, SecretStr
 
+from llm.async_only import AsyncOnlyLLM
 from llm.failures import Refused, Transient
 from llm.per_loop import PerLoop
 from llm.text_stream import TextStream
@@ -72,7 +70,7 @@ class _Ending:
     usage: dict[str, int] | None = None
 
 
-class OpenAIServerLLM(BaseLLM):
+class OpenAIServerLLM(AsyncOnlyLLM):
     """A model of an OpenAI-compatible server; construction opens nothing.
 
     `llm.model_copy(update={"model": name})` is another model of the same server that shares the
@@ -109,28 +107,6 @@ class OpenAIServerLLM(BaseLLM):
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; the next use opens new ones."""
         await self._connections.aclose()
-
-    def _generate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        raise NotImplementedError("OpenAIServerLLM is async only; use astream() or ainvoke()")
-
-    async def _agenerate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        replies = []
-        for prompt in prompts:
-            chunks = [c async for c in self._astream(prompt, stop, run_manager, **kwargs)]
-            replies.append([functools.reduce(operator.add, chunks)])
-        return LLMResult(generations=replies)
 
     async def _astream(
         self,
