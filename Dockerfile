@@ -27,7 +27,7 @@ FROM vllm/vllm-openai:${VLLM_VERSION} AS gpu
 COPY requirements.lock /tmp/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --system-site-packages /opt/iyagi \
-    && /opt/iyagi/bin/pip install --require-hashes -r /tmp/requirements.lock
+    && /opt/iyagi/bin/pip install --no-deps --require-hashes -r /tmp/requirements.lock
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     RUNPOD_LOG_LEVEL=INFO \
@@ -51,7 +51,7 @@ CMD ["/opt/iyagi/bin/python", "-m", "scripts.serve_gpu"]
 FROM python:3.11.13-slim-bookworm AS worker
 COPY requirements.lock /tmp/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --require-hashes -r /tmp/requirements.lock
+    pip install --no-deps --require-hashes -r /tmp/requirements.lock
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     RUNPOD_LOG_LEVEL=INFO \

@@ -136,7 +136,17 @@ def test_the_install_step_in_a_clean_environment(app: Path, tmp_path: Path) -> N
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     lock = str(ROOT / "requirements.lock")
-    install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock]
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        lock,
+    ]
     subprocess.run(install, check=True, timeout=900)
     assert json.loads(start(python, app).splitlines()[-1])["type"] == "final"
     torch = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
