@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     vllm_args: str = Field(
         "", description="In the GPU image: more arguments of `vllm serve`, as in a shell."
     )
+    vllm_port: int = Field(
+        8001, ge=1, le=65535, description="In the GPU image: vLLM's port, on loopback."
+    )
     vllm_startup_timeout: float = Field(
         1200.0, gt=0, description="In the GPU image: seconds until vLLM must be ready."
     )

@@ -20,9 +20,6 @@ from pathlib import Path
 from graph.settings import Settings, load_settings
 from schemas.errors import SettingsError
 
-PORT = 8001
-URL = f"http://127.0.0.1:{PORT}"
-
 CACHED = Path("/runpod-volume/huggingface-cache/hub")
 BAKED = Path("/models")
 VOLUME = Path("/runpod-volume/models")
@@ -47,17 +44,17 @@ def weights(model: str, places: tuple[Path, Path, Path] = (CACHED, BAKED, VOLUME
     return next((path for path in candidates if (path / "config.json").is_file()), None)
 
 
-def vllm_command(model: str, path: Path | None, more: str) -> list[str]:
+def vllm_command(model: str, path: Path | None, port: int, more: str) -> list[str]:
     """`vllm serve` for a model: under its public name, for this machine only."""
     return [
         *("vllm", "serve", str(path or model), "--served-model-name", model),
-        *("--host", "127.0.0.1", "--port", str(PORT)),
+        *("--host", "127.0.0.1", "--port", str(port)),
         *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
         *shlex.split(more),
     ]
 
 
-def worker_env(model: str, env: Mapping[str, str]) -> dict[str, str]:
+def worker_env(model: str, url: str, env: Mapping[str, str]) -> dict[str, str]:
     """The worker's environment: the server beside it, unless the operator says otherwise.
 
     The SDK's own checks of the GPU are left out: vLLM has just proved it, and holds its memory.
@@ -65,14 +62,14 @@ def worker_env(model: str, env: Mapping[str, str]) -> dict[str, str]:
     return {
         "RUNPOD_SKIP_GPU_CHECK": "true",
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-        "IYAGI_LLM_URL": f"{URL}/v1",
+        "IYAGI_LLM_URL": f"{url}/v1",
         "IYAGI_LLM_MODELS": model,
         **env,
         "IYAGI_LLM": "openai",
     }
 
 
-def wait_for_health(server: subprocess.Popen[bytes], seconds: float, url: str = URL) -> str | None:
+def wait_for_health(server: subprocess.Popen[bytes], url: str, seconds: float) -> str | None:
     """Waits until the server is ready; why it will not be, or None."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -117,13 +114,15 @@ def run(settings: Settings, env: Mapping[str, str]) -> int:
             f"no weights of {model} in the model cache, in {BAKED} or in {VOLUME}, and "
             "HF_HUB_OFFLINE=1 forbids the download"
         )
-    server = subprocess.Popen(vllm_command(model, path, settings.vllm_args), env=dict(env))
+    url = f"http://127.0.0.1:{settings.vllm_port}"
+    command = vllm_command(model, path, settings.vllm_port, settings.vllm_args)
+    server = subprocess.Popen(command, env=dict(env))
     try:
-        if why := wait_for_health(server, settings.vllm_startup_timeout):
+        if why := wait_for_health(server, url, settings.vllm_startup_timeout):
             print(f"error: {why}", file=sys.stderr, flush=True)
             return 1
         worker = subprocess.Popen(
-            [sys.executable, "-m", "handler", *sys.argv[1:]], env=worker_env(model, env)
+            [sys.executable, "-m", "handler", *sys.argv[1:]], env=worker_env(model, url, env)
         )
         for number in (signal.SIGTERM, signal.SIGINT):  # the worker drains; then both have ended
             signal.signal(number, lambda *_: worker.terminate())
@@ -138,7 +137,7 @@ def main() -> int:
     if env.get("IYAGI_LLM") == "huggingface":
         os.execv(sys.executable, [sys.executable, "-m", "handler", *sys.argv[1:]])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a worker to drain
-    os.environ.setdefault("IYAGI_LLM_URL", f"{URL}/v1")
+    os.environ.setdefault("IYAGI_LLM_URL", "the server beside it")  # the worker is told which
     os.environ["IYAGI_LLM"] = "openai"
     try:
         return run(load_settings(), env)

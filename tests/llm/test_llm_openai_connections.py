@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -13,6 +12,7 @@ import pytest
 from llm.openai_server import OpenAIServerLLM
 from tests.llm.asking import failing, reply
 from tests.llm.fake_openai_server import FakeServer, mute, say
+from tests.support import free_port
 
 Make = Callable[..., OpenAIServerLLM]
 
@@ -109,10 +109,7 @@ def two_loops(port: int) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody closes the first connection
 def test_one_llm_in_two_event_loops() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert two_loops(port) == ["hello", "hello"]
+    assert two_loops(free_port()) == ["hello", "hello"]
     gc.collect()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from llm.openai_server import OpenAIServerLLM
 from tests.llm.asking import failing, reply
 from tests.llm.fake_openai_server import FakeServer, Peer, die, mute, refuse, say
+from tests.support import free_port
 
 Make = Callable[..., OpenAIServerLLM]
 
@@ -97,10 +97,7 @@ async def test_a_refusal_is_final_and_says_what_to_do(
 
 
 async def test_nobody_listens(llm_of: Make) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    error = (await failing(llm_of(base_url=url)))[1]
+    error = (await failing(llm_of(base_url=f"http://127.0.0.1:{free_port()}/v1")))[1]
     assert error.retryable
     assert "check that it runs" in error.message
 

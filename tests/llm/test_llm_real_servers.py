@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from llm.openai_server import OpenAIServerLLM
 from tests.llm.asking import failing, reply
 from tests.llm.tiny_models import llm_of
+from tests.support import free_port
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -28,13 +28,6 @@ pytestmark = pytest.mark.huggingface
 
 PATIENCE = 120.0
 """Seconds until a server answers: it imports torch, on a machine that may be busy."""
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from schemas.request import Message, StoryEvent
+from tests.support import free_port
 
 
 class CountingEncoder:
@@ -47,13 +47,6 @@ def said(*texts: str, first: int | None = 0, role: str = "user") -> list[Message
         )
         for row, text in enumerate(texts)
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ChromaServer:

@@ -20,8 +20,8 @@ from graph.settings import ROOT
 from schemas.errors import SettingsError, StoreError
 from stores.chroma import SPACE, ChromaDatabase, Row
 from stores.ledger import Ledger
-from tests.stores.stores_support import free_port
 from tests.stores.stores_workers import unit
+from tests.support import free_port
 
 
 def rows(*names: str, dimension: int = 8, document: str | None = "글") -> list[Row]:

@@ -17,7 +17,8 @@ from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex, event_text
-from tests.stores.stores_support import CountingEncoder, free_port, story
+from tests.stores.stores_support import CountingEncoder, story
+from tests.support import free_port
 
 HARBOUR = story(
     "The ferry leaves at dawn.", "미나가 은빛숲길에서 편지를 찾는다.", "The lamp goes out."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 
 import handler as entry
 from tests.llm.fake_openai_server import FakeServer
-from tests.support import ask
+from tests.support import ask, free_port
 from tests.worker.job_server import JobServer
 from tests.worker.worker_process import Worker, settings
 
@@ -128,9 +127,7 @@ def test_flags_that_are_not_ours_end_with_2(
 
 
 def test_the_local_server_answers(start: Start, home: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     no_platform = {name: "" for name in ("RUNPOD_AI_API_KEY", "RUNPOD_ENDPOINT_ID")}
     worker = start("--rp_serve_api", f"--rp_api_port={port}", env=no_platform)
     body = json.dumps({"input": ask("KOREAN 안녕하세요?")}).encode()

@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 from graph.settings import ROOT, Settings
 from schemas.errors import SettingsError
 from scripts import serve_gpu
-from tests.support import ask
+from tests.support import ask, free_port
 from tests.worker.job_server import JobServer
 
 FAKE_VLLM = """#!{python}
@@ -52,16 +51,12 @@ ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 
 
-def free() -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", serve_gpu.PORT)) != 0
-
-
 class Entrypoint:
-    """The process and what it wrote."""
+    """The process, its server's port, and what it wrote."""
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
-        self.log = log
+        self.log, self.port = log, free_port()
+        env = {**env, "IYAGI_VLLM_PORT": str(self.port)}
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.serve_gpu"],
@@ -73,6 +68,11 @@ class Entrypoint:
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         return int(children[0])
+
+    def serving(self) -> bool:
+        """Whether its vllm still listens."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @pytest.fixture
@@ -101,7 +101,6 @@ def start(own_jobs: JobServer, vllm: dict[str, str], tmp_path: Path) -> Iterator
             "IYAGI_WARM_UP": "false",
             **more,
         }
-        assert free(), "the port of the entrypoint is taken"
         started.append(Entrypoint(env, tmp_path / "log"))
         return started[-1]
 
@@ -110,9 +109,6 @@ def start(own_jobs: JobServer, vllm: dict[str, str], tmp_path: Path) -> Iterator
         if entrypoint.process.poll() is None:
             os.killpg(entrypoint.process.pid, signal.SIGKILL)
         entrypoint.process.wait()
-    ends = time.monotonic() + 5
-    while not free() and time.monotonic() < ends:
-        time.sleep(0.05)
 
 
 def test_it_serves_jobs_and_ends_with_sigterm(
@@ -120,14 +116,16 @@ def test_it_serves_jobs_and_ends_with_sigterm(
 ) -> None:
     entrypoint = start(IYAGI_VLLM_ARGS="--max-model-len 4096 --quantization 'fp8'")
     [response] = own_jobs.submit(ask("안녕하세요?")).result(40)
+    assert entrypoint.serving()
     assert response["response_contents"][0]["text"] == "Good evening."
     assert response["model_info"]["name"] == "org/name"
     seen = json.loads((tmp_path / "seen").read_text(encoding="utf-8"))
     assert seen[:4] == ["serve", "org/name", "--served-model-name", "org/name"]
-    assert seen[4:6] == ["--host", "127.0.0.1"] and seen[-2:] == ["--quantization", "fp8"]
+    assert seen[4:8] == ["--host", "127.0.0.1", "--port", str(entrypoint.port)]
+    assert seen[-2:] == ["--quantization", "fp8"]
     entrypoint.process.send_signal(signal.SIGTERM)
     assert entrypoint.process.wait(20) == 0
-    assert free(), "vllm has ended too"
+    assert not entrypoint.serving(), "vllm has ended too"
 
 
 def test_a_server_that_dies_ends_the_worker(own_jobs: JobServer, start: Any) -> None:
@@ -139,7 +137,7 @@ def test_a_server_that_dies_ends_the_worker(own_jobs: JobServer, start: Any) -> 
 
 
 def test_it_fails_fast_and_loud(vllm: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(_env_file=None, llm_models=("org/name",))
+    settings = Settings(_env_file=None, llm_models=("org/name",), vllm_port=free_port())
     assert serve_gpu.run(settings, {**vllm, "VLLM_DIES": "1"}) == 1
     assert "ended with exit code 7 before it was ready" in capsys.readouterr().err
     with pytest.raises(SettingsError, match="forbids the download"):
