@@ -10,11 +10,16 @@ nothing cached). Plain accuracy is not shown: "always the character" would win i
 Two kinds of label exist. Turns that readers judged (they carry `transcript` beside `label`) say who
 should answer. Transcripts say who spoke next, and there a game master's persons count as narrator;
 these are decided with `narrator_plays_people`. `--people` sets it for all files.
+
+`--second-opinion CONFIDENCE` asks the language model of the settings (`IYAGI_LLM=openai`, ...)
+where the evidence is less sure, as the `route` node does; `asked` and `decided` count how often,
+and the accuracies are those of the decisions after it. AUC stays that of the evidence.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import time
@@ -26,8 +31,9 @@ from typing import Any, Literal
 import numpy as np
 
 from embedding.onnx import OnnxEmbeddings
-from routing import Exemplars, Line, Turn, decide, embed_exemplars
+from routing import Decision, Exemplars, Line, Turn, decide, embed_exemplars
 from routing.evidence import WINDOW, forget_lines
+from schemas.request import ChatRequest
 
 Item = tuple[Turn, bool]
 """A turn and whether its label is narrator."""
@@ -118,26 +124,78 @@ def with_vectors(turns: Iterable[Turn], embedder: OnnxEmbeddings) -> list[Turn]:
 
 
 def measure_file(
-    path: Path, people: People, embedder: OnnxEmbeddings, exemplars: Exemplars
+    path: Path,
+    people: People,
+    embedder: OnnxEmbeddings,
+    exemplars: Exemplars,
+    ask_below: float = 0.0,
 ) -> dict[str, Figure]:
     """Decide every turn of a file; the clock runs for the decision alone."""
     items = read_items(path, people)
     turns = with_vectors((turn for turn, _ in items), embedder)
-    said, scores, seconds = [], [], []
+    decisions, seconds = [], []
     for turn in turns:
         forget_lines()
         start = time.perf_counter()
         decision = decide(turn, exemplars)
         seconds.append(time.perf_counter() - start)
-        said.append(decision.speaker == "narrator")
-        scores.append(decision.narrator_probability)
+        decisions.append(decision)
+    asked: dict[str, Figure] = {}
+    if ask_below:
+        decisions, asked = asyncio.run(_ask(turns, decisions, ask_below))
+    said = [decision.speaker == "narrator" for decision in decisions]
+    scores = [decision.narrator_probability for decision in decisions]
     figures = score(said, scores, [label for _, label in items])
     column = "game_master" if any(turn.narrator_plays_people for turn in turns) else "weight"
     timed: dict[str, Figure] = {
         "us_p50": round(float(np.median(seconds)) * 1e6, 1),
         "column": column,
     }
-    return {**figures, **timed}
+    return {**figures, **timed, **asked}
+
+
+async def _ask(
+    turns: Sequence[Turn], decisions: Sequence[Decision], below: float
+) -> tuple[list[Decision], dict[str, Figure]]:
+    """The decisions after the model of the settings was asked about the unsure ones."""
+    from graph.services import make_services
+    from graph.settings import load_settings
+    from nodes.route import with_opinion
+    from nodes.second_opinion import second_opinion
+    from schemas.rag import Lore
+    from schemas.state import Context
+
+    model = make_services(load_settings()).models.offered[0]
+    places = asyncio.Semaphore(8)
+    decided = 0
+
+    async def after(turn: Turn, decision: Decision) -> Decision:
+        nonlocal decided
+        if decision.confidence >= below:
+            return decision
+        async with places:
+            opinion = await second_opinion(_request(turn), Lore(), model, Context())
+        decided += opinion.decided is not None
+        return with_opinion(decision, opinion)
+
+    found = await asyncio.gather(*map(after, turns, decisions))
+    asked = sum(decision.confidence < below for decision in decisions)
+    return list(found), {"asked": asked, "decided": decided}
+
+
+def _request(turn: Turn) -> ChatRequest:
+    """The turn as a request: a card without words, as the files have none."""
+    lines = [
+        {"role": role, "name": name or None, "content": text} for role, name, text in turn.history
+    ]
+    return ChatRequest.model_validate(
+        {
+            "message": turn.message,
+            "persona": {"name": turn.character or "Character"},
+            "user_name": turn.user_name or None,
+            "history": lines,
+        }
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,12 +205,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--people", choices=["auto", "narrator", "character"], default="auto",
                         help="who speaks for minor persons (default: as labelled)")  # fmt: skip
+    parser.add_argument("--second-opinion", type=float, default=0.0, metavar="CONFIDENCE",
+                        help="ask the model of the settings below this confidence")  # fmt: skip
     options = parser.parse_args(arguments)
     embedder = OnnxEmbeddings()
     exemplars = embed_exemplars(embedder.encode)
     try:
         results = {
-            str(p): measure_file(p, options.people, embedder, exemplars) for p in options.files
+            str(p): measure_file(p, options.people, embedder, exemplars, options.second_opinion)
+            for p in options.files
         }
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(
@@ -173,7 +234,7 @@ def _cell(figure: Figure) -> str:
 
 def _table(results: dict[str, dict[str, Figure]]) -> str:
     names = ["n", "narrator_share", "balanced_accuracy", "f1", "auc", "narrator_rate", "us_p50"]
-    names.append("column")
+    names += ["column", *(n for n in ("asked", "decided") if any(n in f for f in results.values()))]
     rows = [["file", *names]]
     for file, figures in results.items():
         cells = [_cell(figures[name]) for name in names]

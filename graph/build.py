@@ -66,7 +66,7 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
             stories=live.stories,
             indexes=live.indexes,
         ),
-        "route": partial(route.node, exemplars=live.exemplars),
+        "route": partial(route.node, exemplars=live.exemplars, models=live.models),
         "build_prompt": partial(build_prompt.node, models=live.models),
         "generate": partial(generate.node, models=live.models),
         "parse_reply": partial(parse_reply.node, models=live.models),

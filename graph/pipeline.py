@@ -82,7 +82,8 @@ class Pipeline:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of one turn.
 
-            {"type": "status", "step": "embed"}          which step is reached
+            {"type": "status", "step": "embed"}          which step is reached; "second_opinion"
+                                                         while the model is asked who answers
             {"type": "token", "text": ...}               more of the reply, as it may be shown
             {"type": "segment", "content": {...}}        a ResponseContent that is complete
             {"type": "final", "response": {...}}         last: the ChatResponse as JSON data
@@ -106,8 +107,12 @@ class Pipeline:
         ):
             await place.enter_async_context(self._preparing())
             async for part in parts:
-                if part["type"] == "custom" and live:
-                    yield part["data"]
+                if part["type"] == "custom":
+                    asks = part["data"]["type"] == "status"
+                    if asks:  # the model, who answers: meanwhile another turn may prepare
+                        await place.aclose()
+                    if live or asks:
+                        yield part["data"]
                 elif part["type"] == "values":
                     state = part["data"]
                     if "prompt" in state:

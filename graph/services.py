@@ -130,6 +130,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         count=tokenizer_count(tokenizer) if tokenizer else estimator(preset.tokens),
         sampling=preset.sampling,
         deadline=settings.llm_deadline,
+        second_opinion=settings.second_opinion,
     )
 
 

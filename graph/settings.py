@@ -71,6 +71,14 @@ class Settings(BaseSettings):
         16_384, ge=0, description="For `huggingface`: tokens of past prompts that stay computed."
     )
 
+    second_opinion: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Where the router is less sure than this (.5 to 1) of narrator or character, "
+        "the model is asked; 0: never.",
+    )
+
     prompt_place: Literal["after_history", "before_history", "depth"] = Field(
         "after_history",
         description="Where memories and story stand; the first is kindest to caches.",

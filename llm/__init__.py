@@ -1,7 +1,8 @@
 """Language models, all behind one contract: LangChain's `BaseLLM` over a raw prompt.
 
     llm.astream(prompt, stop=[...], max_new_tokens=..., temperature=..., top_p=..., top_k=...,
-                min_p=..., repetition_penalty=..., seed=...)      only what is set is passed
+                min_p=..., repetition_penalty=..., seed=...,      only what is set is passed
+                choice=["Sera", "Narrator"])   write one of these, if the backend can see to it
 
 yields the reply's pieces as `str`, some of them empty; an empty reply is one, too. Where the
 model's format is `chat`, the prompt comes a second time as `messages=[{"role", "content"}, ...]`: a

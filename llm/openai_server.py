@@ -20,6 +20,8 @@ How the contract of `llm/__init__.py` is met:
   `repeat_penalty`, so both are sent. A server that refuses fields by name (`stream_options`, or
   those that OpenAI does not have) is asked again without them, and from then on. Sampling keys
   that are not known here go to the server unchanged.
+- `choice` is sent as vLLM's `structured_outputs` and as llama.cpp's `grammar`; other servers write
+  freely.
 - Stop strings are sent, and watched here too: some servers leave them in the text.
 - A reply that breaks off raises LLMError after all of its text was yielded. An empty reply is
   none: a stop string may have stood at its beginning.
@@ -28,6 +30,7 @@ How the contract of `llm/__init__.py` is met:
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
@@ -236,10 +239,20 @@ def _fields(stop: list[str], sampling: Mapping[str, Any]) -> dict[str, object]:
         fields["top_k"] = -1
     if "repetition_penalty" in fields:
         fields["repeat_penalty"] = fields["repetition_penalty"]
+    if choice := fields.pop("choice", None):
+        fields |= _one_of(choice)
     if stop:
         fields["stop"] = stop
     fields["stream_options"] = {"include_usage": True}
     return fields
+
+
+def _one_of(choice: object) -> dict[str, object]:
+    """Fields that hold the reply to one of these strings: vLLM's (from 0.11) and llama.cpp's; a
+    server ignores the other's, or refuses it by name and is asked without."""
+    texts = [str(text) for text in choice] if isinstance(choice, list) else []
+    grammar = " | ".join(json.dumps(text, ensure_ascii=False) for text in texts)
+    return {"structured_outputs": {"choice": texts}, "grammar": f"root ::= {grammar}"}
 
 
 def _now() -> float:

@@ -18,7 +18,10 @@ from schemas.errors import LLMError
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset({"stream_options", "top_k", "min_p", "repetition_penalty", "repeat_penalty"})
+EXTENSIONS = frozenset(
+    {"stream_options", "top_k", "min_p", "repetition_penalty", "repeat_penalty"}
+    | {"structured_outputs", "grammar"}
+)
 """Fields of a request that some servers do not know; a reply without them is still a reply."""
 
 Stream = openai.AsyncStream[object]

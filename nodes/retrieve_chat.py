@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
-from prompts.plan import dialogue, plan
+from prompts.plan import before_retrieval, plan
 from retrieval.cache import IndexCache
 from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
@@ -18,7 +18,7 @@ from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError, StoreError
 from schemas.models import Model, Models
 from schemas.protocols import Embedder, Reranker, StandingMemory
-from schemas.rag import ChatRAGResult, Lore, PromptBuildInput, RAGChunk
+from schemas.rag import ChatRAGResult, Lore, RAGChunk
 from schemas.request import ChatRequest, Message
 from schemas.search import Search
 from schemas.state import Context, State, request_of
@@ -124,15 +124,8 @@ def verbatim_from(request: ChatRequest, context: Context, model: Model, lore: Lo
     Raises:
         BadRequest: card and message do not fit the model's context.
     """
-    given = PromptBuildInput(
-        persona=request.persona,
-        lore=lore.standing,
-        history=dialogue(request),
-        user_message=request.message,
-        user_name=request.user_name,
-        layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
-    )
-    return plan(given, model.count).verbatim_from
+    layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
+    return plan(before_retrieval(request, lore, layout), model.count).verbatim_from
 
 
 async def node(

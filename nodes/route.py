@@ -6,6 +6,7 @@ import numpy as np
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
+from nodes.second_opinion import second_opinion
 from routing import (
     Beat,
     Decision,
@@ -20,9 +21,18 @@ from routing import (
 )
 from routing.decide import load_weights
 from routing.reading import is_continue
-from schemas.rag import Upcoming
+from schemas.models import Model, Models
+from schemas.rag import Lore, Upcoming
 from schemas.request import ChatRequest
-from schemas.state import Context, Evidence, Route, State, StoryProgress, request_of
+from schemas.state import (
+    Context,
+    Evidence,
+    Route,
+    SecondOpinion,
+    State,
+    StoryProgress,
+    request_of,
+)
 
 LINES = 12
 """Lines before the message that the router reads."""
@@ -88,11 +98,12 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
 
 
 async def node(
-    state: State, runtime: Runtime[Context], *, exemplars: KeptExemplars
+    state: State, runtime: Runtime[Context], *, exemplars: KeptExemplars, models: Models
 ) -> dict[str, object]:
-    """Reads `request`, `query` and `story`; writes `route` and `progress`.
+    """Reads `request`, `query`, `lore` and `story`; writes `route` and `progress`.
 
-    An event that is reached is the narrator's to tell, unless the caller chose otherwise.
+    An event that is reached is the narrator's to tell, unless the caller chose otherwise. Where the
+    evidence is unsure, the model may be asked.
     """
     request, context = request_of(state), runtime.context or Context()
     upcoming = state["story"].upcoming
@@ -103,14 +114,35 @@ async def node(
         trigger_similarity=upcoming.likeness.trigger if upcoming else None,
         narrator_plays_people=context.narrator_plays_people,
     )
-    if upcoming is None:
-        return {"route": _route(decision), "progress": None}
-    progress = story_progress(request, upcoming, asked=_asks_on(request, decision))
-    route = _route(decision)
-    if progress.event and request.respond_as == "auto":
-        why = f"narrator: the story reaches {progress.event}"
-        route = route.model_copy(update={"responded_as": "narrator", "reason": why})
-    return {"route": route, "progress": progress}
+    progress = None
+    if upcoming:
+        progress = story_progress(request, upcoming, asked=_asks_on(request, decision))
+        if progress.event and request.respond_as == "auto":
+            why = f"the story reaches {progress.event}"
+            decision = decision.overruled("narrator", why, confidence=1.0)
+    model = models.choose(request.model.name)
+    opinion = None
+    if _is_unsure(decision, model, context):
+        runtime.stream_writer({"type": "status", "step": "second_opinion"})
+        opinion = await second_opinion(request, state.get("lore") or Lore(), model, context)
+        decision = with_opinion(decision, opinion)
+    return {"route": _route(decision, opinion), "progress": progress}
+
+
+def _is_unsure(decision: Decision, model: Model, context: Context) -> bool:
+    """Whether the model is to be asked. What the request, a directive or the story decides is
+    certain: its confidence is 1."""
+    below = model.second_opinion if context.second_opinion is None else context.second_opinion
+    return decision.confidence < below
+
+
+def with_opinion(decision: Decision, opinion: SecondOpinion) -> Decision:
+    """The decision after the model was asked; its confidence stays what the evidence gives."""
+    if opinion.decided is None:
+        return decision
+    why = f"the model was asked and said {opinion.said!r}; by the evidence {decision.reason}"
+    chance = decision.probability(opinion.decided)
+    return decision.overruled(opinion.decided, why, confidence=chance)
 
 
 def _asks_on(request: ChatRequest, decision: Decision) -> bool:
@@ -128,7 +160,7 @@ def _lines(request: ChatRequest) -> list[Line]:
     ]
 
 
-def _route(decision: Decision) -> Route:
+def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
     about = load_weights().about
     return Route(
         responded_as=decision.speaker,
@@ -146,6 +178,7 @@ def _route(decision: Decision) -> Route:
         ],
         next_speaker=decision.next_speaker,
         note=decision.directive.note if decision.directive else "",
+        second_opinion=opinion,
     )
 
 

@@ -10,7 +10,7 @@ from prompts.tokens import Count, estimate
 from prompts.window import content_marks, reach_of, verbatim_from
 from prompts.words import Words
 from schemas.errors import BadRequest
-from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout
+from schemas.rag import DialogueTurn, Lore, PromptBuildInput, PromptLayout
 from schemas.request import ChatRequest
 
 VOLATILE_SHARE = 0.1
@@ -83,6 +83,18 @@ def dialogue(request: ChatRequest) -> list[DialogueTurn]:
         )
         for line in request.history
     ]
+
+
+def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> PromptBuildInput:
+    """The turn as far as it is known before anything is retrieved and anybody chosen to speak."""
+    return PromptBuildInput(
+        persona=request.persona,
+        lore=lore.standing,
+        history=dialogue(request),
+        user_message=request.message,
+        user_name=request.user_name,
+        layout=layout,
+    )
 
 
 def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:

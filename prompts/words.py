@@ -153,6 +153,10 @@ class Words:
         text = self._field(card, original=own)
         return text if own in text else f"{text}\n{own}"
 
+    def question(self) -> str:
+        """In place of the instruction: who of the two shall speak."""
+        return self._fill(f"{self.language}/question.j2")
+
     def item(self, text: str) -> str:
         """A text as one line of a list."""
         return " ".join(self.safe(text).split())

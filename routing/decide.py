@@ -48,11 +48,25 @@ class Decision:
     speaker: Speaker
     confidence: float
     evidence: list[Contribution]
-    next_speaker: str | None
+    addressed: str | None
     reason: str
     message: str
     narrator_probability: float
     directive: Directive | None = field(default=None)
+
+    @property
+    def next_speaker(self) -> str | None:
+        """Whom the message speaks to among several; the narrator is nobody's partner."""
+        return self.addressed if self.speaker == "character" else None
+
+    def overruled(self, speaker: Speaker, why: str, confidence: float) -> Decision:
+        """The same, decided by what counts for more than the evidence, which stays to be read."""
+        return replace(self, speaker=speaker, confidence=confidence, reason=f"{speaker}: {why}")
+
+    def probability(self, speaker: Speaker) -> float:
+        """Probability of a speaker by the evidence."""
+        chance = self.narrator_probability
+        return chance if speaker == "narrator" else 1 - chance
 
 
 @cache
@@ -89,7 +103,7 @@ def _by_order(
         speaker=speaker,
         confidence=1.0,
         evidence=[],
-        next_speaker=(addressed or _addressed(turn)) if speaker == "character" else None,
+        addressed=addressed or _addressed(turn),
         reason=f"{speaker}: {why}",
         message=turn.message,
         narrator_probability=float(speaker == "narrator"),
@@ -114,7 +128,7 @@ def _by_evidence(
         speaker=speaker,
         confidence=confidence,
         evidence=found,
-        next_speaker=_addressed(turn) if speaker == "character" else None,
+        addressed=_addressed(turn),
         reason=_reason(speaker, confidence, found, weights),
         message=turn.message,
         narrator_probability=probability,

@@ -27,6 +27,8 @@ class Model:
     """What the model's makers recommend, named as in GenConfig."""
     deadline: float = 300.0
     """Seconds for one reply, a second attempt included."""
+    second_opinion: float = 0.0
+    """Confidence of the router below which the model is asked who answers; 0: never."""
 
     def layout_for(self, *reply_tokens: int | None) -> PromptLayout:
         """The layout of a prompt that keeps the first of these numbers that is set free for the

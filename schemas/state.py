@@ -27,6 +27,15 @@ class Evidence(Strict):
     about: str = Field("", description="What it measures, in words.")
 
 
+class SecondOpinion(Strict):
+    """What the language model said when it was asked who answers."""
+
+    said: str = Field("", description="Its words, cut short.")
+    decided: Speaker | None = Field(None, description="Unset: the evidence decided.")
+    why_not: str = Field("", description="Why the evidence decided after all.")
+    milliseconds: float = Field(ge=0)
+
+
 class Route(Strict):
     """Who answers, and why."""
 
@@ -36,6 +45,7 @@ class Route(Strict):
     evidence: list[Evidence] = Field(default_factory=list)
     next_speaker: str | None = None
     note: str = Field("", description="What the user said out of character.")
+    second_opinion: SecondOpinion | None = Field(None, description="Unset: nobody was asked.")
 
 
 class StoryProgress(Strict):
@@ -105,6 +115,13 @@ class Context(Strict):
     )
     narrator_plays_people: bool = Field(
         False, description="The narrator also speaks for minor persons, as a game master does."
+    )
+    second_opinion: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Confidence (.5 to 1) below which the model is asked who answers; 0: never; "
+        "unset: as the operator chose.",
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="Unset: the model's own recommendation."

@@ -137,6 +137,34 @@ async def test_a_server_that_refuses_fields_is_asked_without_them(
     assert server.requests[3]["repetition_penalty"] == 1.1
 
 
+async def test_a_choice_is_sent_in_the_words_of_the_servers(
+    server: FakeServer, llm_of: Make
+) -> None:
+    server.will(say("세라"))
+    await reply(llm_of(), choice=["세라", 'The "Old" One'])
+    asked = server.requests[0]
+    assert asked["structured_outputs"] == {"choice": ["세라", 'The "Old" One']}
+    assert asked["grammar"] == r'root ::= "세라" | "The \"Old\" One"'
+    assert "choice" not in asked
+
+
+async def test_a_server_that_knows_no_choice_is_asked_without(
+    server: FakeServer, llm_of: Make
+) -> None:
+    async def strict(peer: Peer) -> None:
+        for field in ("structured_outputs", "grammar"):
+            if field in peer.body:
+                await refuse(400, f"Unrecognized request argument supplied: {field}")(peer)
+                return
+        await say("Sera")(peer)
+
+    server.will(strict)
+    llm = llm_of(max_retries=0)
+    for _ in range(2):
+        assert (await reply(llm, choice=["Sera", "Narrator"]))[0] == ["Sera"]
+    assert len(server.requests) == 4  # two refusals, remembered for the second time
+
+
 async def test_a_refusal_that_echoes_the_request_is_not_learned_from(
     server: FakeServer, llm_of: Make
 ) -> None:
