@@ -1,9 +1,10 @@
 """Which of many lore keys a text mentions: all of a book's keys in one pass.
 
-Each plain key is filed under the rarest run of three characters in it. The runs of a text, looked
-up together, leave the few keys that may be in it; those are tested as words by
-`retrieval.text.finder`, which knows Korean particles. A key is a regular expression only when it is
-written `/pattern/flags`.
+Keys are filed by what a text must contain (`cards.grams`): a plain key by itself, a regular
+expression by the literals in it (`cards.literals`). The few that are left for a text are tested:
+plain keys as words by `retrieval.text.finder`, which knows Korean particles. A key is a regular
+expression only when it is written `/pattern/flags`. What a text was found to mention is remembered,
+so of a running chat only new lines are looked at.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import regex
 
+from cards.grams import Grams
+from cards.literals import fold, required
 from retrieval.text import PARTICLES, PATTERN_SECONDS, as_pattern, finder, normal
 
 PATTERNS_SECONDS = 0.1
@@ -26,7 +28,6 @@ PATTERNS_SECONDS = 0.1
 REMEMBERED = 512
 """Texts whose keys an index remembers: a chat's messages are scanned once, not every turn."""
 
-GRAM = 3
 _SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]+")
 _CHAIN = re.compile("(?:" + "|".join(sorted(PARTICLES, key=len, reverse=True)) + "){1,4}")
@@ -57,20 +58,30 @@ class Clock:
         self.slow: set[int] = set()
         self.spent = False
 
-    def matches(self, row: int, pattern: regex.Pattern[str], text: str) -> bool:
-        """Whether a pattern matches; one that once took too long is not tried again."""
+    def matches(self, pattern: regex.Pattern[str], text: str) -> bool:
+        """Whether a pattern matches; not tried when the time is spent.
+
+        Raises:
+            TimeoutError: it takes too long on this text.
+        """
         left = self._end - time.thread_time()
-        if left <= 0 or row in self.slow:
-            self.spent = self.spent or left <= 0
+        self.spent = self.spent or left <= 0
+        if self.spent:
             return False
         try:
             return bool(pattern.search(text, timeout=min(PATTERN_SECONDS, left)))
         except TimeoutError:
             if left < PATTERN_SECONDS:
                 self.spent = True
-            else:
-                self.slow.add(row)
-            return False
+                return False
+            raise
+
+
+class Matches(NamedTuple):
+    """The rows of the patterns that match a text, and of those that took too long on it."""
+
+    rows: frozenset[int]
+    slow: frozenset[int]
 
 
 class KeyIndex:
@@ -81,36 +92,26 @@ class KeyIndex:
     """
 
     def __init__(self, keys: Sequence[Key]) -> None:
-        """Compiles what is cheap to compile: no pattern of a plain key before it is needed."""
+        """Files the keys; a regular expression is compiled when a text calls for it."""
         self.keys = list(keys)
         self._plain = {row: _words(key.text) for row, key in enumerate(keys) if not key.is_pattern}
-        self._grams = _rarest(self._plain)
-        self._short = {len(gram) for gram in self._grams if len(gram) < GRAM}
-        self._patterns = dict(_patterns(keys))
+        self._words = Grams({row: [words] for row, words in self._plain.items()})
+        self._patterns = _Patterns(keys)
         self._found = lru_cache(maxsize=REMEMBERED)(self._find)
-        self._matched: dict[str, frozenset[int]] = {}
 
     @property
     def broken(self) -> list[Key]:
-        """Keys in slashes that are no valid expression, or too long for one; they never match."""
-        return [
-            key for row, key in enumerate(self.keys) if key.is_pattern and row not in self._patterns
-        ]
+        """Keys in slashes that are known to be no valid expression, or too long for one."""
+        return [self.keys[row] for row in sorted(self._patterns.broken)]
 
     def found(self, text: str, clock: Clock) -> frozenset[int]:
         """The rows of the keys that the text mentions."""
-        rows = self._found(text)
-        return rows | self._match(text, clock) if self._patterns else rows
+        return self._found(text) | self._patterns.found(text, clock)
 
     def _find(self, text: str) -> frozenset[int]:
         spaced = _words(text)
-        grams = {spaced[at : at + GRAM] for at in range(len(spaced) - GRAM + 1)}
-        for size in self._short:
-            grams.update(spaced[at : at + size] for at in range(len(spaced) - size + 1))
-        near = (row for gram in grams & self._grams.keys() for row in self._grams[gram])
-        return frozenset(
-            row for row in near if self._plain[row] in spaced and self._is_in(row, text, spaced)
-        )
+        near = self._words.found(spaced)
+        return frozenset(row for row in near if self._is_in(row, text, spaced))
 
     def _is_in(self, row: int, text: str, spaced: str) -> bool:
         key = self.keys[row]
@@ -118,19 +119,66 @@ class KeyIndex:
             return _exact(key, unicodedata.normalize("NFC", text))
         return not key.whole_words or stands_in(self._plain[row], spaced)
 
-    def _match(self, text: str, clock: Clock) -> frozenset[int]:
-        """The rows of the regular expressions that match; remembered if all had their time."""
-        if clock.spent or text in self._matched:
-            return self._matched.get(text, frozenset())
-        subject = unicodedata.normalize("NFC", text)
-        rows = frozenset(
-            row for row, pattern in self._patterns.items() if clock.matches(row, pattern, subject)
-        )
-        if not (clock.slow or clock.spent):
-            if len(self._matched) >= REMEMBERED:
-                self._matched.clear()
-            self._matched[text] = rows
-        return rows
+
+class _Patterns:
+    """The regular expressions among keys, by row."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._sources: dict[int, str] = {}
+        self.broken: set[int] = set()
+        for row, key in enumerate(keys):
+            if not key.is_pattern:
+                continue
+            source = as_pattern(key.text)
+            if source is None:
+                self.broken.add(row)
+            else:
+                self._sources[row] = unicodedata.normalize("NFC", source)
+        needs = {row: required(source) for row, source in self._sources.items()}
+        self._always = {row for row, literals in needs.items() if not literals}
+        self._literals = Grams(needs)
+        self._compiled: dict[int, regex.Pattern[str] | None] = {}
+        self._remembered: dict[str, Matches] = {}
+        for row in self._always:
+            self._pattern(row)  # so that what is broken is known early
+
+    def found(self, text: str, clock: Clock) -> frozenset[int]:
+        """The rows of the patterns that match; remembered, unless the time for all ran out."""
+        if not self._sources or clock.spent:
+            return frozenset()
+        if text not in self._remembered:
+            matches = self._search(unicodedata.normalize("NFC", text), clock)
+            if clock.spent:
+                return matches.rows
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = matches
+        matches = self._remembered[text]
+        clock.slow |= matches.slow
+        return matches.rows
+
+    def _search(self, text: str, clock: Clock) -> Matches:
+        rows, slow = set(), set()
+        for row in sorted(self._always | self._literals.found(fold(text))):
+            pattern = self._pattern(row)
+            if pattern is None:
+                continue
+            try:
+                if clock.matches(pattern, text):
+                    rows.add(row)
+            except TimeoutError:
+                slow.add(row)
+        return Matches(frozenset(rows), frozenset(slow))
+
+    def _pattern(self, row: int) -> regex.Pattern[str] | None:
+        """The compiled pattern; None if it is no valid one."""
+        if row not in self._compiled:
+            try:
+                self._compiled[row] = regex.compile(self._sources[row])
+            except (regex.error, RecursionError, OverflowError, ValueError):
+                self._compiled[row] = None
+                self.broken.add(row)
+        return self._compiled[row]
 
 
 def stands_in(words: str, text: str) -> bool:
@@ -172,33 +220,6 @@ def _is_particles(text: str, start: int) -> bool:
 
 def _words(text: str) -> str:
     return " ".join(normal(text).split())
-
-
-def _rarest(plain: dict[int, str]) -> dict[str, list[int]]:
-    """Each key's rarest gram among all keys, to the keys filed under it."""
-    counts = Counter(gram for words in plain.values() for gram in set(_grams(words)))
-    filed: dict[str, list[int]] = {}
-    for row, words in plain.items():
-        if words:
-            filed.setdefault(min(_grams(words), key=counts.__getitem__), []).append(row)
-    return filed
-
-
-def _grams(words: str) -> list[str]:
-    if len(words) <= GRAM:
-        return [words] if words else []
-    return [words[at : at + GRAM] for at in range(len(words) - GRAM + 1)]
-
-
-def _patterns(keys: Sequence[Key]) -> Iterable[tuple[int, regex.Pattern[str]]]:
-    for row, key in enumerate(keys):
-        pattern = as_pattern(key.text) if key.is_pattern else None
-        if pattern is None:
-            continue
-        try:
-            yield row, regex.compile(unicodedata.normalize("NFC", pattern))
-        except (regex.error, RecursionError, OverflowError, ValueError):
-            continue
 
 
 def _exact(key: Key, text: str) -> bool:
