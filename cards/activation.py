@@ -19,7 +19,7 @@ from cards.compiled import CompiledBook, Rules, compiled
 from cards.groups import losers
 from cards.keys import Clock
 from cards.lorebook import Lorebook, LoreEntry, Position
-from cards.macros import Scope, expand
+from cards.macros import FIELDS, Scope, expand
 from cards.scene import Activation, Active, Scene, kept_out
 from cards.timed import Effect, Replay, is_lucky
 
@@ -28,7 +28,7 @@ Count = Callable[[str], int]
 BUDGET_SHARE = 0.25
 """Of the context for lore, by custom of the apps that books are written for."""
 
-_CHANCE = re.compile(r"\{\{\s*(?:random|pick|roll)", re.IGNORECASE)
+_CHANGING = re.compile(rf"\{{\{{\s*(?:random|pick|roll|{'|'.join(FIELDS)})", re.IGNORECASE)
 _PLACES = {place: number for number, place in enumerate(get_args(Position))}
 
 
@@ -158,7 +158,7 @@ class _Run:
 
     def _text(self, entry: LoreEntry, *, scanning: bool = False) -> str:
         """An entry's text with its macros filled in."""
-        if _CHANCE.search(entry.content):
+        if _CHANGING.search(entry.content):
             return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
         return _steady(entry.content, self._scene.char, self._scene.user, scanning)
 
@@ -239,7 +239,7 @@ def _label(entry: LoreEntry) -> str:
 
 @lru_cache(maxsize=16_384)
 def _steady(content: str, char: str, user: str, scanning: bool) -> str:
-    """A text whose macros mean the same every turn."""
+    """A text whose macros mean the same in every chat of these two."""
     return expand(content, Scope(char=char, user=user, scanning=scanning)).strip()
 
 

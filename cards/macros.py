@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from cards.chance import draw
 from cards.particles import agree
+from schemas.request import Persona
 
 MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text."""
@@ -29,6 +30,9 @@ MAX_LENGTH = 200_000
 """Characters of a result from which further macros stay as text: twice the longest field."""
 
 MAX_DICE = 100
+
+FIELDS = ("description", "personality", "scenario")
+"""Fields of a card that its texts and its lore may name as macros."""
 
 _TOKEN = re.compile(r"(\{\{(?!\{)|\}\}|<(?:bot|char|user)>)", re.IGNORECASE)
 _TRIM = re.compile(r"(?<![\r\n])[\r\n]*+\{\{\s*+trim\s*+\}\}[\r\n]*+", re.IGNORECASE)
@@ -49,7 +53,8 @@ class Scope:
         user: the user's name.
         original: what `{{original}}` inserts.
         chat: the chat's id, and `turn` its number of messages: they seed chance.
-        place: the field or entry, so that equal macros in two places draw apart.
+        place: the text or entry, so that equal macros in two places draw apart. A field inside
+            another draws as it does alone, if its text is its place.
         fields: further macros, by name in lower case; their own macros are filled in too.
         scanning: the text is scanned for lore keys, so hidden keys are seen.
     """
@@ -62,6 +67,12 @@ class Scope:
     place: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     scanning: bool = False
+
+    @classmethod
+    def of(cls, persona: Persona, user: str, text: str, *, chat: str = "", turn: int = 0) -> Scope:
+        """The scope of a text of this card, which may name the card's other fields."""
+        fields = {name: getattr(persona, name) for name in FIELDS}
+        return cls(char=persona.name, user=user, chat=chat, turn=turn, place=text, fields=fields)
 
 
 def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
@@ -82,6 +93,7 @@ class _Expansion:
         self._scope, self._unknown = scope, unknown
         self._length = 0  # of all that was inserted
         self._draws = 0
+        self._place = scope.place
         self._open: list[str] = []  # fields that are being expanded
 
     def run(self, text: str) -> str:
@@ -159,9 +171,13 @@ class _Expansion:
             return None
         if name in self._open or len(self._open) >= MAX_DEPTH:
             return ""
+        text = self._scope.fields[name]
+        outside = self._place, self._draws
+        self._place, self._draws = text, 0
         self._open.append(name)
-        value = self.run(self._scope.fields[name])
+        value = self.run(text)
         self._open.pop()
+        self._place, self._draws = outside
         return value
 
     def _choice(self, name: str, arguments: str) -> str | None:
@@ -189,7 +205,7 @@ class _Expansion:
 
     def _draw(self, sides: int, *seed: object) -> int:
         self._draws += 1
-        return draw(sides, self._scope.chat, self._scope.place, self._draws, *seed)
+        return draw(sides, self._scope.chat, self._place, self._draws, *seed)
 
 
 def _end(parts: list[str]) -> str:

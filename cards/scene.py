@@ -6,10 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cards.chance import chat_of
 from cards.lorebook import Lorebook, LoreEntry
-from cards.macros import Scope
+from cards.macros import FIELDS, Scope, expand
+from cards.persona import OWN
 from cards.reader import Fields
 from schemas.request import ChatRequest, Message
+
+CARD_TEXTS = {
+    "description": "character_description",
+    "personality": "character_personality",
+    "scenario": "scenario",
+}
+"""Fields of a card, and what lore calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +53,19 @@ class Scene:
             user: what the user is called where the request does not say.
         """
         persona = request.persona
-        tags = Fields(Fields(persona.extensions, "", []).object("iyagi"), "", []).texts("tags")
+        own = Fields(Fields(persona.extensions, "", []).object(OWN), "", [])
+        name, chat = request.user_name or user, chat_of(request)
+        greetings = [persona.first_message, *own.texts("alternate_greetings")]
+        scopes = [Scope.of(persona, name, text, chat=chat) for text in greetings]
+        shown = list(map(expand, greetings, scopes))
         return cls(
             messages=[*request.history, Message(role="user", content=request.message)],
             char=persona.name,
-            user=request.user_name or user,
-            chat=request.session_id or "",
-            fields={
-                "character_description": persona.description,
-                "character_personality": persona.personality,
-                "scenario": persona.scenario,
-            },
-            tags=tags,
+            user=name,
+            chat=chat,
+            fields={CARD_TEXTS[name]: getattr(persona, name) for name in FIELDS},
+            tags=own.texts("tags"),
+            greeting=_greeting(request.history, greetings, shown),
             trigger="continue" if request.message.strip() == "/continue" else "normal",
         )
 
@@ -73,6 +83,7 @@ class Scene:
             chat=self.chat,
             turn=len(self.messages),
             place=f"lore {entry.id}",
+            fields={name: self.fields.get(CARD_TEXTS[name], "") for name in FIELDS},
             scanning=scanning,
         )
 
@@ -119,6 +130,15 @@ class Activation:
             why = chosen.get(id(entry)) or self.reasons.get(row) or _unfound(entry)
             found.append(Verdict(entry, id(entry) in chosen, why))
         return found
+
+
+def _greeting(history: Sequence[Message], *forms: Sequence[str]) -> int | None:
+    """Which greeting a chat began with, as the card has it or with its macros filled in."""
+    if not history:
+        return 0
+    first = history[0].content.strip()
+    rows = (row for texts in forms for row, text in enumerate(texts) if text.strip() == first)
+    return next(rows, None) if history[0].role == "character" else None
 
 
 def kept_out(entry: LoreEntry, scene: Scene) -> str:

@@ -16,7 +16,7 @@ from graph.build import Services, build_graph
 from graph.remember import remember
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest
-from schemas.request import ChatRequest
+from schemas.request import NEW_SESSION, ChatRequest
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State
 
@@ -41,7 +41,7 @@ def read_request(payload: object) -> ChatRequest:
     except ValidationError as error:
         raise BadRequest.from_validation(error, ChatRequest) from None
     if request.session_id is None:
-        request = request.model_copy(update={"session_id": uuid.uuid4().hex})
+        request = request.model_copy(update={"session_id": NEW_SESSION + uuid.uuid4().hex})
     return request
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from langgraph.runtime import Runtime
 
+from cards.chance import chat_of
 from prompts.formats import Turn, messages
 from prompts.ledger import CutLedger, Ledger, PrefixLedger, TokenLedger
 from prompts.notes import Notes, take_notes
@@ -203,6 +204,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
+        chat=chat_of(request),
         speaker=speaker,
         direction=_direction(state),
         state=_time_and_place(state, request.persona),

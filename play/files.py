@@ -25,18 +25,22 @@ _EVENTS = TypeAdapter(list[StoryEvent])
 _MESSAGES = TypeAdapter(list[Message])
 
 
-def read_dropped(content: bytes, name: str, *, user: str | None) -> dict[str, Any]:
+def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "") -> dict[str, Any]:
     """What a file holds, by its content: `{"kind": ...}` with the parts of a request.
 
     - `character`: persona, story (its lore), greeting
     - `story`: story, from a lorebook or a list of events
     - `chat`: history
 
+    Args:
+        user: the user's name.
+        chat: the id of the chat that a character would begin.
+
     Raises:
         BadRequest: none of these, or damaged.
     """
     if content.startswith(SIGNATURE) or is_charx(content):
-        return _character(content, user)
+        return _character(content, user, chat)
     text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
     if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):
         return _chat(content, user)
@@ -48,20 +52,21 @@ def read_dropped(content: bytes, name: str, *, user: str | None) -> dict[str, An
         return _chat(content, user)
     inner = document.get("data")
     if is_card(document):
-        return _character(content, user)
+        return _character(content, user, chat)
     if "messages" in document or "history" in document:
         return _chat(content, user)
     if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
         return _story(to_events(parse_book(document)))
-    return _character(content, user)
+    return _character(content, user, chat)
 
 
 def character_parts(
-    persona: Persona, story: Sequence[StoryEvent], user: str | None
+    persona: Persona, story: Sequence[StoryEvent], user: str | None, chat: str = ""
 ) -> dict[str, Any]:
-    """A character as the page takes it; the greeting has its macros filled in."""
+    """A character as the page takes it; the greeting has its macros filled in for this chat."""
     name = user or USER[language_of(persona, "")]
-    greeting = expand(persona.first_message, Scope(char=persona.name, user=name)).strip()
+    first = persona.first_message
+    greeting = expand(first, Scope.of(persona, name, first, chat=chat)).strip()
     return {
         "kind": "character",
         "persona": persona.model_dump(mode="json", exclude_defaults=True),
@@ -70,9 +75,9 @@ def character_parts(
     }
 
 
-def _character(content: bytes, user: str | None) -> dict[str, Any]:
+def _character(content: bytes, user: str | None, chat: str) -> dict[str, Any]:
     persona, lore = read_character(content)
-    return character_parts(persona, to_events(lore), user)
+    return character_parts(persona, to_events(lore), user, chat)
 
 
 def _story(events: Sequence[StoryEvent]) -> dict[str, Any]:

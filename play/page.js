@@ -114,14 +114,16 @@ function scrollDown() {
   $("log").scrollTop = $("log").scrollHeight;
 }
 
+const newSession = () => crypto.randomUUID ? crypto.randomUUID() : String(Math.random());
+
 /** Starts over with a request: its persona, story and history. */
-function begin(request, face) {
+function begin(request, face, session = newSession()) {
   if (running) running.abort();
   chat.request = request;
   chat.history = [...(request.history || [])];
   chat.story = undefined;
   chat.position = request.story_position;
-  chat.session = crypto.randomUUID ? crypto.randomUUID() : String(Math.random());
+  chat.session = session;
   $("who").textContent = request.persona.name;
   $("who").removeAttribute("data-t");
   const old = $("face").src;
@@ -371,18 +373,19 @@ const guarded = (work) => async (...values) => {
   }
 };
 
-function meet(read, face) {
+function meet(read, session, face) {
   const greeting = read.greeting ? [{ role: "character", content: read.greeting }] : [];
   const request = { persona: read.persona, story: read.story, history: greeting };
   if ($("user").value.trim()) request.user_name = $("user").value.trim();
-  begin(request, face);
+  begin(request, face, session);
 }
 
 const load = guarded(async (file) => {
-  const values = query({ name: file.name, user: $("user").value.trim() });
+  const session = newSession(); // chance in a greeting is drawn from it
+  const values = query({ name: file.name, user: $("user").value.trim(), chat: session });
   const read = await (await fetched(`api/read?${values}`, { method: "POST", body: file })).json();
   if (read.kind === "character") {
-    meet(read, /\.png$/i.test(file.name) ? URL.createObjectURL(file) : null);
+    meet(read, session, /\.png$/i.test(file.name) ? URL.createObjectURL(file) : null);
     $("characters").value = "";
   } else if (read.kind === "story") {
     const known = new Set(read.story.map((event) => event.id));
@@ -412,8 +415,10 @@ const save = guarded(async () => {
 const choose = guarded(async () => {
   const name = $("characters").value;
   if (!name) return startDemo();
-  const path = `api/characters/${encodeURIComponent(name)}`;
-  meet(await (await fetched(`${path}?${query({ user: $("user").value.trim() })}`)).json());
+  const session = newSession();
+  const values = query({ user: $("user").value.trim(), chat: session });
+  const path = `api/characters/${encodeURIComponent(name)}?${values}`;
+  meet(await (await fetched(path)).json(), session);
   notice("");
 });
 

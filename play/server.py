@@ -2,8 +2,8 @@
 
     GET  /                          the page
     GET  /api/start?lang=ko         a chat to begin with, and the characters of the folder
-    GET  /api/characters/{name}     a character with its lore and story
-    POST /api/read?name=&user=      a dropped file: a card, lorebook, story or chat
+    GET  /api/characters/{name}     a character with its lore and story; ?user=&chat= as below
+    POST /api/read?name=&user=&chat=  a dropped file: a card, lorebook, story or chat
     POST /api/save                  a chat as JSONL
     POST /api/turn                  a ChatRequest; the turn's events, a line of JSON each
     GET  /v1/models                 the characters, and the language models on offer
@@ -81,14 +81,16 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         return JSONResponse({"request": request, "characters": characters.names(folder)})
 
     @app.get("/api/characters/{name}")
-    def character(name: str, user: str | None = None) -> JSONResponse:
+    def character(name: str, user: str | None = None, chat: str = "") -> JSONResponse:
         persona, story = characters.load(name, folder)
-        return JSONResponse(character_parts(persona, story, user))
+        return JSONResponse(character_parts(persona, story, user, chat))
 
     @app.post("/api/read")
-    async def read(request: Request, name: str = "", user: str | None = None) -> JSONResponse:
+    async def read(
+        request: Request, name: str = "", user: str | None = None, chat: str = ""
+    ) -> JSONResponse:
         content = await _body(request)
-        read = await asyncio.to_thread(read_dropped, content, name, user=user)
+        read = await asyncio.to_thread(read_dropped, content, name, user=user, chat=chat)
         return JSONResponse(cleaned(read))
 
     @app.post("/api/save")

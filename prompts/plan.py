@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cards.chance import chat_of
 from prompts.formats import FORMATS, Format, Side, Turn, format_named
 from prompts.tokens import Count, estimate
 from prompts.window import content_marks, reach_of, verbatim_from
@@ -93,6 +94,7 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
+        chat=chat_of(request),
         layout=layout,
     )
 
@@ -116,7 +118,14 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:
         SettingsError: the layout names no known format.
     """
     layout, form = given.layout, format_named(given.layout.format)
-    words = Words.of(given.persona, given.user_name, given.user_message, form)
+    words = Words.of(
+        given.persona,
+        given.user_name,
+        given.user_message,
+        form,
+        chat=given.chat,
+        turn=len(given.history) + 1,
+    )
     lore = [chunk.text for chunk in given.lore]
     bare = words.system(lore, ())
     message = message_turn(words, given.user_message)

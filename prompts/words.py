@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -42,12 +42,24 @@ class Words:
     user: str
     language: Language
     form: Format
+    chat: str = ""
+    """With `turn`, the number of messages: what chance in macros is drawn from."""
+    turn: int = 0
 
     @classmethod
-    def of(cls, persona: Persona, user_name: str | None, message: str, form: Format) -> Words:
+    def of(
+        cls,
+        persona: Persona,
+        user_name: str | None,
+        message: str,
+        form: Format,
+        *,
+        chat: str = "",
+        turn: int = 0,
+    ) -> Words:
         """The words for this card and user; a user without a name gets a plain one."""
         language = language_of(persona, message)
-        return cls(persona, user_name or USER[language], language, form)
+        return cls(persona, user_name or USER[language], language, form, chat, turn)
 
     @property
     def narrator(self) -> str:
@@ -109,8 +121,8 @@ class Words:
         return [text.strip() for text in texts if text.strip()]
 
     def greeting(self) -> str:
-        """The card's first message; empty where it has none."""
-        return self._field(self.persona.first_message)
+        """The card's first message, the same in every turn; empty where it has none."""
+        return replace(self, turn=0)._field(self.persona.first_message)
 
     def opening(self) -> list[DialogueTurn]:
         """The history of a chat that has not begun: the greeting, where the card has one."""
@@ -165,15 +177,9 @@ class Words:
         return self.safe(self._macros(text, self.user, original))
 
     def _macros(self, text: str, user: str, original: str = "") -> str:
-        """A card's text with its macros filled in; the same in every turn of a chat."""
-        card = self.persona
-        fields = {
-            "description": card.description,
-            "personality": card.personality,
-            "scenario": card.scenario,
-        }
-        scope = Scope(char=card.name, user=user, original=original, place=text[:100], fields=fields)
-        return expand(text, scope)
+        """A card's text with its macros filled in."""
+        scope = Scope.of(self.persona, user, text, chat=self.chat, turn=self.turn)
+        return expand(text, replace(scope, original=original))
 
     def _fill(self, template: str, **variables: object) -> str:
         names = {"char": self.persona.name, "user": self.user, "narrator": self.narrator}

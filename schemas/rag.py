@@ -132,6 +132,7 @@ class PromptBuildInput(Strict):
     history: list[DialogueTurn] = Field(default_factory=list)
     user_message: str
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
+    chat: str = Field("", description="What chance in the card's macros is drawn from.")
     speaker: Speaker = "character"
     direction: str = Field("", description="What this reply should bring about.")
     state: str = Field("", description="Time and place of the scene.")

@@ -120,6 +120,10 @@ class GenConfig(Strict):
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
 
 
+NEW_SESSION = "new-"
+"""What the id begins with that the server gives to a chat without one."""
+
+
 class ChatRequest(Strict):
     """One turn: a message, the persona, the chat so far and the story."""
 

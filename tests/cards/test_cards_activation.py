@@ -235,6 +235,34 @@ def test_the_scene_of_a_request() -> None:
     scene = Scene.of(request, "사용자")
     assert (len(scene.messages), scene.user, scene.chat) == (2, "사용자", "s")
     assert (scene.trigger, scene.fields["scenario"], scene.tags) == ("continue", "등대", ("b",))
+    assert scene.greeting is None
+
+
+@pytest.mark.parametrize(
+    ("opening", "greeting"),
+    [
+        (None, 0),
+        ("{{char}}는 졸리다.", 0),
+        ("세라는 졸리다.", 0),
+        ("민준, 왔구나.\n", 1),
+        ("?", None),
+    ],
+)
+def test_which_greeting_a_chat_began_with(opening: str | None, greeting: int | None) -> None:
+    persona = {
+        "name": "세라",
+        "first_message": "{{char}}는 졸리다.",
+        "extensions": {"iyagi": {"alternate_greetings": ["{{user}}, 왔구나."]}},
+    }
+    history = [{"role": "character", "content": opening}] if opening else []
+    request = {"message": "응", "persona": persona, "history": history, "user_name": "민준"}
+    assert Scene.of(ChatRequest.model_validate(request), "사용자").greeting == greeting
+
+
+def test_texts_may_name_the_cards_fields() -> None:
+    entry = {"key": ["a"], "content": "{{Scenario}}에서 {{personality}}"}
+    fields = {"scenario": "{{char}}의 섬", "character_personality": "차분하다"}
+    assert run(book(entry), "a", fields=fields).active[0].text == "세라의 섬에서 차분하다"
 
 
 HANGUL = "가나다라마바사아자차카타파하은빛숲길왕검물산강별달해꽃눈"
