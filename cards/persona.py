@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from cards.card import Card
 from cards.files import whole
+from cards.reader import Fields
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 from schemas.request import Persona
@@ -56,6 +57,20 @@ def to_persona(card: Card) -> Persona:
         )
     except ValidationError as error:
         raise BadRequest.from_validation(error, Persona) from None
+
+
+def alternate_greetings(persona: Persona) -> tuple[str, ...]:
+    """What the character may say first in place of the first message."""
+    return _own(persona).texts("alternate_greetings")
+
+
+def tags_of(persona: Persona) -> tuple[str, ...]:
+    """The card's tags."""
+    return _own(persona).texts("tags")
+
+
+def _own(persona: Persona) -> Fields:
+    return Fields(Fields(persona.extensions, "", []).object(OWN), "", [])
 
 
 def _one_line(name: str) -> str:

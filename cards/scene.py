@@ -9,8 +9,7 @@ from typing import NamedTuple
 from cards.chance import chat_of
 from cards.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, expand
-from cards.persona import OWN
-from cards.reader import Fields
+from cards.persona import alternate_greetings, tags_of
 from schemas.request import ChatRequest, Message
 
 CARD_TEXTS = {
@@ -53,9 +52,8 @@ class Scene:
             user: what the user is called where the request does not say.
         """
         persona = request.persona
-        own = Fields(Fields(persona.extensions, "", []).object(OWN), "", [])
         name, chat = request.user_name or user, chat_of(request)
-        greetings = [persona.first_message, *own.texts("alternate_greetings")]
+        greetings = [persona.first_message, *alternate_greetings(persona)]
         scopes = [Scope.of(persona, name, text, chat=chat) for text in greetings]
         shown = list(map(expand, greetings, scopes))
         return cls(
@@ -64,7 +62,7 @@ class Scene:
             user=name,
             chat=chat,
             fields={CARD_TEXTS[name]: getattr(persona, name) for name in FIELDS},
-            tags=own.texts("tags"),
+            tags=tags_of(persona),
             greeting=_greeting(request.history, greetings, shown),
             trigger="continue" if request.message.strip() == "/continue" else "normal",
         )

@@ -14,6 +14,7 @@ from cards.events import to_events
 from cards.files import parse_json
 from cards.load import read_character
 from cards.macros import Scope, expand
+from cards.persona import alternate_greetings
 from cards.png import SIGNATURE
 from cards.read_lore import parse_book
 from prompts.language import language_of
@@ -28,7 +29,7 @@ _MESSAGES = TypeAdapter(list[Message])
 def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "") -> dict[str, Any]:
     """What a file holds, by its content: `{"kind": ...}` with the parts of a request.
 
-    - `character`: persona, story (its lore), greeting
+    - `character`: persona, story (its lore), greetings
     - `story`: story, from a lorebook or a list of events
     - `chat`: history
 
@@ -63,15 +64,15 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
 def character_parts(
     persona: Persona, story: Sequence[StoryEvent], user: str | None, chat: str = ""
 ) -> dict[str, Any]:
-    """A character as the page takes it; the greeting has its macros filled in for this chat."""
+    """A character as the page takes it; its greetings have their macros filled in for this chat."""
     name = user or USER[language_of(persona, "")]
-    first = persona.first_message
-    greeting = expand(first, Scope.of(persona, name, first, chat=chat)).strip()
+    texts = [persona.first_message, *alternate_greetings(persona)]
+    greetings = [expand(text, Scope.of(persona, name, text, chat=chat)).strip() for text in texts]
     return {
         "kind": "character",
         "persona": persona.model_dump(mode="json", exclude_defaults=True),
         "story": _dumped(story),
-        "greeting": greeting,
+        "greetings": [text for text in greetings if text],
     }
 
 

@@ -22,6 +22,25 @@ const KO = {
   lost: "서버에 닿을 수 없습니다. 서버가 켜져 있는지 확인하세요.", ms: "{0} ms",
   saved: "저장했습니다", model: "모델", cuts: "다듬은 것", warning: "주의",
 };
+const KO_REASONS = [
+  [/^dense$/, "뜻"], [/^lexical$/, "낱말"], [/^neighbour$/, "이웃한 말"], [/^speaker$/, "말한 이"],
+  [/^reranked$/, "다시 매긴 순위"], [/^constant$/, "항상"], [/^reached$/, "이른 사건"],
+  [/^keyword (.+)$/s, "열쇠말 $1"], [/^beside (.+)$/s, "$1 곁"],
+  [/^over the budget for notes by (\d+) tokens$/, "노트 예산을 $1토큰 넘음"],
+  [/^lore: constant$/, "로어: 항상"], [/^lore: sticky: .*$/, "로어: 이어짐"],
+  [/^lore: key `(.+)` in the message$/s, "로어: 메시지에 열쇠말 $1"],
+  [/^lore: key `(.+)` in the message (\d+) before$/s, "로어: $2개 앞 메시지에 열쇠말 $1"],
+  [/^lore: key `(.+)` in the entry `(.+)`$/s, "로어: 항목 $2에 열쇠말 $1"],
+  [/^lore: key `(.+)` in the card$/s, "로어: 카드에 열쇠말 $1"],
+  [/^found, but over the budget: (\d+) tokens, (\d+) left$/, "예산 부족: $1토큰, 남은 것 $2"],
+  [/^found, but chance \((.+) %\) was against it$/, "확률 $1%에 들지 못함"],
+  [/^`(.+)` won the group `(.+)`$/s, "그룹 $2에서 $1이(가) 뽑힘"],
+  [/^cooldown: .*$/, "쉬는 중"], [/^disabled$/, "꺼짐"], [/^its text is empty$/, "내용 없음"],
+  [/^not for this character$/, "다른 캐릭터의 것"],
+  [/^waits until the chat has (\d+) messages$/, "메시지 $1개부터"],
+  [/^waits to be found in other entries$/, "다른 항목에서 불릴 때만"],
+  [/^a key found, but `(\w+)` of its other keys does not hold$/, "보조 열쇠말($1)이 맞지 않음"],
+];
 const EN = {
   character: "Character", yourName: "Your name", open: "Open a file …", save: "Save the chat",
   fresh: "New chat", chat: "Chat", message: "Your message", send: "Send", stop: "Stop",
@@ -293,6 +312,21 @@ function graphOf(timing) {
     el("ol", { class: "graph" }, ...items));
 }
 
+/** A long text by its beginning; the rest unfolds behind it. */
+function shortened(text) {
+  if (text.length <= 280) return text;
+  const cut = text.lastIndexOf(" ", 180) > 100 ? text.lastIndexOf(" ", 180) : 180;
+  return el("details", { class: "long" },
+    el("summary", {}, text.slice(0, cut)), text.slice(cut));
+}
+
+/** Why something was recalled or left out, in the page's language. */
+function reason(words) {
+  for (const [pattern, said] of lang === "ko" ? KO_REASONS : [])
+    if (pattern.test(words)) return words.replace(pattern, said);
+  return words;
+}
+
 function recalledOf(response) {
   if (!response.retrieved.length) return block(t("recalled"), el("p", {}, t("nothing")));
   const rows = response.retrieved.map((item) => {
@@ -300,7 +334,8 @@ function recalledOf(response) {
     return {
       kind: item.used ? "delivered" : "dropped",
       row: [t(item.used ? "delivered" : "dropped"), t(`${source}Source`), item.id,
-        item.score === null ? "–" : number(item.score, 3), item.why.join(", "), item.text],
+        item.score === null ? "–" : number(item.score, 3),
+        item.why.map(reason).join(", "), shortened(item.text)],
     };
   });
   const heads = [[t("used"), "tight"], [t("source"), "tight"], ["id", "id"],
@@ -311,7 +346,8 @@ function recalledOf(response) {
 function loreOf(lore) {
   const out = Object.entries(lore?.left_out || {});
   if (!out.length) return null;
-  return block(t("loreOut"), table("lore", [["id"], [t("why")]], out.map((row) => ({ row }))));
+  return block(t("loreOut"), table("lore", [["id"], [t("why")]], 
+    out.map(([id, why]) => ({ row: [id, reason(why)] }))));
 }
 
 const label = (section) => t(section === "message" ? "said" : section);
@@ -373,19 +409,28 @@ const guarded = (work) => async (...values) => {
   }
 };
 
-function meet(read, session, face) {
-  const greeting = read.greeting ? [{ role: "character", content: read.greeting }] : [];
-  const request = { persona: read.persona, story: read.story, history: greeting };
-  if ($("user").value.trim()) request.user_name = $("user").value.trim();
-  begin(request, face, session);
+const userName = () => $("user").value.trim() || undefined;
+
+/** Begins a chat with a character; it says the greeting of this number.
+ *  `source` reads it for a session: chance in a greeting is drawn from that. */
+async function meet(source, { face = null, number = 0, session = newSession(), read } = {}) {
+  const { kind: _, persona, story, greetings, ...others } = read || await source(session);
+  const greeting = greetings[number % Math.max(1, greetings.length)];
+  const history = greeting ? [{ role: "character", content: greeting }] : [];
+  begin({ ...others, persona, story, history, user_name: userName() }, face, session);
+  Object.assign(chat, { source, number });
 }
 
 const load = guarded(async (file) => {
-  const session = newSession(); // chance in a greeting is drawn from it
-  const values = query({ name: file.name, user: $("user").value.trim(), chat: session });
-  const read = await (await fetched(`api/read?${values}`, { method: "POST", body: file })).json();
+  const source = async (chat) => {
+    const values = query({ name: file.name, user: userName(), chat });
+    return (await fetched(`api/read?${values}`, { method: "POST", body: file })).json();
+  };
+  const session = newSession();
+  const read = await source(session);
   if (read.kind === "character") {
-    meet(read, session, /\.png$/i.test(file.name) ? URL.createObjectURL(file) : null);
+    const face = /\.png$/i.test(file.name) ? URL.createObjectURL(file) : null;
+    await meet(source, { face, session, read });
     $("characters").value = "";
   } else if (read.kind === "story") {
     const known = new Set(read.story.map((event) => event.id));
@@ -415,26 +460,27 @@ const save = guarded(async () => {
 const choose = guarded(async () => {
   const name = $("characters").value;
   if (!name) return startDemo();
-  const session = newSession();
-  const values = query({ user: $("user").value.trim(), chat: session });
-  const path = `api/characters/${encodeURIComponent(name)}?${values}`;
-  meet(await (await fetched(path)).json(), session);
+  const path = `api/characters/${encodeURIComponent(name)}`;
+  await meet(async (chat) => (await fetched(`${path}?${query({ user: userName(), chat })}`)).json());
   notice("");
 });
 
 function startDemo() {
   $("user").value = chat.demo.user_name || "";
   begin(chat.demo);
+  const { first_message: first } = chat.demo.persona;
+  chat.source = async () => ({ ...chat.demo, greetings: first ? [first] : [] });
+  chat.number = -1;
   $("message").value = chat.demo.message;
 }
 
-function fresh() {
-  if ($("characters").value) return choose();
-  const first = chat.request.persona.first_message;
-  const old = chat.history[0];
-  const greeting = old && old.role === "character" ? [old] : first ? [{ role: "character", content: first }] : [];
-  begin({ ...chat.request, history: greeting }, $("face").hidden ? null : $("face").src);
-}
+/** Begins anew with the next greeting; lore and story that were added stay. */
+const fresh = guarded(async () => {
+  const { story } = chat.request;
+  const face = $("face").hidden ? null : $("face").src;
+  await meet(chat.source, { face, number: chat.number + 1 });
+  chat.request.story = story;
+});
 
 // ---- the page ----
 
@@ -457,7 +503,7 @@ function listen() {
     if (event.key === "Escape" && running) running.abort();
   });
   $("user").addEventListener("change", () => {
-    chat.request.user_name = $("user").value.trim() || undefined;
+    chat.request.user_name = userName();
   });
   $("open").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => {

@@ -38,7 +38,7 @@ CARD: dict[str, Any] = {
         "creator_notes": "",
         "system_prompt": "",
         "post_history_instructions": "",
-        "alternate_greetings": [],
+        "alternate_greetings": ["왔구나."],
         "tags": [],
         "creator": "",
         "character_version": "",

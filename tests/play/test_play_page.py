@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from llm.scripted import ScriptedLLM
 from play.single import single_page
+from schemas.errors import LLMError
 from tests.play.conftest import Site, card_png
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
@@ -181,6 +184,42 @@ def test_a_dropped_card_answers_with_its_lore(page: Page, says: ScriptedLLM) -> 
     assert "status of 400" in refusal["message"]
 
 
+def test_a_new_chat_goes_on_to_the_next_greeting_and_keeps_added_lore(
+    page: Page, says: ScriptedLLM
+) -> None:
+    page.drop("sera.png", card_png())
+    page.until(lambda: page.text("#who") == "세라")
+    page.drop(
+        "lore.json", json.dumps({"entries": {"0": {"key": ["배"], "content": "붉은 배"}}}).encode()
+    )
+    page.until(lambda: "1 events and lore" in page.text("#notice"))
+    page.js("document.querySelector('#user').value = '민준'")
+    for greeting in ("왔구나.", "어서 와, 민준. 세라는 기다렸어.", "왔구나."):
+        page.one("#fresh").click()
+        wanted = "return document.querySelector('#log li .text').textContent === arguments[0]"
+        page.until(partial(page.js, wanted, greeting))
+    assert page.js("return document.querySelector('#face').naturalWidth") > 0
+    page.say("배가 온다.")
+    page.answered()
+    assert "붉은 배" in page.text("#turn .recalled")
+
+
+def test_a_long_text_is_folded(page: Page) -> None:
+    text = "섬에는 우물이 없다. " * 40
+    page.drop(
+        "lore.json", json.dumps({"entries": {"0": {"constant": True, "content": text}}}).encode()
+    )
+    page.until(lambda: "1 events and lore" in page.text("#notice"))
+    page.say("물은?")
+    page.answered()
+    cell = "#turn .recalled .long"
+    assert page.text(cell) == text.strip()
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    folded = page.js(height, cell)
+    page.one(f"{cell} summary").click()
+    assert page.js(height, cell) > 2 * folded
+
+
 def test_a_chat_is_loaded_and_saved(page: Page) -> None:
     page.js(
         """window.saved = []; const real = URL.createObjectURL;
@@ -250,6 +289,10 @@ def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
     page.say("별이 보여요?")
     page.answered()
     assert "엔진의 캐시에" in page.text("#turn") and "떠올린 것" in page.text("#turn")
+    reasons = page.js(
+        "return [...document.querySelectorAll('#turn td.why')].map((e) => e.textContent)"
+    )
+    assert reasons and all(re.search("[가-힣]", why) for why in reasons), reasons
     page.js("const e = document.querySelector('#message'); e.value = '하'; e.focus();")
     before = len(page.all("#log li"))
     page.js(
@@ -259,7 +302,7 @@ def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
     assert len(page.all("#log li")) == before, "Enter ends a syllable and sends nothing"
 
 
-@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize("width", [320, 360])
 def test_a_narrow_screen_scrolls_down_and_not_sideways(
     page: Page, says: ScriptedLLM, width: int
 ) -> None:
@@ -269,6 +312,12 @@ def test_a_narrow_screen_scrolls_down_and_not_sideways(
     assert page.js("return document.documentElement.scrollWidth") <= width
     top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
     assert page.js(top, ".turn") > page.js(top, "#form")
+    hidden = page.js(
+        """return [...document.querySelectorAll(".recalled td")].filter((e) => {
+          const { left, right } = e.getBoundingClientRect();
+          return left < 0 || right > innerWidth; }).length"""
+    )
+    assert page.all(".recalled td") and not hidden, "nothing is out of sight"
 
 
 def test_dark_and_light_can_both_be_read(page: Page, says: ScriptedLLM) -> None:
@@ -321,16 +370,58 @@ def test_hostile_names_and_texts_stay_text(page: Page, says: ScriptedLLM) -> Non
     )
 
 
+SCRIPTS = [
+    HOSTILE,
+    "</script><script>document.title='hit'</script>",
+    "<svg/onload=document.title='hit'>",
+    "<iframe srcdoc=\"<script>parent.document.title='hit'</script>\"></iframe>",
+    "<a href=\"javascript:document.title='hit'\">x</a>",
+    "{{constructor.constructor('document.title=1')()}}",
+    "\u202e<b onmouseover=document.title='hit'>\x00",
+]
+OF_THE_PAGE = """return document.querySelectorAll(
+  "#log :not(li, div, span, p, button), #turn :is(script, img, svg, iframe, a), #notice *"
+).length"""
+
+
+def test_scripts_in_memories_events_files_and_errors_stay_text(
+    page: Page, says: ScriptedLLM
+) -> None:
+    far = "파도가 친다. " * 60
+    rows = [{"role": "user", "content": f"등대 {row} {text} {far}"}
+            for row, text in enumerate(SCRIPTS * 9)]  # fmt: skip
+    page.drop("chat.json", json.dumps(rows).encode())
+    page.until(lambda: len(page.all("#log li")) == len(rows))
+    events = [{"id": f"e{number}{text}"[:200], "order": number, "text": text, "constant": True}
+              for number, text in enumerate(SCRIPTS)]  # fmt: skip
+    page.drop(f"{SCRIPTS[2]}.json", json.dumps(events).encode())
+    page.until(lambda: SCRIPTS[2] in page.text("#notice"))
+    says.replies = [SCRIPTS[1]]
+    page.say("등대?")
+    page.answered()
+    assert SCRIPTS[2] in page.text("#turn .recalled") and "chat" in page.text("#turn .recalled")
+    assert page.js(OF_THE_PAGE) == 0
+    says.fail_with = LLMError(f"no model {SCRIPTS[0]}", retryable=False)
+    page.say("again")
+    page.until(lambda: SCRIPTS[0] in page.text("#notice"))
+    page.drop("x.png", b"\x89PNG\r\n\x1a\n" + HOSTILE.encode())
+    page.until(lambda: "PNG" in page.text("#notice"))
+    assert page.js(OF_THE_PAGE) == 0
+    assert len(page.driver.get_log("browser")) == 1, "the refusal"
+
+
 def test_a_turn_as_a_file_needs_no_server(
     page: Page, tmp_path: Path, says: ScriptedLLM, mock_response: dict[str, Any]
 ) -> None:
-    payload = {"persona": {"name": "</script>" + HOSTILE}, "message": HOSTILE, "history": []}
+    history = [{"role": "character", "content": text} for text in SCRIPTS]
+    payload = {"persona": {"name": "</script>" + HOSTILE}, "message": HOSTILE, "history": history}
     path = tmp_path / "turn.html"
     path.write_text(single_page(payload, mock_response), encoding="utf-8")
     page.driver.get(path.as_uri())
     assert page.text("#who") == "</script>" + HOSTILE
     assert "Tokens of the prompt" in page.text("#turn") and page.all("#turn .bar i")
     assert not page.one("#form").is_displayed()
+    assert SCRIPTS[1] in page.text("#log") and page.js(OF_THE_PAGE) == 0
     page.prefer("dark")
     assert page.color_of("body") == "rgb(23, 24, 28)"
 

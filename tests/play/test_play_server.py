@@ -69,8 +69,19 @@ def test_a_dropped_card_brings_lore_and_a_greeting(web: httpx.Client) -> None:
     params = {"name": "x.png", "user": "민준"}
     read = web.post("/api/read", content=card_png(), params=params).json()
     assert read["kind"] == "character" and read["persona"]["name"] == "세라"
-    assert read["greeting"] == "어서 와, 민준. 세라는 기다렸어."
+    assert read["greetings"] == ["어서 와, 민준. 세라는 기다렸어.", "왔구나."]
     assert len(read["story"]) == 2 and all(e["extensions"]["lore"] for e in read["story"])
+
+
+def test_chance_in_a_greeting_is_drawn_from_the_chat(web: httpx.Client) -> None:
+    numbers = ",".join(map(str, range(10_000)))
+    card = card_png(first_mes=f"{{{{random:{numbers}}}}}")
+
+    def greeting(chat: str) -> str:
+        answer = web.post("/api/read", content=card, params={"name": "x.png", "chat": chat})
+        return str(answer.json()["greetings"][0])
+
+    assert greeting("a") == greeting("a") != greeting("b")
 
 
 @pytest.mark.parametrize(
