@@ -17,14 +17,16 @@ from cards.chatlog import parse_chat, to_jsonl
 from cards.events import to_events
 from cards.export import to_json, to_png
 from cards.files import parse_object, read_file
+from cards.keys import Key, KeyIndex
 from cards.load import book_of, naming
 from cards.lorebook import Lorebook
+from cards.macros import Scope, expand
 from cards.persona import to_persona
 from cards.png import SIGNATURE
 from cards.read_lore import parse_book
 from cards.show import book_table, card_table, chat_table
 from schemas.errors import BadRequest, IyagiError
-from schemas.request import Message, StoryEvent
+from schemas.request import Message, Persona, StoryEvent
 
 Thing = Card | Lorebook | list[Message]
 
@@ -77,7 +79,9 @@ def read(path: Path) -> Thing:
         inner = document.get("data")
         if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
             return parse_book(document)
-        return read_card(content)
+        if "spec" in document or "name" in document:
+            return read_card(content)
+        raise BadRequest("is neither a character card nor a lorebook nor a chat")
 
 
 def show(thing: Thing, out: Console) -> None:
@@ -98,13 +102,33 @@ def validate(thing: Thing, name: str, out: Console) -> None:
     """Prints what is odd in a thing; raises BadRequest where it cannot be used."""
     warnings: list[str] = []
     if isinstance(thing, Card):
-        to_persona(thing)
-        warnings = [*thing.warnings, *book_of(thing).warnings]
+        book = book_of(thing)
+        warnings = [*thing.warnings, *unknown_macros(to_persona(thing)), *book_warnings(book)]
     elif isinstance(thing, Lorebook):
-        warnings = list(thing.warnings)
+        warnings = book_warnings(thing)
     for warning in warnings:
         out.print(f"warning: {escape(warning)}")
     out.print(f"{escape(name)} can be used" + (f"; {len(warnings)} warnings" * bool(warnings)))
+
+
+def unknown_macros(persona: Persona) -> list[str]:
+    """What is written like a macro in the card's texts and stays as it is."""
+    found: set[str] = set()
+    for text in persona.model_dump(exclude={"extensions"}).values():
+        if isinstance(text, str):
+            scope = Scope.of(persona, "User", text)
+            expand(text, scope, found)
+    return [f"unknown macro `{{{{{name}}}}}` stays as text" for name in sorted(found)]
+
+
+def book_warnings(book: Lorebook) -> list[str]:
+    """What is odd in a book: fields, and keys that are no valid pattern."""
+    index = KeyIndex([Key(key) for key in {key for entry in book.entries for key in entry.keys}])
+    broken = sorted(key.text for key in index.check())
+    return [
+        *book.warnings,
+        *(f"key `{key}` is no valid pattern and never matches" for key in broken),
+    ]
 
 
 def converted(thing: Thing, args: argparse.Namespace) -> bytes:
@@ -146,17 +170,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Console(highlight=False, soft_wrap=args.verb != "show")
     try:
         thing = read(args.file)
-        with naming(args.file):
-            match args.verb:
-                case "show":
+        match args.verb:
+            case "show":
+                with naming(args.file):
                     show(thing, out)
-                case "validate":
+            case "validate":
+                with naming(args.file):
                     validate(thing, args.file.name, out)
-                case _:
+            case _:
+                with naming(args.file, args.out, args.picture or args.out):
                     content = converted(thing, args)
-        if args.verb == "convert":
-            write(args.out, content, force=args.force)
-            out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
+                write(args.out, content, force=args.force)
+                out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
     except IyagiError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2

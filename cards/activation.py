@@ -72,6 +72,7 @@ class _Run:
         self._clock = Clock()
         self._out: set[int] = set()  # found, and lost for good
         self._sticky: set[int] = set()
+        self._said: dict[str, str] = {}  # text of a taken entry: its name
         self._level = 0
         self._inside: dict[int, str] = {}  # key: the taken entry that mentions it
         self._within = frozenset[int]()  # its keys
@@ -146,13 +147,16 @@ class _Run:
         text = self._text(entry)
         if not text:
             return self._lose(row, "its text is empty")
+        if text in self._said:  # a card's own book is often there as a world book, too
+            return self._lose(row, f"says the same as `{self._said[text]}`")
         tokens = _tokens(self._count, text)
         if not entry.ignore_budget:
             if tokens > self._left:
                 over = f"{tokens} tokens, {self._left} left"
                 return self._lose(row, f"found, but over the budget: {over}")
             self._left -= tokens
-        self.taken[row] = Active(entry, text, tokens, why)
+        self._said[text] = _label(entry)
+        self.taken[row] = Active(entry, text, tokens, why, len(self.taken))
         self.reasons.pop(row, None)
         return True
 

@@ -63,11 +63,12 @@ _BUDGET = TypeAdapter[int | None](int | None)
 
 
 def lore_chunks(activation: Activation) -> tuple[list[RAGChunk], list[RAGChunk]]:
-    """Active entries for the prompt, in its order: those that stand in every turn of a chat, which
-    belong to its cached beginning, and those that this turn called for."""
+    """Active entries: those that stand in every turn of a chat and belong to the prompt's cached
+    beginning, in the prompt's order; and those that this turn called for, the first to the budget
+    first."""
     standing: list[RAGChunk] = []
-    passing: list[RAGChunk] = []
-    for place, (entry, text, tokens, why) in enumerate(activation.active):
+    passing: list[tuple[int, RAGChunk]] = []
+    for place, (entry, text, tokens, why, rank) in enumerate(activation.active):
         meta = {
             "why": [f"lore: {why}"],
             "order": place - len(activation.active),  # before all events
@@ -77,8 +78,16 @@ def lore_chunks(activation: Activation) -> tuple[list[RAGChunk], list[RAGChunk]]
             "tokens": tokens,
         }
         chunk = RAGChunk(id=f"lore/{entry.id}", source="story", text=text, meta=meta)
-        (standing if entry.constant and entry.probability >= 100 else passing).append(chunk)
-    return standing, passing
+        if is_standing(entry):
+            standing.append(chunk)
+        else:
+            passing.append((rank, chunk))
+    return standing, [chunk for _, chunk in sorted(passing, key=lambda pair: pair[0])]
+
+
+def is_standing(entry: LoreEntry) -> bool:
+    """Whether an entry takes part in every turn of a chat."""
+    return entry.constant and entry.probability >= 100
 
 
 def _event(row: int, entry: LoreEntry, book: Lorebook) -> StoryEvent:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -104,6 +104,11 @@ class KeyIndex:
         """Keys in slashes that are known to be no valid expression, or too long for one."""
         return [self.keys[row] for row in sorted(self._patterns.broken)]
 
+    def check(self) -> list[Key]:
+        """Compiles every pattern; gives all that are broken."""
+        self._patterns.compile()
+        return self.broken
+
     def found(self, text: str, clock: Clock) -> frozenset[int]:
         """The rows of the keys that the text mentions."""
         return self._found(text) | self._patterns.found(text, clock)
@@ -139,8 +144,12 @@ class _Patterns:
         self._literals = Grams(needs)
         self._compiled: dict[int, regex.Pattern[str] | None] = {}
         self._remembered: dict[str, Matches] = {}
-        for row in self._always:
-            self._pattern(row)  # so that what is broken is known early
+        self.compile(self._always)  # so that most of what is broken is known early
+
+    def compile(self, rows: Iterable[int] | None = None) -> None:
+        """Compiles these patterns, or all."""
+        for row in self._sources if rows is None else rows:
+            self._pattern(row)
 
     def found(self, text: str, clock: Clock) -> frozenset[int]:
         """The rows of the patterns that match; remembered, unless the time for all ran out."""

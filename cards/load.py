@@ -125,11 +125,12 @@ def lore_of(card: Card) -> Lorebook:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Puts the file's name, and not its folder, before what is wrong with it."""
+def naming(path: Path, *others: Path) -> Iterator[None]:
+    """Puts the file's name, and not its folder, before what is wrong with it, unless that names
+    this file or one of the others already."""
     try:
         yield
     except BadRequest as error:
-        if error.field == path.name:
+        if error.field in {file.name for file in (path, *others)}:
             raise
         raise BadRequest(error.message, field=path.name) from None

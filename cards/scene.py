@@ -87,12 +87,14 @@ class Scene:
 
 
 class Active(NamedTuple):
-    """An entry that takes part: its text with macros filled in, and its tokens."""
+    """An entry that takes part: its text with macros filled in, its tokens, and how many entries
+    were taken before it: what the chat calls for comes before what other entries call for."""
 
     entry: LoreEntry
     text: str
     tokens: int
     why: str
+    rank: int
 
 
 class Verdict(NamedTuple):

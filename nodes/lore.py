@@ -47,7 +47,7 @@ def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
     standing, passing = lore_chunks(activation)
     return Lore(
         standing=standing,
-        passing=passing[::-1],  # the last of the prompt is the first to the budget
+        passing=passing,
         tokens=activation.tokens,
         budget=activation.budget,
         left_out=_left_out(activation),

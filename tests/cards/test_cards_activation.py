@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cards.activation import activate
+from cards.lorebook import stack
 from cards.read_lore import parse_book
 from cards.scene import Scene
 from schemas.request import ChatRequest, Message
@@ -121,6 +122,16 @@ def test_the_budget_takes_by_order_and_goes_on_to_smaller_ones() -> None:
     assert why(outcome, "1") == "found, but over the budget: 9 tokens, 3 left"
     assert "over the budget" in why(outcome, "4")
     assert ids(run({**book(*entries), "token_budget": 3}, "a", budget=8)) == ["3", "2"]
+
+
+def test_a_text_is_taken_once_and_from_the_cards_own_book() -> None:
+    own = parse_book(book({"key": ["숲"], "content": "숲의 {{char}}", "order": 1}))
+    world = parse_book(
+        book({"key": ["나무", "숲"], "content": "숲의 세라", "order": 900, "comment": "숲"})
+    )
+    scene = Scene(messages=said("숲이다"), char="세라", user="민준")
+    outcome = activate(stack(own, world), scene, budget=99, count=len)
+    assert ids(outcome) == ["0.0"] and why(outcome, "1.0") == "says the same as `0.0`"
 
 
 def test_priority_goes_before_order() -> None:

@@ -61,7 +61,12 @@ def test_convert_writes_what_reads_back(
     chat.write_text("세라: 안녕\n나: 응", encoding="utf-8")
     assert main(["convert", str(chat), str(log), "--user", "민준"]) == 0
     assert [m.role for m in load_history(log)] == ["character", "user"]
+    capsys.readouterr()
     assert main(["convert", str(chat), str(tmp_path / "x.png")]) == 2
+    assert capsys.readouterr().err.startswith("error: x.png: cannot be written in this format")
+    world.write_text('{"input_sequence": "x"}', encoding="utf-8")
+    assert main(["show", str(world)]) == 2
+    assert "is neither a character card nor a lorebook nor a chat" in capsys.readouterr().err
 
 
 def test_validate_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +75,14 @@ def test_validate_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["validate", str(path)]) == 0
     out = capsys.readouterr().out
     assert "`tags` should be a list" in out and "entry 0: `key` should be" in out
+    key = {"keys": ["/a**/", "/(/", "/b/"], "content": "x"}
+    path.write_bytes(
+        as_json(v3(scenario="{{getvar::x}} {{user}}", character_book={"entries": [key]}))
+    )
+    assert main(["validate", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "unknown macro `{{getvar}}` stays as text" in out and "{{user}}" not in out
+    assert "key `/(/` is no valid pattern" in out and "`/a**/`" in out and "/b/" not in out
     path.write_bytes(as_json(v3(name="", nickname="")))
     assert main(["validate", str(path)]) == 2
 

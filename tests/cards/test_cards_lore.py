@@ -125,6 +125,16 @@ def test_chunks_say_why_and_keep_the_order_of_the_prompt() -> None:
     assert standing[0].meta["order"] < passing[0].meta["order"] < 0
 
 
+def test_what_the_message_calls_for_is_the_first_to_the_budget() -> None:
+    entries = [
+        {"key": ["밤"], "order": 900},
+        {"key": ["숲"], "order": 5, "content": "숲의 밤"},
+        {"key": ["숲"], "order": 6},
+    ]
+    _, passing = lore_chunks(run(book(*entries), "숲은 어때?"))
+    assert [chunk.id for chunk in passing] == ["lore/2", "lore/1", "lore/0"]
+
+
 @pytest.mark.parametrize(
     ("content", "text", "setting"),
     [

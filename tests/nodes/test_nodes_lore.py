@@ -78,7 +78,9 @@ async def test_standing_lore_takes_room_from_the_history_for_retrieval_too(
 async def test_a_book_that_is_too_large_leaves_the_rest_of_the_prompt_whole(
     make_pipeline: MakePipeline, scripted: ScriptedLLM
 ) -> None:
-    entries = [LoreEntry(id=str(n), content="긴 글 " * 400, constant=True) for n in range(50)]
+    entries = [
+        LoreEntry(id=str(n), content=f"{n} " + "긴 글 " * 400, constant=True) for n in range(50)
+    ]
     answer = await make_pipeline(scripted).chat(ask("안녕", story=told(*entries)))
     lore = answer["meta"]["lore"]
     assert answer["error"] is None and lore["tokens"] <= lore["budget"]
