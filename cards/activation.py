@@ -149,7 +149,7 @@ class _Run:
             return self._lose(row, "its text is empty")
         if text in self._said:  # a card's own book is often there as a world book, too
             return self._lose(row, f"says the same as `{self._said[text]}`")
-        tokens = _tokens(self._count, text)
+        tokens = tokens_of(self._count, text)
         if not entry.ignore_budget:
             if tokens > self._left:
                 over = f"{tokens} tokens, {self._left} left"
@@ -248,6 +248,6 @@ def _steady(content: str, char: str, user: str, scanning: bool) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _tokens(count: Count, text: str) -> int:
+def tokens_of(count: Count, text: str) -> int:
     """Tokens of a text: lore is the same turn after turn."""
     return count(text)

@@ -200,6 +200,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         chat_context=state["chat"].context,
         story_context=[*lore.passing, *state["story"].context, *_witnessed(state, request.persona)],
         lore=lore.standing,
+        lore_room=lore.room,
         narrator_only=state["story"].narrator_only if speaker == "narrator" else [],
         history=dialogue(request),
         user_message=request.message,

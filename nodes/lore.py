@@ -6,14 +6,18 @@ is recalled of the chat depends on it.
 
 from __future__ import annotations
 
-from cards.activation import BUDGET_SHARE, activate
-from cards.events import LORE, lore_chunks, split_lore
+from cards.activation import BUDGET_SHARE, Count, activate, tokens_of
+from cards.events import LORE, is_standing, lore_chunks, split_lore
+from cards.lorebook import Lorebook
 from cards.scene import Activation, Scene
 from prompts.formats import FORMATS
 from prompts.words import Words
 from schemas.models import Model
 from schemas.rag import Lore
 from schemas.request import ChatRequest, StoryEvent
+
+LINE = 4
+"""Tokens of a note beside its text."""
 
 MAX_TOLD = 100
 """Entries of which the response says why they were left out."""
@@ -45,11 +49,13 @@ def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
         count=model.count,
     )
     standing, passing = lore_chunks(activation)
+    share = int(BUDGET_SHARE * model.layout.context_length)
     return Lore(
         standing=standing,
         passing=passing,
         tokens=activation.tokens,
         budget=activation.budget,
+        room=_room(book, share - sum(chunk.meta["tokens"] for chunk in standing), model.count),
         left_out=_left_out(activation),
         warnings=activation.warnings,
     )
@@ -62,6 +68,18 @@ def _budget(request: ChatRequest, model: Model, reply_tokens: int) -> int:
     size = model.layout.context_length
     room = size - reply_tokens - sum(map(model.count, texts))
     return max(0, min(int(BUDGET_SHARE * size), room // 2))
+
+
+def _room(book: Lorebook, most: int, count: Count) -> int:
+    """Tokens that the notes keep for lore that comes and goes: what the book has of it, up to
+    `most`. It is the same in every turn, so that the history is cut at the same place."""
+    room = 0
+    for entry in book.entries:
+        if room >= most:
+            break
+        if not is_standing(entry):
+            room += tokens_of(count, entry.content) + LINE
+    return max(0, min(room, most))
 
 
 def _left_out(activation: Activation) -> dict[str, str]:

@@ -91,6 +91,7 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
     return PromptBuildInput(
         persona=request.persona,
         lore=lore.standing,
+        lore_room=lore.room,
         history=dialogue(request),
         user_message=request.message,
         user_name=request.user_name,
@@ -140,7 +141,8 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:
     if spare < 0:
         raise too_large(-spare, layout)
     share = int(VOLATILE_SHARE * layout.context_length)
-    volatile = min(spare, share if layout.volatile_tokens is None else layout.volatile_tokens)
+    notes = share if layout.volatile_tokens is None else layout.volatile_tokens
+    volatile = min(spare, notes + given.lore_room)
     window = spare - volatile + message_tokens
 
     history = _History(words, given.history or words.opening(), message, count)

@@ -73,6 +73,9 @@ class Lore(Strict):
     )
     tokens: int = Field(0, ge=0, description="Of all of them.")
     budget: int = Field(0, ge=0, description="Most tokens that lore may take.")
+    room: int = Field(
+        0, ge=0, description="Tokens that the notes have for `passing` lore, the same every turn."
+    )
     left_out: dict[str, str] = Field(
         default_factory=dict, description="Entries that were found and left out: id to reason."
     )
@@ -129,6 +132,7 @@ class PromptBuildInput(Strict):
     lore: list[RAGChunk] = Field(
         default_factory=list, description="Constant lore: the same for the whole chat."
     )
+    lore_room: int = Field(0, ge=0, description="Tokens of the notes for lore that passes.")
     history: list[DialogueTurn] = Field(default_factory=list)
     user_message: str
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")

@@ -34,6 +34,39 @@ async def test_lore_stands_and_passes(make_pipeline: MakePipeline, scripted: Scr
     assert "백 년" not in scripted.prompts[-1] and "하늘은 섬에 산다." in scripted.prompts[-1]
 
 
+async def test_all_that_is_called_for_reaches_the_prompt_within_lores_share(
+    make_pipeline: MakePipeline, scripted: ScriptedLLM
+) -> None:
+    """The notes have room for it, beside memories and story, also where the chat is long."""
+    book = [
+        LoreEntry(id=str(n), content=f"{n}번 등대. " + "불빛이 돈다. " * 40, keys=("등대",))
+        for n in range(4)
+    ]
+    long = [{"role": "user", "content": f"{n}번째 날. " + "바람이 분다. " * 30} for n in range(60)]
+    for history in ([], long):
+        answer = await make_pipeline(scripted).chat(
+            ask("등대로 가자", history=history, story=told(*book))
+        )
+        lore = [item for item in answer["retrieved"] if item["id"].startswith("lore/")]
+        assert [item["used"] for item in lore] == [True] * 4
+        tokens = answer["meta"]["prompt"]["tokens"]
+        assert tokens["total"] <= tokens["budget"] and tokens["story"] > 819
+
+
+async def test_the_room_for_lore_does_not_move_the_cut(
+    make_pipeline: MakePipeline, scripted: ScriptedLLM
+) -> None:
+    history = [
+        {"role": "user", "content": f"{n}번째 이야기. " + "바람이 분다. " * 30} for n in range(60)
+    ]
+    story = told(STANDING, PASSING, LoreEntry(id="q", content="밥 " * 300, keys=("밥",)))
+    cuts = set()
+    for message in ("등대로 가자", "밥 먹자", "등대에서 밥 먹자", "그래"):
+        answer = await make_pipeline(scripted).chat(ask(message, history=history, story=story))
+        cuts.add(answer["meta"]["prompt"]["cut"]["verbatim_from"])
+    assert len(cuts) == 1 and cuts != {0}
+
+
 async def test_lore_is_no_story(make_pipeline: MakePipeline, scripted: ScriptedLLM) -> None:
     event = {"id": "e1", "order": 5, "text": "배가 온다.", "trigger": "배를 기다린다"}
     pipeline = make_pipeline(scripted)
