@@ -12,6 +12,7 @@ import pytest
 
 from graph.settings import ROOT
 from scripts.turn import main
+from tests.support import ask
 
 
 def run(*args: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -95,3 +96,19 @@ def test_a_server_that_is_down_is_said_after_bounded_retries(tmp_path: Path) -> 
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert "127.0.0.1" not in done.stderr and "Traceback" not in done.stderr
     assert "m011" in done.stdout, "what was found before is still shown"
+
+
+@pytest.mark.parametrize(
+    "options", ["--stream", "--json", "", f"--test_input '{json.dumps({'input': ask()})}'"]
+)
+def test_nobody_reads_on(options: str, tmp_path: Path) -> None:
+    first = "head -c 1" if options else "true"
+    done = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m handler {options} | {first}"],
+        cwd=ROOT,
+        env={**os.environ, "IYAGI_INDEX_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == b"" and len(done.stdout) == (1 if options else 0)
