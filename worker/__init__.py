@@ -9,6 +9,7 @@ openai_api      chat completions, in and out; knows nothing of Runpod
 characters      a character of the operator's folder by its name
 serve           flags, start-up checks, the SDK's loop
 job_loop        no job before the warm-up, none lost at the end
+patience        pauses where the job server is gone
 device, lag     is the GPU alive, is the event loop awake
 logs            what may stand in the log
 """

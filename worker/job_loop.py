@@ -3,6 +3,10 @@
 Left alone, the SDK keeps its poll for jobs open after SIGTERM, for up to 90 seconds: a job that
 arrives by it is accepted and never run. So a stop ends that poll first; then what runs is finished
 and reported, and the poll for cancellations ends last.
+
+When all its places are taken, the SDK sleeps a second and a place that becomes free stays empty as
+long. So it is told of more places (`advertised`) than are filled here: it never is full, and the
+next job is asked for as soon as there is a place.
 """
 
 from __future__ import annotations
@@ -14,13 +18,22 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from worker.patience import Fetch, Patient
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Fetch = Callable[..., Awaitable[list[Any] | None]]
 
 GRACE = 30.0
 """Seconds that a worker with a dead GPU gives its other jobs: they may hang in it."""
+
+LOOK = 0.02
+"""Seconds between two looks for a free place, or for the end of the last job."""
+
+
+def advertised(places: int) -> int:
+    """Places to tell the SDK of: it counts a job twice until it runs."""
+    return 2 * places + 1
 
 
 class JobLoop:
@@ -31,6 +44,7 @@ class JobLoop:
     Args:
         fetch: the SDK's fetcher of jobs, `(session, count) -> jobs or None`.
         fetch_stops: the SDK's fetcher of stop signals, `(session) -> job ids`.
+        places: how many jobs may be held at once.
         jobs: how many jobs the SDK holds, queued or running.
         begin: awaited before the first fetch; a failure ends the worker.
         settle: awaited when the last job is reported.
@@ -43,13 +57,16 @@ class JobLoop:
         fetch: Fetch,
         fetch_stops: Fetch,
         *,
+        places: int,
         jobs: Callable[[], int],
         begin: Callable[[], Awaitable[None]],
         settle: Callable[[], Awaitable[None]],
         watch: Callable[[], Coroutine[Any, Any, None]],
         broken: Callable[[], bool],
     ) -> None:
-        self._fetch, self._fetch_stops = fetch, fetch_stops
+        self._fetch = Patient(fetch, "the job server")
+        self._fetch_stops = Patient(fetch_stops, "the channel for cancellations")
+        self._places = places
         self._jobs, self._begin, self._settle = jobs, begin, settle
         self._watch, self._broken = watch, broken
         self._beginning: asyncio.Task[None] | None = None
@@ -58,15 +75,21 @@ class JobLoop:
         self.exit_code = 0
 
     async def fetch(self, session: object, count: int) -> list[Any] | None:
-        """The next jobs; none once the worker is to stop."""
+        """The next jobs; none, to be asked again, after a wait for the warm-up or for a place (the
+        SDK gives up on a fetch after 90 seconds), and once the worker is to stop.
+        """
         if self._beginning is None:
             self._take_signals()
             self._keep(self._watch())
             self._beginning = self._keep(self._warm())
-        await asyncio.shield(self._beginning)  # the SDK gives up on a fetch after 90 seconds
-        if not self._stopping.is_set():
-            return await _unless(self._stopping, self._fetch(session, count))
-        self._end_sdk()
+        if not self._beginning.done():
+            await asyncio.shield(self._beginning)
+        elif self._stopping.is_set():
+            self._end_sdk()
+        elif (free := self._places - self._jobs()) > 0:
+            return await _unless(self._stopping, self._fetch(session, min(count, free)))
+        else:
+            await _unless(self._stopping, self._until_fewer(self._places))
         return None
 
     async def fetch_stops(self, session: object) -> list[Any]:
@@ -93,16 +116,25 @@ class JobLoop:
             self.stop(exit_code=1)
 
     async def _examine(self) -> None:
-        if not self._stopping.is_set() and await asyncio.to_thread(self._broken):
+        if not self._stopping.is_set() and await self._is_broken():
             log.error("the GPU does not answer any more: this worker ends")
             self.stop(exit_code=1)
             asyncio.get_running_loop().call_later(GRACE, os._exit, 1)
 
+    async def _is_broken(self) -> bool:
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._broken), GRACE)
+        except TimeoutError:  # it does not even say so
+            return True
+
     async def _drain(self) -> None:
-        while self._jobs():  # noqa: ASYNC110 - the SDK tells nobody when they are done
-            await asyncio.sleep(0.05)
+        await self._until_fewer(1)
         await self._settle()
         self._drained.set()
+
+    async def _until_fewer(self, jobs: int) -> None:
+        while self._jobs() >= jobs:  # noqa: ASYNC110 - the SDK tells nobody when one is done
+            await asyncio.sleep(LOOK)
 
     def _take_signals(self) -> None:
         """Takes over the signals that the SDK has taken, which would end its loop only."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from schemas.errors import LLMError
 from worker import device, logs
-from worker.job_loop import JobLoop
+from worker.job_loop import JobLoop, advertised
 
 if TYPE_CHECKING:
     from worker.desk import Desk
@@ -74,6 +74,7 @@ def serve(
     jobs = JobLoop(
         rp_scale.get_job,
         rp_scale.get_stop_signals,
+        places=settings.worker_concurrency,
         jobs=lambda: JobsProgress().get_job_count(),
         begin=begin,
         settle=desk.pipeline.drain,
@@ -90,12 +91,12 @@ def serve(
         if not os.access(settings.index_dir, os.W_OK):
             raise RuntimeError("IYAGI_INDEX_DIR cannot be written")
 
-    concurrency = settings.worker_concurrency
+    places = advertised(settings.worker_concurrency)
     runpod.serverless.start(
         {
             "handler": handler,
             "return_aggregate_stream": True,
-            "concurrency_modifier": lambda _current: concurrency,
+            "concurrency_modifier": lambda _current: places,
         }
     )
     _end(jobs.exit_code)

@@ -133,7 +133,7 @@ class JobServer:
         job.cancelled = True
         self._stops.append(job.id)
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         app = web.Application(client_max_size=20_000_000)
         worker, client = "/v2/ep", "/v2/ep"
         app.add_routes(
@@ -155,7 +155,7 @@ class JobServer:
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import unicodedata
 from pathlib import Path
@@ -15,7 +14,6 @@ from schemas.errors import BadRequest, DeadlineExceeded, LLMError, SettingsError
 from tests.support import MakePipeline, ask
 from worker import characters
 from worker.desk import Desk
-from worker.job_loop import JobLoop
 
 
 async def outputs(desk: Desk, given: Any) -> list[Any]:
@@ -81,76 +79,3 @@ def test_a_characters_name_may_be_decomposed(folder: Path) -> None:
     assert characters.names(folder / "missing") == []
     with pytest.raises(SettingsError, match=r"broken\.json"):
         characters.load("broken", folder)
-
-
-class FakePolls:
-    """The SDK's two long polls."""
-
-    def __init__(self) -> None:
-        self.waiting: asyncio.Queue[str] = asyncio.Queue()
-        self.running = 0
-
-    async def fetch(self, session: object, count: int) -> list[str]:
-        return [await self.waiting.get()]
-
-    async def stops(self, session: object) -> list[str]:
-        await asyncio.sleep(60)
-        return []
-
-
-def make_loop(polls: FakePolls, order: list[str], broken: bool = False) -> JobLoop:
-    async def note(name: str) -> None:
-        order.append(name)
-
-    async def watch() -> None:
-        await asyncio.sleep(60)
-
-    return JobLoop(
-        polls.fetch,
-        polls.stops,
-        jobs=lambda: polls.running,
-        begin=lambda: note("begin"),
-        settle=lambda: note("settle"),
-        watch=watch,
-        broken=lambda: broken,
-    )
-
-
-async def test_a_stop_ends_the_poll_for_jobs_first_and_for_cancellations_last() -> None:
-    polls, order = FakePolls(), list[str]()
-    loop = make_loop(polls, order)
-    polls.waiting.put_nowait("a")
-    assert await loop.fetch(None, 1) == ["a"] and order == ["begin"]
-    polls.running = 1
-    fetching = asyncio.create_task(loop.fetch(None, 1))
-    stops = asyncio.create_task(loop.fetch_stops(None))
-    await asyncio.sleep(0.02)
-    loop.stop()
-    assert await fetching is None
-    await asyncio.sleep(0.1)
-    assert not stops.done() and order == ["begin"]
-    polls.running = 0
-    assert await stops == [] and order == ["begin", "settle"]
-    assert loop.exit_code == 0
-
-
-async def test_a_sound_device_is_no_reason_to_end() -> None:
-    for broken, code in ((False, 0), (True, 1)):
-        polls = FakePolls()
-        loop = make_loop(polls, [], broken)
-        polls.waiting.put_nowait("a")
-        await loop.fetch(None, 1)
-        loop.suspect()
-        await asyncio.sleep(0.1)
-        assert loop.exit_code == code
-
-
-async def test_a_failed_warm_up_ends_the_worker() -> None:
-    polls = FakePolls()
-    loop = make_loop(polls, [])
-
-    async def fail() -> None:
-        raise RuntimeError
-
-    loop._begin = fail
-    assert await loop.fetch(None, 1) is None and loop.exit_code == 1

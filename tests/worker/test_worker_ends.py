@@ -16,7 +16,7 @@ import pytest
 import handler as entry
 from tests.llm.fake_openai_server import FakeServer
 from tests.support import ask, free_port
-from tests.worker.job_server import JobServer
+from tests.worker.job_server import Background, JobServer
 from tests.worker.worker_process import Worker, settings
 
 Start = Any
@@ -59,6 +59,33 @@ def test_the_life_of_a_worker_from_warm_up_to_sigterm(
     assert worker.ended() == 0
     assert time.monotonic() - asked < 8, "no poll of the platform is waited for"
     assert late.status == "IN_QUEUE", "a job after the signal is left to another worker"
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processor, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_worker_without_its_job_server_waits_quietly_until_it_is_back(
+    own_jobs: JobServer, start: Start, background: Background
+) -> None:
+    worker = start(warm_up=False)
+    own_jobs.submit({"route": "/health"}).result()
+    background.run(own_jobs.stop())
+    time.sleep(1.5)
+    before = processor_seconds(worker.process.pid)
+    time.sleep(3)
+    assert processor_seconds(worker.process.pid) - before < 0.5, "it spun at half a core"
+    assert "Failed to get job" not in worker.log
+    assert worker.log.count("does not answer") == 2, "once for jobs, once for cancellations"
+    background.run(own_jobs.start(own_jobs.port))
+    own_jobs.submit({"route": "/health"}).result()
+    assert "the job server answers again" in worker.log
+    background.run(own_jobs.stop())
+    os.kill(worker.process.pid, signal.SIGTERM)
+    assert worker.ended() == 0
+    background.run(own_jobs.start())
 
 
 FAKE_TORCH = """
