@@ -10,6 +10,7 @@ back, and a seed is a reply's own.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class LocalModel:
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._kept = KeptPrefixes(model.config, kept_tokens)
+        self._cache_argument = _cache_argument(model)
         config = model.config.get_text_config(decoder=True)
         self._room: int | None = getattr(config, "max_position_embeddings", None)
         opening = tokenizer("")["input_ids"]
@@ -92,7 +94,7 @@ class LocalModel:
         ending.prompt_tokens = len(ids)
         left = self._limit(len(ids), sampling.get("max_new_tokens") or MAX_NEW_TOKENS)
         ending.cached_tokens, cache = self._kept.take(ids)
-        reading = _Reading(self._model, cache, ids[: ending.cached_tokens])
+        reading = _Reading(self._model, self._cache_argument, cache, ids[: ending.cached_tokens])
         try:
             scores: Any = None
             for chunk in _chunks(ids[ending.cached_tokens :], STEP if self._kept.possible else 0):
@@ -157,9 +159,9 @@ class LocalModel:
 class _Reading:
     """What a model has read of one prompt and reply so far."""
 
-    def __init__(self, model: Any, cache: Any, ids: list[int]) -> None:
+    def __init__(self, model: Any, argument: str, cache: Any, ids: list[int]) -> None:
         self._model = model
-        self._cache = cache
+        self._options = {argument: cache, "use_cache": True, "logits_to_keep": 1}
         self.ids = list(ids)
         self.whole = True
         """The cache holds just these tokens; not so where reading broke off with an error."""
@@ -168,16 +170,18 @@ class _Reading:
         """Reads on; the scores of the token behind them, (1, vocabulary) in float32."""
         self.whole = False
         with torch.inference_mode():
-            output = self._model(
-                input_ids=torch.tensor([ids], device=self._model.device),
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            tokens = torch.tensor([ids], device=self._model.device)
+            output = self._model(input_ids=tokens, **self._options)
             scores: torch.Tensor = output.logits[:, -1].to(torch.float32, copy=True)
         self.ids += ids
         self.whole = True
         return scores
+
+
+def _cache_argument(model: Any) -> str:
+    """What the model calls the keys and values it is given; transformers 5.24 renamed them."""
+    known = inspect.signature(model.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
 
 
 def _chunks(ids: list[int], size: int) -> Iterator[list[int]]:
