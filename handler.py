@@ -17,7 +17,8 @@ the last event is enough by itself, should others be lost on the way:
     {"seq": 2, "type": "segment", "content": {...}}         a ResponseContent that is complete
     {"seq": 9, "type": "final", "response": {...}}          the ChatResponse
 
-The second yields a chat completion, or with `stream` in its body the text of server-sent events.
+The second yields a chat completion, or with `stream` in its body the text of server-sent events; of
+these, the last one before a failure tells it to OpenAI's clients.
 
 A job that cannot be answered yields `{"error": "<JSON>"}` last, by which Runpod reports it as
 failed; the JSON is `{"code", "message", "field", "retryable"}`. A model that failed is told apart:
@@ -30,6 +31,7 @@ failed; the JSON is `{"code", "message", "field", "retryable"}`. A model that fa
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
     """Answers one job; whatever goes wrong is said in its last output and never raised."""
     from worker.gate import Gate, failure
+    from worker.inputs import hears_events
+    from worker.openai_api import error_event
 
     gate = Gate()
     try:
@@ -52,6 +56,8 @@ async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str,
         return
     except Exception as error:  # noqa: BLE001 - the SDK would send it with its traceback
         failed = failure(error)
+    if hears_events(event):
+        yield error_event(json.loads(failed["error"]))
     yield failed  # last and outside: the SDK leaves the generator here without closing it
 
 

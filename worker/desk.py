@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from graph.pipeline import Pipeline
 from schemas.errors import BadRequest, DeadlineExceeded, LLMError
@@ -26,6 +26,8 @@ from worker.openai_api import (
     model_list,
     read_completion,
 )
+
+T = TypeVar("T")
 
 WARM_UP = {
     "message": "Is anybody there?",
@@ -91,7 +93,7 @@ class Desk:
     async def _outputs(self, work: inputs.Work) -> AsyncGenerator[Output, None]:
         match work:
             case inputs.Turn(payload, streaming=False):
-                response = await self._response(payload)
+                response = await self._in_time(self._response(payload))
                 # The SDK would take a true `error` out and drop all else; `meta.error` tells it.
                 yield {**response, "error": None}
             case inputs.Turn(payload):
@@ -105,9 +107,9 @@ class Desk:
                     async for output in outputs:
                         yield output
             case inputs.Forget(body):
-                yield {"forgotten": await self.pipeline.forget(body)}
+                yield {"forgotten": await self._in_time(self.pipeline.forget(body))}
             case "/v1/models":
-                folder = await asyncio.to_thread(characters.names, self._characters)
+                folder = await self._in_time(asyncio.to_thread(characters.names, self._characters))
                 yield model_list([*folder, *self._offered()])
             case "/schema":
                 yield {
@@ -131,14 +133,15 @@ class Desk:
         }
 
     async def _completion(self, asked: CompletionRequest) -> AsyncGenerator[Output, None]:
-        payload = await asyncio.to_thread(
+        reading = asyncio.to_thread(
             chat_request,
             asked,
             self._offered(),
             lambda name: characters.load(name, self._characters),
         )
+        payload = await self._in_time(reading)
         if not asked.stream:
-            yield completion(await self._response(payload), asked.model)
+            yield completion(await self._in_time(self._response(payload)), asked.model)
             return
         wants_usage = asked.stream_options.get("include_usage") is True
         async with aclosing(self._events(payload)) as events:
@@ -155,10 +158,14 @@ class Desk:
 
     async def _response(self, payload: object) -> dict[str, Any]:
         """The turn's response, at once."""
+        return self._checked(await self.pipeline.chat(payload))
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """What the work gives, within the deadline of a job."""
         limit = asyncio.timeout(self._deadline)
         try:
             async with limit:
-                return self._checked(await self.pipeline.chat(payload))
+                return await work
         except TimeoutError:
             if limit.expired():
                 raise DeadlineExceeded(self._deadline) from None

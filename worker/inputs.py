@@ -73,3 +73,12 @@ def _routed(field: str, route: object, body_field: str, body: object) -> Work:
     if not isinstance(body, dict) or not body:
         raise BadRequest("must be a JSON object with `model` and `messages`", field=body_field)
     return Completion(body)
+
+
+def hears_events(job: object) -> bool:
+    """Whether an OpenAI client reads the job's outputs as server-sent events."""
+    try:
+        work = read(job)
+    except BadRequest:
+        return False
+    return isinstance(work, Completion) and work.body.get("stream") is True

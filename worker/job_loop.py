@@ -80,12 +80,11 @@ class JobLoop:
         """
         if self._beginning is None:
             self._take_signals()
-            self._keep(self._watch())
             self._beginning = self._keep(self._warm())
-        if not self._beginning.done():
-            await asyncio.shield(self._beginning)
-        elif self._stopping.is_set():
+        if self._stopping.is_set():
             self._end_sdk()
+        elif not self._beginning.done():
+            await _unless(self._stopping, asyncio.shield(self._beginning))
         elif (free := self._places - self._jobs()) > 0:
             return await _unless(self._stopping, self._fetch(session, min(count, free)))
         else:
@@ -114,6 +113,7 @@ class JobLoop:
         except Exception:
             log.exception("the warm-up failed: this worker ends")
             self.stop(exit_code=1)
+        self._keep(self._watch())  # what is loaded before blocks no job
 
     async def _examine(self) -> None:
         if not self._stopping.is_set() and await self._is_broken():

@@ -55,7 +55,8 @@ def serve(
     os.environ.pop("RUNPOD_REALTIME_PORT", None)  # an SDK mode that fails for what streams
     keys = (settings.llm_api_key, settings.embedder_api_key)
     secrets = [key.get_secret_value() for key in keys]
-    logs.set_up(settings.log_level, [*secrets, os.environ.get("RUNPOD_AI_API_KEY", "")])
+    secrets += [os.environ.get(name, "") for name in ("RUNPOD_AI_API_KEY", "HF_TOKEN")]
+    logs.set_up(settings.log_level, secrets)
     if not inspect.isasyncgenfunction(handler):
         raise TypeError("the handler must be an undecorated async generator")
 

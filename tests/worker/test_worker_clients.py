@@ -78,3 +78,22 @@ def test_openais_client_is_told_what_is_wrong(openai: Any) -> None:
 
     with pytest.raises(package.BadRequestError, match="no such character"):
         openai.chat.completions.create(model="nobody", messages=[LINE])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("it REFUSES", ""), ("it BREAKS off", "She waits at the door. And then")]
+)
+def test_openais_client_is_told_of_a_failure_in_the_stream(
+    openai: Any, words: str, said: str
+) -> None:
+    import openai as package
+
+    line: Any = {"role": "user", "content": words}
+    stream = openai.chat.completions.create(model="마라", messages=[line], stream=True)
+    if not said:
+        with pytest.raises(package.APIError, match="LLM server refuses"):
+            list(stream)
+        return
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks).startswith(said)
+    assert chunks[-1].choices[0].finish_reason == "error"

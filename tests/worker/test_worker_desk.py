@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,30 @@ async def test_a_job_that_takes_too_long_is_ended(
     assert desk.busy == 0
 
 
+async def test_the_deadline_is_for_jobs_of_every_kind(
+    make_pipeline: MakePipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline()
+    desk = Desk(pipeline, folder, deadline=0.05)
+
+    async def hang(chat: object) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    monkeypatch.setattr(pipeline, "forget", hang)
+    monkeypatch.setattr(characters, "names", lambda folder: time.sleep(0.5))
+    monkeypatch.setattr(characters, "load", lambda name, folder: time.sleep(0.5))
+    body = {"model": "하늘", "messages": [{"role": "user", "content": "hi"}]}
+    for given in (
+        {"route": "/forget", "body": {"user_id": "u", "session_id": "s"}},
+        {"openai_route": "/v1/models"},
+        {"openai_input": body},
+        {"openai_input": {**body, "stream": True}},
+    ):
+        with pytest.raises(DeadlineExceeded):
+            await outputs(desk, given)
+
+
 async def test_a_failed_turn_is_noticed_and_a_bad_request_is_not(
     make_pipeline: MakePipeline, folder: Path
 ) -> None:
@@ -56,6 +82,31 @@ async def test_a_failed_turn_is_noticed_and_a_bad_request_is_not(
     with pytest.raises(LLMError):
         await outputs(desk, ask())
     assert len(noticed) == 2
+
+
+async def test_no_step_of_a_turn_holds_the_loop(
+    make_pipeline: MakePipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milliseconds of processor time: the clock would count the machine's other programs."""
+    held: list[float] = []
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        started = time.thread_time()
+        run(handle)
+        held.append(1000 * (time.thread_time() - started))
+
+    line = "우리는 등대 아래에서 오래된 지도를 찾았고 밤새 이야기를 나누었다. "
+    history = [{"role": "user", "content": f"{n}: {line * 3}"} for n in range(500)]
+    desk = Desk(make_pipeline(ScriptedLLM()), folder, deadline=60)
+    await outputs(desk, ask(history=history))
+    await desk.pipeline.drain()
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    given = [ask(f"지도는 어디 있지 {n}?", history=history, stream=True) for n in range(16)]
+    await asyncio.gather(*(outputs(desk, one) for one in given))
+    await desk.pipeline.drain()
+    monkeypatch.undo()
+    assert len(held) > 1000 and sorted(held)[-3] <= 50, "two may be the garbage collector's"
 
 
 async def test_the_steps_of_a_turn_are_told_in_order(

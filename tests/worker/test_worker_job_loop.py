@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
 
-from worker import patience
+from worker import job_loop, patience
 from worker.job_loop import JobLoop, advertised
 from worker.patience import Patient
 
@@ -88,6 +89,31 @@ async def test_a_failed_warm_up_ends_the_worker() -> None:
 
     loop._begin = fail
     assert await loop.fetch(None, 1) is None and loop.exit_code == 1
+
+
+async def test_a_stop_does_not_wait_for_the_warm_up() -> None:
+    loop = make_loop(FakePolls(), [])
+    ended: list[str] = []
+    loop._begin = lambda: asyncio.sleep(60)
+    fetching = asyncio.create_task(loop.fetch(None, 1))
+    await asyncio.sleep(0.02)
+    loop._sdk_stops = lambda *_: ended.append("the SDK")
+    loop.stop()
+    assert await fetching is None
+    assert await loop.fetch(None, 1) is None and ended == ["the SDK"]
+
+
+async def test_a_device_that_does_not_even_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_loop, "GRACE", 0.05)
+    monkeypatch.setattr(job_loop.os, "_exit", lambda code: None)  # type: ignore[attr-defined]
+    loop = make_loop(FakePolls(), [])
+    await loop.fetch(None, 1)
+    answer = threading.Event()
+    loop._broken = lambda: answer.wait(5)
+    loop.suspect()
+    await asyncio.sleep(0.3)
+    answer.set()
+    assert loop.exit_code == 1
 
 
 async def test_no_more_jobs_are_held_than_there_are_places() -> None:

@@ -40,10 +40,19 @@ async def _break_off(peer: Peer) -> None:
     await peer.hang_up()
 
 
+async def _garbage(peer: Peer) -> None:
+    await peer.head(content_type="text/html")
+    await peer.send(b"<html>the prompt is in the way</html>")
+    await peer.hang_up()
+
+
 BEHAVIOURS: dict[str, Behaviour] = {
     "HANGS": _hang,
     "BREAKS": _break_off,
     "REFUSES": refuse(400, "the prompt is in the way"),
+    "OVERLOADED": refuse(503, "the prompt is in the way"),
+    "GARBAGE": _garbage,
+    "NOTHING": say(finish="stop"),
     "BRIEFLY": say(*(f"word{n} " for n in range(10)), pause=0.03),
     "SLOWLY": say(*(f"word{n} " for n in range(40)), pause=0.015),
     "KOREAN": say("*고개를 끄덕인다.* ", "안녕", "하세요, ", "여행자님."),
