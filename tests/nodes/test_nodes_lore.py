@@ -131,7 +131,7 @@ async def test_five_thousand_entries_cost_little(make_pipeline: MakePipeline) ->
     pipeline = make_pipeline()
     payload = ask("열쇠7", story=told(*entries))
     await pipeline.chat(payload)
-    started = time.perf_counter()
+    started = time.process_time()
     answer = await pipeline.chat(payload)
     assert [item["text"] for item in answer["retrieved"]] == ["7번 글"]
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
