@@ -16,8 +16,8 @@ from retrieval.story import EVENT_PART_SIZE, awakened, event_chunk, event_passag
 from retrieval.vectors import part_vectors
 from routing import parse_directive
 from routing.happening import split
-from routing.likeness import event_told, likenesses
-from routing.progress import AHEAD
+from routing.likeness import event_told, likenesses, trust_in
+from routing.progress import AHEAD, PAST
 from schemas.errors import StoreError
 from schemas.protocols import Embedder, StorySource
 from schemas.rag import StoryRAGResult, Upcoming
@@ -150,18 +150,23 @@ async def _upcoming(
     triggers = [e.trigger for e in events if e.trigger]
     vectors = await embedder.aencode_passages([*triggers, *(event_told(e) for e in events)])
     cosines = vectors @ message
+    own = [row for row, e in enumerate(events) if e.trigger]
+    trust = trust_in(vectors[: len(triggers)], vectors[len(triggers) :], own)
     of_triggers = np.full(len(events), np.nan)
-    of_triggers[[bool(e.trigger) for e in events]] = cosines[: len(triggers)]
+    of_triggers[own] = cosines[: len(triggers)]
     directive = parse_directive(request.message)
     happens, _ = split(directive.message if directive else request.message)
-    rows = [row for row, e in enumerate(events) if e.trigger and e.order > event.order]
-    rows = [events.index(event), *sorted(rows, key=lambda row: events[row].order)[:AHEAD]]
-    near, *later = await asyncio.to_thread(
-        likenesses, happens, events, rows, (of_triggers, cosines[len(triggers) :])
+    line = sorted(own, key=lambda row: events[row].order)
+    at = line.index(events.index(event))
+    later, past = line[at + 1 : at + 1 + AHEAD], line[max(0, at - PAST) : at]
+    rows = [line[at], *later, *past]
+    near, *others = await asyncio.to_thread(
+        likenesses, happens, events, rows, (of_triggers, cosines[len(triggers) :]), trust
     )
     return Upcoming(
         event=event,
         passing=ahead[:waiting],
         likeness=near,
-        later=list(zip((events[row].order for row in rows[1:]), later, strict=True)),
+        later=[(events[row].order, found) for row, found in zip(later, others, strict=False)],
+        past=others[len(later) :],
     )

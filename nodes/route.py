@@ -89,6 +89,7 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
         directive.message if directive else request.message,
         upcoming.likeness,
         later=upcoming.later,
+        past=upcoming.past,
         due=last.due if last else None,
         score_before=last.score if last and last.next == upcoming.event.id else 0.0,
         turns_since=last.turns_since if last else None,

@@ -9,21 +9,31 @@ from routing import reading
 SUPPOSED, ASKS = 0.35, 0.20
 """Taken off a score as far as a message remembers, supposes, denies or puts off; as it asks."""
 _SUPPOSES = re.compile(
-    r"(?<!\w)(?:if|maybe|perhaps|someday|one day|tomorrow|later|not yet|never|\w+n't|cannot"
-    r"|looking forward|used to|ever|remember|imagine|what about|tell me about|hope|wish"
-    r"|afraid|ought to|should|would|might|suppose|wonder|before you)(?!\w)"
-    r"|아직|나중에|언젠가|내일|만약|했으면|텐데|기억|얘기해|이야기해|같으면|싶어|싶다|말자"
-    r"|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
+    r"(?<!\w)(?:if|maybe|perhaps|someday|one day|looking forward|used to|remember|imagine"
+    r"|what about|tell me about|hope|wish|afraid|ought to|should|would|might|suppose|wonder"
+    r"|before you)(?!\w)"
+    r"|언젠가|만약|했으면|텐데|기억|얘기해|이야기해|같으면|싶어|싶다|말자"
     r"|좋겠|겠죠|겠지|거예요\?|할까|실까|을까|ㄹ까"
 )
+"""What a sentence with these says is in the mind alone."""
+_PUTS_OFF = re.compile(
+    r"(?<!\w)(?:tomorrow|later|not yet|never|\w+n't|cannot|ever)(?!\w)"
+    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
+)
+"""Denial and putting off reach no farther than their clause: "It is late, so I open it." """
+_PAST_SYLLABLES = "".join(chr(c) for c in range(0xAC00, 0xD7A4) if (c - 0xAC00) % 28 == 20)
+_PAST_KO = re.compile(rf"(?![있겠])[{_PAST_SYLLABLES}]다(?=[.!…~\"”\s]|$)")
+"""Plain past tense (-ㅆ다), in which Korean prose tells: "문을 열었다." """
 _SENTENCE = re.compile(r"[^.!?…。？！\n]+[.!?…。？！]*[\"'”’」』)]*")
+_CLAUSE = re.compile(r"[^,;:—，]+[,;:—，]*")
 
 
 def split(message: str) -> tuple[str, float]:
     """What happens in a message, and how much of the rest is talk.
 
-    Starred and bracketed actions happen; of the speech those sentences that neither ask nor
-    suppose. "*I open it.* Should we have waited?" gives ("I open it.", .11).
+    Starred and bracketed actions happen; of the rest those sentences that neither ask nor suppose,
+    less the clauses that deny or put off. A sentence of which nothing is left is talk.
+    "*I open it.* Should we have waited?" gives ("I open it.", .2).
 
     Returns:
         The text of what happens, and SUPPOSED or ASKS times the share of the words that are talk.
@@ -33,17 +43,20 @@ def split(message: str) -> tuple[str, float]:
     happens, talk, words = list(deeds), 0.0, sum(len(deed.split()) for deed in deeds)
     for sentence in _SENTENCE.findall(reading.without_actions(text)):
         words += len(sentence.split())
-        if cost := _cost(sentence):
-            talk += cost * len(sentence.split())
-        else:
-            happens.append(sentence.strip())
+        cost, done = _cost(sentence), ""
+        if not cost:
+            done = " ".join(c.strip() for c in _CLAUSE.findall(sentence) if not _PUTS_OFF.search(c))
+            cost = 0.0 if done else SUPPOSED
+        happens += [done] if done else []
+        talk += cost * len(sentence.split())
     return " ".join(happens), talk / max(1, words)
 
 
 def is_told(message: str) -> bool:
     """Whether something is done or told of: an action, or a sentence in which somebody acts."""
     text = reading.plain(message)
-    return reading.STARRED.search(text) is not None or reading.acts(text)
+    told = reading.STARRED.search(text) or _PAST_KO.search(text)
+    return told is not None or reading.acts(text)
 
 
 def _cost(sentence: str) -> float:

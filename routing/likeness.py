@@ -20,12 +20,28 @@ from retrieval.text import tokens
 from schemas.rag import Likeness
 from schemas.request import StoryEvent
 
+SURE = 0.9
+"""Share of right comparisons from which an embedder is trusted wholly."""
+TRUSTED = 2
+"""Right comparisons that every embedder is given: a small story shows little."""
+EMPTY_KO = frozenset(
+    """
+    거의 다 이제 지금 아주 너무 정말 진짜 다시 또 더 좀 잘 안 못 막 꼭 딱 늘 참 곧 아직 벌써 방금
+    이미 먼저 갑자기 그냥 그래서 그리고 그런데 하지만 그러나 그럼 모두 함께 같이 서로 혼자 계속
+    오래 많이 조금 가장 제일 매우 무척 그 이 저 것 거 게 수 때 한 두 세 번 뭐 왜 어떻게 우리 저는
+    나는 내 제 네 예 응 아니 위해 대해 있다 없다 있는 없는 있어요 없어요 하는 하고 해서 했다 한다
+    된다 됐다
+    """.split()  # noqa: SIM905
+)
+"""Korean words of time, degree and reference, which carry no topic."""
+
 
 def likenesses(
     happens: str,
     events: Sequence[StoryEvent],
     rows: Sequence[int],
     cosines: tuple[np.ndarray, np.ndarray],
+    trust: float = 1.0,
 ) -> list[Likeness]:
     """The likeness of a message to some events of a story.
 
@@ -35,6 +51,7 @@ def likenesses(
         rows: the events that are asked about.
         cosines: of the message and the triggers (n,), NaN where there is none; of the message and
             the events as they are told (n,).
+        trust: how far to heed them (`trust_in`).
     """
     texts = tuple("\n".join([e.trigger, event_text(e), *e.characters]) for e in events)
     words = shared_words(happens, texts)
@@ -50,10 +67,30 @@ def likenesses(
                 event_others=_mean(told[others]),
                 words=float(words[row]),
                 words_others=_mean(words[others]),
-                trigger_words=_heard(happens, events[row].trigger, texts),
+                trigger_words=_heard(happens, events[row].trigger, texts) if words[row] else 0.0,
+                trust=trust,
             )
         )
     return found
+
+
+def trust_in(triggers: np.ndarray, told: np.ndarray, own: Sequence[int]) -> float:
+    """How well an embedder tells the events of this story apart, 0 to 1.
+
+    A trigger and the event that it brings about say the same in other words. An embedder that knows
+    the language finds them nearer to each other than to other events. MiniLM does so in 94 of 100
+    cases in English and, to which all Korean looks alike, in 66 of 100 in Korean.
+
+    Args:
+        triggers: (m, d) vectors of the triggers.
+        told: (n, d) vectors of all events as they are told.
+        own: row in `told` of each trigger's event.
+    """
+    cosines = triggers @ told.T
+    nearer = cosines[np.arange(len(own)), own][:, None] > cosines
+    pairs = len(own) * (len(told) - 1)
+    share = (nearer.sum() + TRUSTED) / (pairs + TRUSTED)
+    return float(np.clip((share - 0.5) / (SURE - 0.5), 0.0, 1.0))
 
 
 def event_told(event: StoryEvent) -> str:
@@ -64,7 +101,7 @@ def event_told(event: StoryEvent) -> str:
 def _heard(happens: str, trigger: str, texts: tuple[str, ...]) -> float:
     """Share of the trigger's words, by weight, that `happens` has."""
     vocabulary, heard = _vocabulary(texts), set(tokens(happens))
-    words = {frozenset(tokens(word)) for word in trigger.split()} - {frozenset()}
+    words = {frozenset(tokens(word)) for word in _content(trigger)} - {frozenset()}
     weight = {
         terms: max(_weight(len(vocabulary[term]), len(texts)) for term in terms) for terms in words
     }
@@ -80,7 +117,7 @@ def shared_words(text: str, texts: tuple[str, ...]) -> np.ndarray:
     """
     vocabulary = _vocabulary(texts)
     shared = np.zeros(len(texts))
-    for terms in {frozenset(tokens(word)) for word in text.split()}:
+    for terms in {frozenset(tokens(word)) for word in _content(text)}:
         rows: dict[int, list[float]] = defaultdict(list)
         for term in terms:
             for row in vocabulary.get(term, ()):
@@ -88,6 +125,12 @@ def shared_words(text: str, texts: tuple[str, ...]) -> np.ndarray:
         for row, weights in rows.items():
             shared[row] += max(weights) * len(weights) / len(terms)
     return shared
+
+
+def _content(text: str) -> list[str]:
+    """The words of a text without Korean adverbs and the like, which say nothing of what happens;
+    English ones have no terms anyway."""
+    return [word for word in text.split() if word.strip(".,!?…\"'“”‘’*()") not in EMPTY_KO]
 
 
 @lru_cache(maxsize=16)

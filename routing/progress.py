@@ -6,7 +6,8 @@ at most one event. Events without a trigger happen by themselves: they are passe
 next one that has a trigger and are named in `passed`.
 
     score = .50 words + .15 the trigger's words + .25 meaning of the trigger + .25 of the event
-            + .10 told as a deed - .20 as far as it asks, .35 as it supposes
+            + .14 told as a deed - .20 as far as it asks, .35 as it supposes
+            - what an event that has happened scores more than this one
             + .30 the score of the turn before
 
 A player may tell what comes after an event that was never noticed. The story does not wait for ever
@@ -26,15 +27,17 @@ from schemas.rag import Likeness
 
 REACH = 0.32
 """Score that reaches an event. Of 1,683 pairs of a mock message and a trigger that is not its own
-28 score this, of 1,530 Korean ones 12; docs/routing.md has the trade against lateness."""
+31 score this, of 1,530 Korean ones 10; docs/routing.md has the trade against lateness."""
 ASKED = 0.20
 """Score that suffices when the user tells the narrator what happens, or asks to move on."""
 CARRY = 0.3
 """Share of the score of the turn before that counts again: an event may take two turns to tell."""
-OVERTAKEN = 0.45
+OVERTAKEN = 0.40
 """Score of a later event from which those before it are taken for granted."""
 AHEAD = 3
 """Later events that a message is compared with."""
+PAST = 12
+"""Events that have happened that it is compared with: people speak of them, too."""
 HERE = 0.12
 """Least score of the message itself; what was said before reaches nothing alone."""
 REST = 1
@@ -45,9 +48,8 @@ MEANING_FLOOR, MEANING_CEILING = 0.20, 0.65
 """Cosine between unrelated texts, and between a trigger and its paraphrase (all-MiniLM-L6-v2)."""
 MEANING_SPAN = 0.25
 """Least room between both where the floor is raised: models and languages differ in their range."""
-BLIND = 0.50
-"""Cosine with the other events from which an embedder is half heard: all texts are alike to it, as
-Korean ones are to MiniLM."""
+SPEAKS = 5
+"""Words from which a message has a meaning of its own: "Oh, Nell." is near whatever has Nell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def advance(
     likeness: Likeness,
     *,
     later: Sequence[tuple[int, Likeness]] = (),
+    past: Sequence[Likeness] = (),
     score_before: float = 0.0,
     turns_since: int | None = None,
     due: int | None = None,
@@ -100,6 +103,7 @@ def advance(
         message: the user's, without a directive.
         likeness: of the message to the next event that has a trigger.
         later: order of, and likeness of the message to, events that come after it (`AHEAD`).
+        past: likeness of the message to events that have happened (`PAST`).
         score_before: the score of the turn before against the same event, 0 if there was none.
         turns_since: turns since an event was last reached, None if never.
         due: how far the story was told before (`Progress.due`).
@@ -111,19 +115,22 @@ def advance(
             position, position, None, (), None, 0.0, 1.0, "no event is left to wait for"
         )
     parts = score_parts(message, likeness)
-    here = sum(parts.values())
+    own = sum(parts.values())
+    told_again = max((sum(score_parts(message, near).values()) for near in past), default=0.0)
+    parts["has happened"] = -round(max(0.0, told_again - own), 3)
+    here = own + parts["has happened"]
     parts["before"] = round(CARRY * score_before, 3)
     total = round(max(0.0, min(1.0, sum(parts.values()))), 3)
     told, beyond = _told_beyond(message, later, here)
     resting = turns_since is not None and turns_since < REST and not asked
     needed = ASKED if asked else REACH
-    own = total >= needed and here >= HERE and not resting
+    by_itself = total >= needed and here >= HERE and not resting
     behind = due is not None and due >= beat.order
-    reached = own or behind or told is not None
+    reached = by_itself or behind or told is not None
     why = _why(parts, total, needed, resting=resting)
-    if behind and not own:
+    if behind and not by_itself:
         why = "it was told before"
-    elif told and not own:
+    elif told and not by_itself:
         why = f"what comes after it is told ({beyond:.2f}); {why}"
     due = max(due or 0, told or 0)
     earlier = [b for b in sorted(beats, key=lambda b: b.order) if position < b.order < beat.order]
@@ -165,14 +172,13 @@ def score_parts(message: str, likeness: Likeness) -> dict[str, float]:
         return {}
     trigger = _meaning(likeness.trigger, likeness.trigger_others)
     event = _meaning(likeness.event, likeness.event_others)
-    if max(likeness.trigger_others, likeness.event_others) > BLIND:
-        trigger, event = 0.0, 0.5 * event
+    heed = likeness.trust * min(1.0, len(happens.split()) / SPEAKS)
     words = min(1.0, max(0.0, likeness.words - likeness.words_others) / WORDS)
     parts = {
         "words": 0.50 * words,
         "trigger's words": 0.15 * likeness.trigger_words,
-        "meaning": 0.25 * trigger + 0.25 * event,
-        "told as a deed": 0.10 * is_told(message),
+        "meaning": heed * (0.25 * trigger + 0.25 * event),
+        "told as a deed": 0.14 * is_told(message),
         "talk": -talk,
     }
     return {name: round(value, 3) for name, value in parts.items()}

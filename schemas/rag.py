@@ -38,6 +38,9 @@ class Likeness(Strict):
     words: float = Field(ge=0, description="Words in common, 1 for each that only this event has.")
     words_others: float = Field(ge=0, description="The same of the other events: their mean.")
     trigger_words: float = Field(ge=0, le=1, description="Share of the trigger's words, weighted.")
+    trust: float = Field(
+        1.0, ge=0, le=1, description="How well the embedder tells this story's events apart."
+    )
 
 
 class Upcoming(Strict):
@@ -50,6 +53,9 @@ class Upcoming(Strict):
     likeness: Likeness
     later: list[tuple[int, Likeness]] = Field(
         default_factory=list, description="Order of, and likeness to, the events after it."
+    )
+    past: list[Likeness] = Field(
+        default_factory=list, description="Likeness to the last events that have happened."
     )
 
 

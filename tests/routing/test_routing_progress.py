@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import Beat, advance
-from routing.happening import ASKS, SUPPOSED, split
-from routing.likeness import shared_words
+from routing.happening import ASKS, SUPPOSED, is_told, split
+from routing.likeness import shared_words, trust_in
 from routing.progress import OVERTAKEN, REACH, score_parts
 from schemas.rag import Likeness
 
@@ -21,10 +22,12 @@ BEATS = [
 DEED = "*I do it.*"
 
 
-def near(words: float = 0.0, cosine: float = 0.1, others: float = 0.1) -> Likeness:
+def near(
+    words: float = 0.0, cosine: float = 0.1, others: float = 0.1, trust: float = 1.0
+) -> Likeness:
     return Likeness(
         trigger=cosine, trigger_others=others, event=cosine, event_others=others,
-        words=words, words_others=0.0, trigger_words=0.0,
+        words=words, words_others=0.0, trigger_words=0.0, trust=trust,
     )  # fmt: skip
 
 
@@ -51,9 +54,9 @@ def test_pacing_holds_the_next_event_back_unless_asked() -> None:
 
 
 def test_two_turns_reach_what_one_does_not() -> None:
-    first = advance(BEATS, 0, DEED, near(1.5))
+    first = advance(BEATS, 0, DEED, near(1.2))
     assert first.event_id is None and first.score < REACH
-    assert advance(BEATS, 0, DEED, near(1.5), score_before=first.score).event_id == "door"
+    assert advance(BEATS, 0, DEED, near(1.2), score_before=first.score).event_id == "door"
     silent = advance(BEATS, 0, "Good morning.", near(), score_before=0.9)
     assert silent.event_id is None, "what was said before reaches nothing alone"
 
@@ -70,10 +73,40 @@ def test_what_comes_after_is_told_so_the_story_catches_up_one_event_a_turn() -> 
     assert (weak.event_id, weak.due) == (None, None)
 
 
-def test_an_embedder_to_which_all_texts_are_alike_is_half_heard() -> None:
-    clear = sum(score_parts(DEED, near(cosine=0.7, others=0.2)).values())
-    blind = sum(score_parts(DEED, near(cosine=0.9, others=0.7)).values())
-    assert blind < REACH < clear
+def test_an_embedder_that_cannot_tell_the_events_apart_is_not_heeded() -> None:
+    message = "*I do it before anybody can stop me.*"
+    clear, blind = (near(cosine=0.7, others=0.2, trust=trust) for trust in (1.0, 0.0))
+    assert sum(score_parts(message, blind).values()) < REACH
+    assert sum(score_parts(message, clear).values()) > REACH
+
+
+def test_how_well_an_embedder_tells_the_events_apart() -> None:
+    apart, alike = np.eye(8, dtype=np.float32), np.ones((8, 8), dtype=np.float32)
+    assert trust_in(apart, apart, range(8)) == 1.0
+    assert trust_in(alike, alike, range(8)) == 0.0
+    assert trust_in(alike[:1], alike[:1], [0]) == 1.0, "one event shows nothing"
+
+
+def test_two_words_have_no_meaning_of_their_own() -> None:
+    close = near(cosine=0.9)
+    assert advance(BEATS, 0, "Oh, Nell.", close).event_id is None
+    assert advance(BEATS, 0, "They pull the old door open at last.", close).event_id == "door"
+
+
+def test_what_has_happened_is_not_what_comes_next() -> None:
+    assert advance(BEATS, 10, DEED, near(2.2), past=[near(2)]).event_id == "letter"
+    again = advance(BEATS, 10, DEED, near(2.2), past=[near(2), near(4)])
+    assert again.event_id is None
+    assert "has happened" in again.why
+
+
+@pytest.mark.parametrize(
+    "message", ["문을 열었다.", "그가 종을 쳤다", "*종을 친다.*", "종을 친다."]
+)
+def test_a_deed_is_told_in_korean_prose(message: str) -> None:
+    assert is_told(message)
+    assert not is_told("어디 갔다고 했어요?")
+    assert not is_told("여기 있다, 맛있겠다!")
 
 
 def test_after_the_last_event_nothing_is_awaited() -> None:
@@ -89,6 +122,10 @@ def test_after_the_last_event_nothing_is_awaited() -> None:
         ("Who is there?", "", ASKS),
         ("*문을 연다.* 누구 있어요?", "문을 연다.", ASKS / 2),
         ("아직 아니야.", "", SUPPOSED),
+        ("Nobody I've never met, yet he opens it.", "yet he opens it.", 0),
+        ("내일이 잔치라, 둘이서 토성을 봤다.", "둘이서 토성을 봤다.", 0),
+        ("I hope he comes, and the bell rings.", "", SUPPOSED),
+        ("We didn't go.", "", SUPPOSED),
     ],
 )
 def test_what_happens_is_told_from_talk(message: str, happens: str, talk: float) -> None:
@@ -102,6 +139,7 @@ def test_words_that_many_events_have_count_little() -> None:
     first, second, third = shared_words("our ferry strikes something", events)
     assert second > 1 > first == third
     assert shared_words("등대에서", ("등대의 불", "바다"))[0] == 1
+    assert shared_words("이제 거의 다", ("이제 거의 다 왔다", "바다"))[0] == 0, "carries no topic"
 
 
 @given(
