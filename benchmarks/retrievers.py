@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.corpus import Case, Question
 from embedding.onnx import OnnxEmbeddings
 from retrieval.hybrid import Knobs, Weights, first_to_embed, rank
+from retrieval.query import Query, view_vectors
 
 NAMES = ("hybrid", "dense", "bm25")
 DEPTH = 20  # how many are asked for
@@ -43,22 +44,31 @@ class Retriever:
         vectors: np.ndarray | None,
         allowed: np.ndarray | None = None,
     ) -> tuple[list[str], float]:
-        """The ids found, best first, and the milliseconds: embedding the query and ranking."""
+        """The ids found, best first, and the milliseconds: embedding the message and ranking.
+
+        The running chat is embedded beforehand, as it is after the last reply.
+        """
         if self.cold is not None and vectors is not None:
             vectors = self._known(case, question, vectors)
+        query = question.query
+        chat = None if vectors is None else self.embeddings.encode(query.texts[1:])
         start = time.perf_counter()
-        asked = None if vectors is None else self.embeddings.encode(question.query.texts)
         hits = rank(
             case.index,
-            question.query,
+            query,
             limit=DEPTH,
             vectors=vectors,
-            query_vectors=asked,
+            query_vectors=None if chat is None else self._views(query, chat),
             allowed=allowed,
             knobs=self._knobs(case),
         )
         elapsed = 1000 * (time.perf_counter() - start)
         return [case.index.passages[hit.row].id for hit in hits], elapsed
+
+    def _views(self, query: Query, chat: np.ndarray) -> np.ndarray:
+        """The vectors to search with, from that of the message and those of the running chat."""
+        message = self.embeddings.encode(query.texts[:1])
+        return view_vectors(query, np.concatenate([message, chat]))
 
     def _knobs(self, case: Case) -> Knobs:
         match self.name:

@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from graph.build import Services
+from nodes.embed import running_chat
 from retrieval.hybrid import PART_SIZE
 from retrieval.text import parts
 from schemas.errors import IyagiError
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 async def remember(state: State, live: Services) -> None:
-    """Embeds the new messages, and adds them to the chat's standing memory if there is one.
+    """Embeds the new messages, and the running chat as the next turn will ask for it; adds the
+    messages to the chat's standing memory if there is one.
 
     A failure costs the memory and not the reply: it is logged, without any of the words.
     """
@@ -37,6 +39,8 @@ async def remember(state: State, live: Services) -> None:
     texts = [part for message in messages for part in parts(message.content, PART_SIZE)]
     try:
         await live.embedder.aencode_passages(texts)
+        if chat := running_chat(messages):
+            await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
         if live.memory and request.user_id and request.session_id:
             whole = await live.embedder.aencode_passages([line.content for line in messages])
             await live.memory.aremember(request.user_id, request.session_id, messages, whole)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
 from langgraph.runtime import Runtime
 
 from nodes.lore import active_lore, is_lore
-from retrieval.query import Turn, make_query
+from retrieval.query import Turn, chat_text, make_query, view_vectors
 from retrieval.scenes import scenes, speaker_of
 from schemas.models import Models
 from schemas.protocols import Embedder
 from schemas.rag import Lore
-from schemas.request import ChatRequest
+from schemas.request import ChatRequest, Message
 from schemas.search import Query, Search
 from schemas.state import Context, State, request_of
 
@@ -33,7 +34,7 @@ async def embed_text(text: str, *, embedder: Embedder) -> np.ndarray:
 
 def query_of(request: ChatRequest) -> Query:
     """What the message asks for; the lines before it say what it leaves open."""
-    lines = [line for line in request.history[-LINES:] if line.role != "system"]
+    lines = _running(request.history)
     speakers = {speaker_of(line, request) for line in request.history if line.role != "system"}
     return make_query(
         request.message,
@@ -45,19 +46,42 @@ def query_of(request: ChatRequest) -> Query:
     )
 
 
+def running_chat(history: Sequence[Message]) -> str:
+    """The text that stands for the chat when the next message comes: to embed beforehand."""
+    return chat_text(line.content for line in _running(history))
+
+
+def _running(history: Sequence[Message]) -> list[Message]:
+    return [line for line in history[-LINES:] if line.role != "system"]
+
+
+async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
+    """What is looked for, with its vectors.
+
+    The running chat was said, so it is embedded as a passage: it is known if it was embedded after
+    the last reply (`graph/remember.py`), and nothing but the message is computed.
+
+    Raises:
+        EmbeddingError: the embedder failed.
+    """
+    query = query_of(request)
+    own, *chat = query.texts
+    message, before = await asyncio.gather(
+        embed_text(request.message, embedder=embedder), embedder.aencode_passages(chat)
+    )
+    asked = message if own == request.message else await embed_text(own, embedder=embedder)
+    views = view_vectors(query, np.stack([asked, *before]))
+    return Search(query=query, views=views, message=message)
+
+
 async def node(
     state: State, runtime: Runtime[Context], *, embedder: Embedder, models: Models
 ) -> dict[str, object]:
-    """Reads `request`; writes `query`, with one call of the embedder for all that is asked, and
-    `lore`."""
+    """Reads `request`; writes `query` and `lore`."""
     request, context = request_of(state), runtime.context or Context()
-    query = query_of(request)
-    texts = list(dict.fromkeys([request.message, *query.texts]))
-    vectors, lore = await asyncio.gather(
-        embedder.aencode_queries(texts), _lore(request, context, models)
+    search, lore = await asyncio.gather(
+        search_of(request, embedder=embedder), _lore(request, context, models)
     )
-    rows = [texts.index(text) for text in query.texts]
-    search = Search(query=query, views=vectors[rows], message=vectors[0])
     return {"query": search, "lore": lore}
 
 

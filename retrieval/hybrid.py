@@ -252,7 +252,7 @@ def rank(
         query: what for.
         limit: how many at most.
         vectors: (parts, d) unit rows, NaN where a part was not embedded; None ranks by words alone.
-        query_vectors: (views, d) unit rows, of `Query.texts`.
+        query_vectors: (views, d) unit rows, from `view_vectors`.
         allowed: (passages,) bool. The others are not returned, take no place among the best, and
             lend nothing to their neighbours.
         knobs: how.

@@ -3,6 +3,9 @@
 The two are kept apart as views. `rank` looks with the message first, and turns to the chat as far
 as the message finds nothing clear: mixing them once and for all ruins either a question asked in
 passing or a chat that drifts towards a memory (`docs/retrieval.md`).
+
+The text of the running chat ends before the message, so it is known, and can be embedded, when the
+last reply has gone out; the message takes part in its vector by `view_vectors`.
 """
 
 from __future__ import annotations
@@ -11,15 +14,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from retrieval.text import asks, mentions, normal, sentences, tokens
 from schemas.search import Query, View
 
-__all__ = ["Query", "Turn", "View", "make_query"]
+__all__ = ["Query", "Turn", "View", "chat_text", "make_query", "view_vectors"]
 
 TURNS = 6  # lines of the running chat that count
 TURN_WEIGHT = 0.7  # of the line before the message against the message, for terms
 TURN_DECAY = 0.85  # of each line further back
 CHAT_SIZE = 800  # characters of the running chat to embed, from its end: MiniLM's 256 tokens
+NEW = 1.5  # times that a character of the message counts in the chat's vector against an older one
 NAME_WEIGHT = 0.3  # of the scene's names, which no one need have said
 STATED = 0.4  # how far a message that asks for nothing carries the chat on, whatever its words
 
@@ -64,10 +70,31 @@ def make_query(
     terms = _without(left_out, dict.fromkeys(tokens(message), 1.0))
     views = [View(own, terms)]
     if turns:
-        chat = "\n".join([*(turn.text for turn in turns), own])[-CHAT_SIZE:]
-        views.append(View(chat, _without(left_out, _chat_terms(message, turns, names))))
+        chat = chat_text(turn.text for turn in turns)
+        terms_of_chat = _without(left_out, _chat_terms(message, turns, names))
+        views.append(View(chat, terms_of_chat, _share(own, chat)))
     meant_names = frozenset(map(normal, meant))
     return Query(tuple(views), meant_names, scene, _carries_on(message, terms, turns))
+
+
+def chat_text(lines: Iterable[str]) -> str:
+    """The end of a running chat as one text to embed.
+
+    White space is made even, as clients trim what they keep of a reply.
+    """
+    return " ".join(" ".join(lines).split())[-CHAT_SIZE:]
+
+
+def view_vectors(query: Query, vectors: np.ndarray) -> np.ndarray:
+    """(views, d) unit rows to search with, from the unit rows of `query.texts`.
+
+    The running chat's is mixed with the message's, by length as in a mean over tokens: close to the
+    vector of both as one text, which would have to be computed in the turn.
+    """
+    shares = np.array([[view.share] for view in query.views], dtype=np.float32)
+    mixed = shares * vectors[0] + (1 - shares) * vectors
+    unit: np.ndarray = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+    return unit
 
 
 def is_named(text: str, name: str) -> bool:
@@ -87,6 +114,12 @@ def in_first_person(text: str, names: Iterable[str]) -> str:
             text = re.sub(rf"(?i)(?<!\w){re.escape(form)}['’]s(?!\w)", "my", text)
             text = re.sub(rf"(?i)(?<!\w){re.escape(form)}(?!\w)", "I", text)
     return text
+
+
+def _share(message: str, chat: str) -> float:
+    """The message's share of the running chat's vector."""
+    said = NEW * min(len(message), CHAT_SIZE)
+    return said / (said + len(chat))
 
 
 def _meant(message: str, turns: Sequence[Turn], speakers: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ class View:
 
     text: str  # to embed
     terms: Mapping[str, float]  # term: weight
+    share: float = 0.0  # of the first view's vector in this one's
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +51,5 @@ class Search(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
 
     query: Query
-    views: Vectors  # (views, d), of `query.texts`
+    views: Vectors  # (views, d), by `retrieval.query.view_vectors`
     message: Vectors  # (d,), of the message as it was written

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.corpus import Case, read_chats, read_stories
 from embedding.onnx import OnnxEmbeddings
 from retrieval.hybrid import CHAT, STORY, Knobs, Weights, gather
+from retrieval.query import view_vectors
 
 BINS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 STEPS = 50  # of Newton's method; it stands still after ten
@@ -40,7 +41,7 @@ def pairs(
                 case.index,
                 question.query,
                 vectors=vectors,
-                query_vectors=embeddings.encode(question.query.texts),
+                query_vectors=view_vectors(question.query, embeddings.encode(question.query.texts)),
                 knobs=Knobs(weights=weights),
             )
             relevant = np.array([passage in question.gold for passage in case.ids])

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
+from embedding.backends import minilm
+from embedding.cached import CachedEmbedder
 from graph.pipeline import Pipeline
 from llm.scripted import ScriptedLLM
+from nodes.embed import running_chat, search_of
 from schemas.errors import BadRequest
+from schemas.request import ChatRequest
+from stores.vector_cache import VectorCache
 from tests.support import MakePipeline, ask
 
 SECRET = "My locker code is 4711, remember it."
@@ -96,3 +102,22 @@ async def test_a_named_story_is_told_and_an_unknown_one_refused(
 ) -> None:
     with pytest.raises(BadRequest, match=r"story_id: no such story"):
         await turn(make_pipeline(), "Hello", story_id="nowhere")
+
+
+async def test_the_next_turn_knows_the_running_chat(make_pipeline: MakePipeline) -> None:
+    told = [{"role": "user", "content": "등대지기의 배는 파란색이야."}]
+    said = "*그가 끄덕인다.* “보았어.”\n"
+    pipeline = make_pipeline(ScriptedLLM(replies=[said, said]))
+    await turn(pipeline, "배를 보았어?", history=told)
+    history = [
+        *told,
+        {"role": "user", "content": "배를 보았어?"},
+        {"role": "character", "content": said.strip()},
+    ]
+    request = ChatRequest.model_validate(ask("무슨 색이었지?", history=history))
+    knows = pipeline.services.embedder
+    assert knows.known([running_chat(request.history)])[1].all()
+
+    new = CachedEmbedder(minilm(), VectorCache(None, "new"))
+    found = await search_of(request, embedder=knows)
+    np.testing.assert_array_equal(found.views, (await search_of(request, embedder=new)).views)

@@ -13,6 +13,7 @@ from nodes.embed import query_of
 from nodes.retrieve_chat import beside, reranked, retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
 from retrieval.hybrid import Index, Knobs
+from retrieval.query import view_vectors
 from retrieval.recollection import still_said
 from retrieval.scenes import passages, scenes
 from retrieval.story import EVENT_PART_SIZE, event_passages
@@ -32,7 +33,7 @@ def vectors(texts: list[str]) -> np.ndarray:
 def search(message: str) -> tuple[Search, ChatRequest]:
     request = ChatRequest(message=message, persona=HARU)
     query = query_of(request)
-    rows = vectors(query.texts)
+    rows = view_vectors(query, vectors(query.texts))
     return Search(query=query, views=rows, message=rows[0]), request
 
 

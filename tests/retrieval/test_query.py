@@ -1,6 +1,18 @@
 """The query of a turn."""
 
-from retrieval.query import CHAT_SIZE, TURNS, Turn, in_first_person, make_query
+import numpy as np
+import pytest
+
+from retrieval.query import (
+    CHAT_SIZE,
+    NEW,
+    TURNS,
+    Turn,
+    chat_text,
+    in_first_person,
+    make_query,
+    view_vectors,
+)
 
 
 def test_a_named_speaker_is_asked_in_the_first_person() -> None:
@@ -33,7 +45,7 @@ def test_the_running_chat_is_a_view_of_its_own_with_the_newest_lines_weighing_mo
     assert chat.terms["ring"] > chat.terms["line9x"] > chat.terms["line8x"]
     assert chat.terms["harbour"] < chat.terms["ring"]
     assert f"line{9 - TURNS}x" not in chat.terms
-    assert chat.text.endswith("line9x\nring")
+    assert chat.text.endswith("line8x line9x"), "it is known before the message comes"
 
 
 def test_a_word_that_comes_back_is_the_topic() -> None:
@@ -55,9 +67,28 @@ def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
 
 
 def test_a_long_chat_is_cut_from_its_beginning() -> None:
-    query = make_query("the end", [Turn("long " * 1000)])
+    query = make_query("And then?", [Turn("long " * 1000 + "end")])
     assert len(query.texts[1]) == CHAT_SIZE
-    assert query.texts[1].endswith("the end")
+    assert query.texts[1].endswith("long end")
+
+
+def test_a_reply_may_be_kept_trimmed() -> None:
+    assert chat_text(["가자.\n\n", " *He nods.* "]) == chat_text(["가자.", "*He nods.*"])
+
+
+def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
+    turns = [Turn("등대로 가는 배는 언제 떠나? " * 4)]
+    rows = np.eye(2, dtype=np.float32)  # what was said before is nothing like the message
+
+    def vectors(message: str) -> np.ndarray:
+        return view_vectors(make_query(message, turns), rows)
+
+    np.testing.assert_array_equal(vectors("응")[0], [1, 0])
+    np.testing.assert_allclose(np.linalg.norm(vectors("응"), axis=1), 1, rtol=1e-6)
+    assert vectors("응")[1][0] < vectors("응, 일곱 시에 떠나.")[1][0]
+    said, before = vectors("가" * CHAT_SIZE * 2)[1]
+    assert said / before == pytest.approx(NEW * CHAT_SIZE / len(chat_text([turns[0].text])))
+    assert len(view_vectors(make_query("응"), rows[:1])) == 1
 
 
 def test_nothing_to_go_by() -> None:
