@@ -16,7 +16,8 @@ from llm.huggingface import HuggingFaceLLM
 from llm.openai_server import OpenAIServerLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
-from prompts.tokens import estimator, tokenizer_count
+from prompts.served import ServedCount
+from prompts.tokens import Count, estimator, tokenizer_count
 from retrieval.cache import IndexCache
 from routing import KeptExemplars
 from schemas.models import Model, Models
@@ -114,7 +115,7 @@ def _in_process(settings: Settings, name: str) -> HuggingFaceLLM:
 
 def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
     preset = preset_for(name)
-    tokenizer = settings.llm_tokenizer or _beside(settings.llm_path)
+    count = _count(settings, preset.tokens, llm)
     return Model(
         name=name,
         backend=settings.llm,
@@ -127,11 +128,22 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
             keep=settings.prompt_keep,
             recent_only=settings.recent_only,
         ),
-        count=tokenizer_count(tokenizer) if tokenizer else estimator(preset.tokens),
+        count=count,
+        served=count if isinstance(count, ServedCount) else None,
         sampling=preset.sampling,
         deadline=settings.llm_deadline,
         second_opinion=settings.second_opinion,
     )
+
+
+def _count(settings: Settings, kind: str, llm: BaseLLM) -> Count:
+    """Tokens by the server, by the model's own tokenizer, or by an estimate of its kind."""
+    tokenizer = settings.llm_tokenizer or _beside(settings.llm_path)
+    if isinstance(tokenizer, Path):
+        return tokenizer_count(tokenizer)
+    if tokenizer == "server" and isinstance(llm, OpenAIServerLLM):
+        return ServedCount(llm.tokenize, estimator(kind))
+    return estimator(kind)
 
 
 def _beside(folder: Path | None) -> Path | None:

@@ -40,8 +40,10 @@ class Settings(BaseSettings):
     llm_context: int | None = Field(
         None, ge=512, description="Context length in tokens; unset: by the model's name."
     )
-    llm_tokenizer: Path | None = Field(
-        None, description="The model's `tokenizer.json`; unset: tokens are estimated."
+    llm_tokenizer: Path | Literal["server"] | None = Field(
+        None,
+        description="The model's `tokenizer.json`, or `server` to ask vLLM or llama.cpp; "
+        "unset: tokens are estimated.",
     )
     llm_connect_timeout: float = Field(5.0, gt=0, description="Seconds to reach the server.")
     llm_idle_timeout: float = Field(60.0, gt=0, description="Seconds without a token.")
@@ -166,6 +168,8 @@ def load_settings() -> Settings:
         raise SettingsError(f"{variable}: {fault['msg'].lower()}") from None
     if settings.llm == "openai" and not (settings.llm_url and settings.llm_models):
         raise SettingsError("IYAGI_LLM=openai needs IYAGI_LLM_URL and IYAGI_LLM_MODELS")
+    if settings.llm_tokenizer == "server" and settings.llm != "openai":
+        raise SettingsError("IYAGI_LLM_TOKENIZER=server needs IYAGI_LLM=openai; or name a file")
     if settings.llm == "huggingface":
         _check_huggingface(settings)
     if settings.embedder == "tei" and not (settings.embedder_url and settings.embedder_model):

@@ -61,6 +61,11 @@ MAX_NEW_TOKENS = 300
 PATIENCE = 20.0
 """Longest pause before another attempt, in seconds: somebody waits for the reply."""
 
+TOKENIZING = 0.5
+"""Seconds to hear the tokens of a prompt: it takes some 10 ms, and the reply waits for it."""
+
+TOKENIZED_AT_ONCE = 8
+
 AFTERMATH = 1.0
 """Seconds that the count of tokens and the end of the stream may take after the last word."""
 
@@ -92,12 +97,14 @@ class OpenAIServerLLM(AsyncOnlyLLM):
     max_concurrency: int = Field(32, ge=1)
 
     _connections: PerLoop = PrivateAttr()
+    _tokenizing: PerLoop = PrivateAttr()  # never waits for a place among the replies
     _unknown: set[str] = PrivateAttr(default_factory=set)
 
     def model_post_init(self, context: Any) -> None:
         """Prepares the connections without opening one."""
         super().model_post_init(context)
         self._connections = PerLoop(self._connect, self.max_concurrency)
+        self._tokenizing = PerLoop(self._connect, TOKENIZED_AT_ONCE)
 
     @property
     def _llm_type(self) -> str:
@@ -110,6 +117,20 @@ class OpenAIServerLLM(AsyncOnlyLLM):
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; the next use opens new ones."""
         await self._connections.aclose()
+        await self._tokenizing.aclose()
+
+    async def tokenize(self, text: str) -> list[int]:
+        """Ids of the text's tokens, from the server's `/tokenize` (vLLM, llama.cpp).
+
+        Raises:
+            LLMError: the server has none, fails or is slow.
+        """
+        try:
+            async with self._tokenizing.place(_now() + self.connect_timeout) as wire:
+                async with asyncio.timeout(TOKENIZING):
+                    return await wire.tokenize(self.model, text)
+        except TimeoutError:
+            raise LLMError("the LLM server is slow to count tokens") from None
 
     async def _astream(
         self,

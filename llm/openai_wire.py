@@ -83,6 +83,26 @@ class Wire:
             if event != Event():
                 return event
 
+    async def tokenize(self, model: str, text: str) -> list[int]:
+        """Ids of a text's tokens, special ones read as such and none added. Raises LLMError.
+
+        vLLM and llama.cpp call the fields differently and pass over those they do not know. Both
+        answer `{"tokens": [...]}`, beside their `/v1`.
+        """
+        vllm = {"model": model, "prompt": text, "add_special_tokens": False}
+        llama_cpp = {"content": text, "add_special": False, "parse_special": True}
+        root = str(self._client.base_url).rstrip("/").removesuffix("/v1")
+        try:
+            answer = await self._client.post(
+                f"{root}/tokenize", body={**vllm, **llama_cpp}, cast_to=object
+            )
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
+            raise _failure(error) from None
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+            raise LLMError("the LLM server answered /tokenize with something that is no tokens")
+        return tokens
+
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.close()

@@ -211,7 +211,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         state=_time_and_place(state, request.persona),
         layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
-    return {"prompt": build_prompt(given, count=model.count)}
+    return {"prompt": await model.counted(lambda count: build_prompt(given, count=count))}
 
 
 def _reached(state: State) -> StoryEvent | None:

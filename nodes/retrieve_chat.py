@@ -118,14 +118,16 @@ def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> R
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
 
-def verbatim_from(request: ChatRequest, context: Context, model: Model, lore: Lore) -> int:
+async def verbatim_from(request: ChatRequest, context: Context, model: Model, lore: Lore) -> int:
     """Row of the first message that the prompt will hold verbatim.
 
     Raises:
         BadRequest: card and message do not fit the model's context.
     """
     layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    return plan(before_retrieval(request, lore, layout), model.count).verbatim_from
+    given = before_retrieval(request, lore, layout)
+    planned = await model.counted(lambda count: plan(given, count))
+    return planned.verbatim_from
 
 
 async def node(
@@ -141,7 +143,7 @@ async def node(
     """Reads `request`, `query` and `lore`; writes `chat`. A memory that fails costs itself only."""
     request, context = request_of(state), runtime.context or Context()
     model, lore = models.choose(request.model.name), state.get("lore") or Lore()
-    cut = verbatim_from(request, context, model, lore)
+    cut = await verbatim_from(request, context, model, lore)
     config = request.chat_rag_config
     top_k = context.chat_top_k if config.top_k is None else config.top_k
     if not config.enabled or not top_k:

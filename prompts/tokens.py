@@ -14,7 +14,7 @@ from schemas.errors import SettingsError
 Count = Callable[[str], int]
 """Tokens of a text, without a beginning-of-sequence token."""
 
-_KNOWN = 16_384
+KNOWN = 16_384
 """Texts whose count is remembered: a dozen chats of 1,000 messages."""
 
 
@@ -106,7 +106,7 @@ def _estimate(text: str, family: Family) -> int:
 
 def remembered(count: Count) -> Count:
     """The same counter with a bounded memory by content; safe with several threads."""
-    return lru_cache(maxsize=_KNOWN)(count)
+    return lru_cache(maxsize=KNOWN)(count)
 
 
 estimate: Count = estimator()

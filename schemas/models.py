@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseLLM
 
 from schemas.errors import BadRequest
+from schemas.protocols import ServedCount
 from schemas.rag import PromptLayout
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Model:
     """Seconds for one reply, a second attempt included."""
     second_opinion: float = 0.0
     """Confidence of the router below which the model is asked who answers; 0: never."""
+    served: ServedCount | None = None
+    """Where the server counts tokens: `count` is then what it said, or an estimate."""
+
+    async def counted(self, run: Callable[[Callable[[str], int]], T]) -> T:
+        """What a pure function of a counter gives, with this model's own count of tokens."""
+        return run(self.count) if self.served is None else await self.served.settle(run)
 
     def layout_for(self, *reply_tokens: int | None) -> PromptLayout:
         """The layout of a prompt that keeps the first of these numbers that is set free for the

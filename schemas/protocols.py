@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from schemas.request import Message, StoryEvent
+
+T = TypeVar("T")
+
+
+class ServedCount(Protocol):
+    """Counts of tokens that a server gives."""
+
+    async def settle(self, run: Callable[[Callable[[str], int]], T]) -> T:
+        """What a pure function of a counter gives, with the server's counts where it tells them."""
 
 
 class Embedder(Protocol):
