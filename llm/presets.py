@@ -72,8 +72,8 @@ def presets() -> tuple[Preset, ...]:
 @cache
 def _kinds() -> dict[str, str]:
     """Pattern of a name to the kind of tokenizer, for models without a row."""
-    kinds: dict[str, str] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["tokens"]
-    return kinds
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))["tokens"]
+    return {pattern: kind for kind, patterns in table.items() for pattern in patterns}
 
 
 def _preset(row: dict[str, Any], sampling: dict[str, float]) -> Preset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,12 +41,15 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "qwen": Family(hangul=(0.8, 0.8), kana=0.53, han=1.3),
-    "llama3": Family(hangul=(0.88, 0.65), kana=0.54, han=1.3),
-    "tekken": Family(hangul=(0.97, 0.485), kana=0.55, han=1.4),
-    "llama2": Family(hangul=(1.95, 1.07), kana=1.05, han=1.65, word=1.26, byte=1.0),
+    "qwen": Family(hangul=(0.58, 0.89), kana=0.54, han=1.3),
+    "llama3": Family(hangul=(0.4, 0.84), kana=0.58, han=1.27),
+    "tekken": Family(hangul=(0.44, 0.68), kana=0.59, han=1.27),
+    "gemma": Family(hangul=(0.38, 0.75), kana=0.5, han=1.05),
+    "gemma2": Family(hangul=(0.61, 0.85), kana=0.41, han=1.05),
+    "llama2": Family(hangul=(1.35, 1.31), kana=1.12, han=1.55, word=1.26, byte=1.0),
 }
-"""Qwen 2/2.5, Llama 3, Mistral-Nemo, and the 32,000 pieces of Llama 2 and early Mistral."""
+"""Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3, Gemma 1 and 2, and the 32,000
+pieces of Llama 2 and the first Mistral."""
 
 _SPECIAL = re.compile(
     r"<\|(?!(?:system|user|model)\|)\w+\|>|\[\|\w+\|\]|</?s>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>"
@@ -101,7 +103,7 @@ def _estimate(text: str, family: Family) -> int:
         tokens += family.han * len("".join(_HAN.findall(text)))
         tokens += family.wide * (len(wide) + len("".join(wide))) / 2
         tokens += family.byte * len("".join(_OTHER.findall(text)).encode())
-    return math.ceil(tokens)
+    return max(round(tokens), int(tokens > 0))
 
 
 def remembered(count: Count) -> Count:
