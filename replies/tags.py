@@ -1,9 +1,9 @@
 """Speaker tags: `Name:`, `민준 :`, `**Name**:`, `<Name>:`, `[Name] (softly)：` and their kin.
 
 A tag ends in a colon and its name is on the list of voices, so "Note:" and "12:30" are none.
-At a line start any form counts. After a sentence inside a line, or behind a list dash, only what
-cannot be prose counts: a name in brackets or bold, a bare one with a quotation behind it, or the
-`USER:` of Vicuna.
+At a line start any marks may stand around the name. An item of a list is none, though, nor is what
+a quotation begins with, and after a sentence inside a line only what cannot be prose counts: a name
+in brackets or bold, a bare one with a quotation behind it, or the `USER:` of Vicuna.
 """
 
 from __future__ import annotations
@@ -14,30 +14,42 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from replies.names import Cast, Voice, fold, spellings, voices
+from replies.trim import is_complete
 
-_EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff\ufe0f\u200b-\u200d\ufeff"
 _GAP = "[ \t\u00a0\u3000]"
 _GAPS = f"{_GAP}{{0,4}}"
-_OPEN = "<＜〈《\\[［【({（「『"
-_CLOSE = ">＞〉》\\]］】)}）」』"
-_COLON = ":：﹕"
+_COLON = ":：﹕︰∶"
 OPENING_QUOTES = '"“「『«'
-_LEAD = rf"{_GAP}{{0,16}}(?:[#>]{{1,6}}{_GAPS}){{0,2}}(?:[{_EMOJI}]{{1,4}}{_GAPS})?"
-_HONORIFIC = rf"(?:{_GAP}?(?:님|씨|군|양))?"
-_ASIDE = rf"(?:{_GAPS}(?P<aside>[(（\[][^()（）\[\]\n:]{{1,40}}[)）\]]))?"
-_SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$))"
+_OPEN = "<＜〈《\\[［【({（「『"
+_CLOSE = ">＞〉》\\]］】)}）」』`"
+_MARK = rf"(?:[^\w\n{_COLON}]|_)"
+_HTML = r"(?:</?(?:b|i|em|strong)>|\[/?[bi]\])"
+_LEAD = rf"(?P<open>{_MARK}{{1,20}}?{_HTML}?|{_HTML})?"
+_HONORIFIC = rf"(?:{_GAP}?(?:님|씨|군|양|さん|ちゃん|くん|君|様))?"
+_ASIDE = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
+_BEFORE_ASIDE = rf"(?:(?!{_ASIDE}){_MARK}){{0,8}}"
+_SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$)|(?<=\d:)\d)"
 _AFTER = (
-    rf"{_HONORIFIC}(?:{_GAP}?[{_EMOJI}]{{1,3}})?{_ASIDE}(?P<close>[*_]{{0,3}}[{_CLOSE}]{{0,2}}[*_]{{0,3}}){_GAPS}"
-    + (rf"[{_COLON}]{_SMILEY}(?P<tail>[*_]{{0,3}})")
+    rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_ASIDE})(?P<aside>{_ASIDE})?(?P<closed>{_MARK}{{0,6}})"
+    rf"[{_COLON}](?(bracket)|{_SMILEY})(?P<tail>[*_~]{{0,3}}(?(open)(?:{_HTML}|[{_CLOSE}]{{0,2}}))[*_~]{{0,3}})"
 )
-_BOUNDARY = '[.!?…~。！？"”」』»*)][ \\t]{1,4}'
+_TITLED = "".join(rf"(?<!\b{title})" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]"))
+_BOUNDARY = rf'(?:{_TITLED}\.|[!?…~。！？"”」』»)]|(?<=\S)\*)[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
 _ANY_COLON = re.compile(f"[{_COLON}]")
-_MARKS = re.compile(rf"[ \t\u00a0\u3000#>*_\-–—•·{_OPEN}{OPENING_QUOTES}{_EMOJI}]*")
+_QUOTED = re.compile(r"[\"“「『«'‘]\s*$")
+_UNQUOTED = re.compile("[\"”」』»'’]")
+_UNCLOSED = re.compile(rf"[*_{_OPEN}]+$")
+_SHUT = re.compile(rf"[*_~{_CLOSE}]")
+_ITEM = re.compile(r"[ \t>]*[-–—•·*+][ \t]")
+_ANNOUNCES = re.compile(r"[:：]$|이렇게|다음|아래|follow|below|次の|以下")
+_SPEAKS = re.compile(rf"\s*[*_]{{0,3}}[{OPENING_QUOTES}]")
+_MARKS = re.compile(rf"(?:{_HTML}|(?:</?\w{{0,6}}|\[/?[bi]?)$|{_MARK})*", re.IGNORECASE)
 _REST = re.compile(
-    rf"{_GAP}?[\u1100-\u11ff]{{0,3}}{_GAP}?[{_EMOJI}]{{0,3}}{_GAPS}(?:[(（\[][^()（）\[\]\n:]{{0,125}}[)）\]]?)?"
-    rf"[*_{_CLOSE}{_EMOJI} \t\u00a0\u3000]{{0,16}}(?:[{_COLON}][*_]{{0,3}}{_GAPS}\S{{0,5}})?"
+    rf"{_GAP}?(?:[\u1100-\u11ff]{{0,3}}|さん?|ち(?:ゃん?)?|くん?|君|様)(?:[<\[]/?\w{{0,6}}[>\]]?)?{_MARK}{{0,8}}"
+    rf"(?:[(（\[*][^()（）\[\]\n:]{{0,125}}[)）\]*]?)?{_MARK}{{0,8}}"
+    rf"(?:[{_COLON}](?:{_MARK}|{_HTML}){{0,8}}\S{{0,5}})?"
 )
 _LONGEST_DRESS = 140
 """Characters that marks, an aside and white space may add around a name."""
@@ -60,22 +72,26 @@ class Tags:
         self._voices = voices(cast)
         ordered = sorted(set(spellings(self._voices)), key=len, reverse=True)
         name = (
-            "(?P<name>" + "|".join(re.escape(n).replace(r"\ ", rf"{_GAP}+") for n in ordered) + ")"
+            r"(?:(?<=[\[(（［])(?P<bracket>))?(?P<name>"
+            + "|".join(re.escape(n).replace(r"\ ", rf"{_GAP}+") for n in ordered)
+            + ")"
         )
         dressed = rf"(?:[*_]{{2,3}}[{_OPEN}]{{0,2}}|[{_OPEN}]{{1,2}}[*_]{{0,3}})"
-        plain = rf"[*_]{{0,3}}[{_OPEN}]{{0,2}}[*_]{{0,3}}"
-        self._any = re.compile(rf"{_LEAD}(?P<open>{plain}){_GAPS}{name}{_AFTER}", re.IGNORECASE)
+        self._any = re.compile(rf"{_LEAD}{name}{_AFTER}", re.IGNORECASE)
         sure = rf"(?:(?P<open>{dressed})(?P<sure>)|){_GAPS}{name}{_AFTER}"
         sure += rf"(?(sure)|(?:{_SHOUTED}|(?={_GAPS}[{OPENING_QUOTES}])))"
-        self._listed = re.compile(rf"{_GAPS}[-–—•·]{{1,4}}{_GAPS}{sure}", re.IGNORECASE)
         self._inner = re.compile(rf"{_BOUNDARY}{sure}", re.IGNORECASE)
         self._gaps = re.compile(_BOUNDARY)
-        self._prefixes = tuple({unicodedata.normalize("NFD", n) for n in self._voices})
-        self.reach = max(map(len, self._prefixes)) + _LONGEST_DRESS
+        names = (unicodedata.normalize("NFD", name) for name in self._voices)
+        self._prefixes = tuple({_MARKS.sub("", name, count=1) for name in names})
+        self.reach = max(map(len, self._voices)) + _LONGEST_DRESS
 
     def at(self, text: str, start: int) -> Tag | None:
         """The tag that the line beginning at `start` starts with."""
-        return self._tag(self._any.match(text, start) or self._listed.match(text, start))
+        if not _ANY_COLON.search(text, start, start + self.reach):
+            return None
+        tag = self._tag(self._any.match(text, start))
+        return None if tag and _lists(text, start, tag.end) else tag
 
     def inside(self, text: str, start: int, end: int) -> Tag | None:
         """The first tag in `text[start:end]` that stands behind a sentence.
@@ -130,14 +146,27 @@ class Tags:
 
         `behind` counts the characters at its start that are no part of the tag.
         """
-        if match is None:
+        voice = self._voices.get(fold(match["name"])) if match else None
+        if match is None or voice is None:
             return None
-        voice = self._voices.get(fold(match["name"]))
-        if voice is None:
+        opened, closing = match["open"] or "", f"{match['close']}{match['closed']}{match['tail']}"
+        if _QUOTED.search(opened) and not _UNQUOTED.search(closing):
             return None
-        opened = "" if match["close"] or match["tail"] else match["open"] or ""
-        aside = f"{match['aside']} " if match["aside"] else ""
-        return Tag(match.start() + behind, match.end(), voice, opened + aside)
+        unclosed = None if _SHUT.search(closing) else _UNCLOSED.search(opened)
+        keep = f"{unclosed[0] if unclosed else ''}{match['aside'] or ''}"
+        keep += " " if match["aside"] else ""
+        return Tag(match.start() + behind, match.end(), voice, keep)
+
+
+def _lists(text: str, start: int, end: int) -> bool:
+    """Whether the tag is an item of a list that was announced or has begun, and nobody's speech."""
+    if not _ITEM.match(text, start) or _SPEAKS.match(text, end):
+        return False
+    before = text[:start].rstrip()
+    line = before[before.rfind("\n") + 1 :]
+    if not line or _ITEM.match(line):
+        return bool(line)
+    return _ANNOUNCES.search(line) is not None or not is_complete(line)
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import replies as benchmark
+from nodes.parse_reply import cast_of
 from replies.reply import ParsedReply
+from replies.stream import StreamReader, TextDelta
 
 HARD = Path(benchmark.__file__).with_name("hard.reply.jsonl")
 
@@ -19,6 +21,15 @@ def test_the_hard_cases_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert figures.pop("us_p50") > 0
     assert figures.pop("n") >= 60
     assert figures == {"impersonation_left": 0, "own_tag_left": 0, "overcut": 0, "empty": 0}
+
+
+def test_the_hard_cases_stream_as_they_are_read() -> None:
+    for item in benchmark.load(HARD):
+        reader = StreamReader(cast_of("character", [item["character"]], item["user"]))
+        events = [event for character in item["raw"] for event in reader.feed(character)]
+        last, reply = reader.finish()
+        shown = "".join(part.text for part in [*events, *last] if isinstance(part, TextDelta))
+        assert shown == ("" if reply.regenerate else item["expected"] or reply.text), item["id"]
 
 
 def test_the_figures_see_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

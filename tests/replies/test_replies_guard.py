@@ -6,6 +6,8 @@ import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nodes.parse_reply import parse_reply
 from replies.reply import ParsedReply
@@ -56,6 +58,36 @@ def test_cuts_at_every_form_of_the_users_tag(tag: str) -> None:
 def test_keeps_what_is_no_tag(raw: str) -> None:
     reply = read(raw)
     assert (reply.text, reply.cuts) == (raw, ())
+
+
+@pytest.mark.parametrize(
+    ("before", "listed"),
+    [
+        ("The team:", True),
+        ("The teams are as follows.", True),
+        ("역할은 이래：", True),
+        ("오늘의 당번", True),
+        ("- Yuna: red", True),
+        ("She smiles.", False),
+        ("문을 열어 준다.", False),
+    ],
+)
+@pytest.mark.parametrize("item", ["- Bart: blue", "* **민준**: 청팀", "• 민준 : 청팀"])
+def test_an_item_of_a_list_is_no_tag(before: str, listed: bool, item: str) -> None:
+    """Where a list was announced or has begun; elsewhere a dash opens speech."""
+    assert read(f"{before}\n{item}").text == (f"{before}\n{item}" if listed else before)
+    assert read(f"{before}\n{item.split(':')[0]}: “응.”").text == before
+
+
+marks = st.text("*_#>~–—•·[](){}<>【】.,!?…♡ 🙂\u200b\u2066|/=+@", max_size=5)
+
+
+@given(marks, marks, st.sampled_from(["민준", "Bart Simpson", "User"]), st.sampled_from(":："))
+def test_any_marks_may_stand_around_the_name(
+    before: str, behind: str, name: str, colon: str
+) -> None:
+    tag = f"{before}{name}{behind}{colon}"
+    assert read(f"어서 와.\n{tag} 응, 왔어.").text == "어서 와."
 
 
 def test_cuts_behind_a_sentence_only_what_cannot_be_prose() -> None:
