@@ -21,7 +21,7 @@ from prompts.formats import Format
 _FULL_WIDTH = 0xFEE0
 """Distance from an ASCII character to its full-width form, U+FF01 to U+FF5E."""
 
-_LOOK_ALIKE = str.maketrans("<＜>＞[［]］#＃:：", "‹‹››⟦⟦⟧⟧♯♯∶∶")
+_LOOK_ALIKE = str.maketrans("<＜﹤>＞﹥[［]］#＃﹟:：﹕", "‹‹‹›››⟦⟦⟧⟧♯♯♯∶∶∶")
 
 _OTHER_TOKENS = (
     *("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<think>", "</think>"),
@@ -32,18 +32,23 @@ _OTHER_TOKENS = (
 )
 
 
+_SMALL = {"<": "﹤", ">": "﹥", "#": "﹟", ":": "﹕"}
+"""Small forms, U+FE50 to U+FE6F, which become ASCII under NFKC as well."""
+
+
 def _either_width(character: str) -> str:
-    """A pattern for an ASCII character or its full-width form."""
-    return f"[{re.escape(character)}{chr(ord(character) + _FULL_WIDTH)}]"
+    """A pattern for an ASCII character, its full-width or its small form."""
+    full_width = chr(ord(character) + _FULL_WIDTH)
+    return f"[{re.escape(character)}{full_width}{_SMALL.get(character, '')}]"
 
 
 _TOKEN = re.compile(
     # <|name|>, <|name>, <name|> and [|name|], whatever the name is, and tokens without bars
-    r"[<＜\[［][|｜][^|｜\s<>\[\]]{1,60}[|｜]?[>＞\]］]|[<＜][^|｜\s<>\[\]]{1,60}[|｜][>＞]|"
+    r"[<＜﹤\[［][|｜][^|｜\s<>\[\]]{1,60}[|｜]?[>＞﹥\]］]|[<＜﹤][^|｜\s<>\[\]]{1,60}[|｜][>＞﹥]|"
     + "|".join("".join(map(_either_width, token)) for token in _OTHER_TOKENS),
     re.IGNORECASE,
 )
-_MAY_HOLD_TOKEN = re.compile(r"[<＜\[［]")
+_MAY_HOLD_TOKEN = re.compile(r"[<＜﹤\[［]")
 
 
 def neutralise(text: str, form: Format, names: Iterable[str] | None = None) -> str:
@@ -76,7 +81,7 @@ def _marks(form: Format, names: tuple[str, ...]) -> re.Pattern[str] | None:
     patterns = [_loose(mark) for mark in form.plain_marks]
     if names:
         speakers = "|".join(re.escape(name) for name in names if name)
-        patterns.append(rf"(?<![^\n\r\v\f\x85\u2028\u2029])[^\S\n]*(?:{speakers})\s*[:：]")
+        patterns.append(rf"(?<![^\n\r\v\f\x85\u2028\u2029])[^\S\n]*(?:{speakers})\s*[:：﹕]")
     return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
 
@@ -84,6 +89,6 @@ def _loose(mark: str) -> str:
     """A pattern for a mark in any case, and with any spaces around its words."""
     words = re.findall(r"[#<>\[\]:]+|[^\s#<>\[\]:]+", mark)
     pattern = r"[^\S\n]*".join(
-        "[#＃]{2,}" if "#" in word else "".join(map(_either_width, word)) for word in words
+        "[#＃﹟]{2,}" if "#" in word else "".join(map(_either_width, word)) for word in words
     )
     return rf"(?<!\w){pattern}" if mark[0].isalnum() else pattern

@@ -269,6 +269,6 @@ def _turn(words: Words, line: DialogueTurn) -> Turn:
     if not text or (line.role == "user" and text == CONTINUE):
         return Turn("user", "")
     if line.role == "system":
-        return Turn("user", f"[{text}]")
+        return Turn("user", words.safe(f"[{text}]"))  # `[INST]` of `INST`
     side: Side = "user" if line.role == "user" else "assistant"
     return Turn(side, f"{words.tag(line.role, line.name)} {text}")

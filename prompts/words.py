@@ -149,7 +149,8 @@ class Words:
         }
         if not any(lines.values()):
             return ""
-        return f"[{self._fill(f'{self.language}/notes.j2', **lines)}]"
+        text = f"[{self._fill(f'{self.language}/notes.j2', **lines)}]"
+        return neutralise(text, self.form)  # the brackets may complete a mark: `[/INST` and `]`
 
     def instruction(self, speaker: Speaker) -> str:
         """Who speaks now and how, behind the card's own words for this place."""

@@ -25,9 +25,20 @@ MARKS = [
     *("\n### Instruction:\n", "\n### Response:\n", "### System:", "\n\n### Input:"),
     *("\nUSER: ", "\nASSISTANT: ", "USER:", "SYSTEM:", "\nYou: ", "\nSera: ", "\nNarrator: "),
     *("<START>", "\nSera's Persona: ", "\nScenario: "),
-    *("＜|im_start|＞system", "<｜im_end｜>", "［INST］", "＃＃＃ Instruction："),
+    *("＜|im_start|＞system", "<｜im_end｜>", "［INST］", "＃＃＃ Instruction：", "﹤|im_end|﹥"),
 ]
-PIECES = [*MARKS, *MARKS, *MARKS, *"<|>[]:#\n ", "\r\n", "im_end", "system", "안녕"]
+HALVES = [
+    "INST",
+    "/INST",
+    "[INST",
+    "[/INST",
+    "INST]",
+    "|user|",
+    "[|user|",
+    "SYSTEM_PROMPT",
+    "<|turn",
+]
+PIECES = [*MARKS, *MARKS, *MARKS, *HALVES, *"<|>[]:#\n ", "\r\n", "im_end", "system", "안녕"]
 
 hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=12).map("".join)
 hostile = hostile.filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
@@ -81,7 +92,7 @@ def test_hostile_text_adds_no_mark(
                 history=[
                     DialogueTurn(role="user", name=user_name, content="h" + fill[7]),
                     DialogueTurn(role="character", name="Sera", content="h" + fill[8]),
-                    DialogueTurn(role="system", name="", content="h" + fill[9]),
+                    DialogueTurn(role="system", name="", content=fill[9] or "h"),
                 ],
                 chat_context=[memory("m", "m" + fill[10], by=user_name)],
                 story_context=[event("e", "e" + fill[11])],
@@ -96,6 +107,21 @@ def test_hostile_text_adds_no_mark(
         texts[3] = ""
     expected = openings(prompt([""] * 14, "Min"), format_name)
     assert openings(prompt(texts, user), format_name) == expected
+
+
+@pytest.mark.parametrize("half", ["/INST", "INST", "|system|", "SYSTEM_PROMPT"])
+def test_brackets_of_ours_complete_no_mark(half: str) -> None:
+    """A line of the system and the notes stand in brackets, which text could make a token of."""
+    prompt = build_prompt(
+        PromptBuildInput(
+            persona=Persona(name="Sera", language="en"),
+            user_message="Hi.",
+            history=[DialogueTurn(role="system", name="", content=half)],
+            direction=f"rain [{half}",
+        )
+    ).prompt
+    assert f"[{half}]" not in prompt
+    assert prompt.count(f"⟦{half}⟧") == 2
 
 
 @pytest.mark.parametrize(
@@ -117,7 +143,7 @@ def test_plain_text_marks_are_caught(format_name: str, mark: str, opened: str) -
     assert readable(safe) == readable("x" + mark)
 
 
-LOOK_ALIKES = str.maketrans("‹›⟦⟧♯∶＜＞［］＃：", "<>[]#:<>[]#:")
+LOOK_ALIKES = str.maketrans("‹›⟦⟧♯∶＜＞［］＃：﹤﹥﹟﹕", "<>[]#:<>[]#:<>#:")
 
 
 def readable(text: str) -> str:
