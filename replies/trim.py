@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d"
+_EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u20e3"
 _STOP = ".!?…‥。！？"
-_SOFT = f"~～♡♥♪♩{_EMOJI}"
+_SOFT = f"~～〜♡♥♪♩{_EMOJI}"
 _CLOSERS = "\"'”’»)）\\]】*_」』"
 _OPENERS = {"」": "「", "』": "『", "】": "【", "*": "*"}
 _SOFT_END = re.compile(f"[{_SOFT}]")
@@ -21,9 +21,17 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|jr|sr|vs|prof|capt|lt|sgt|e\.g|i\.e)|\b[A-Z]|^[ \t]*\d{1,3})\.$",
     re.IGNORECASE | re.MULTILINE,
 )
+
+
+def _with_final(row: int) -> str:
+    """All Hangul syllables that end in one consonant, by its place in Unicode's order."""
+    return "".join(chr(first + row) for first in range(0xAC00, 0xD7A4, 28))
+
+
 _BARE_ENDING = re.compile(
-    r"(?:[요다죠까네냐지]|[라하]자|구나|군|거든|잖아|[거이]야|[았었였했겠있없됐갔왔봤줬]어|[할갈올볼줄]게"
-    r"|ㅋ+|ㅎ+|[ㅠㅜ]+|\^\^|:[)D3]|;\)|[ー♪]|です|ます|だ|[よねぞわ])$"
+    rf"(?:[요다죠까네냐지]|[가라하]자|구나|군|거든|잖아|더라|[거이]야|[{_with_final(20)}][어니]"
+    rf"|[{_with_final(8)}][게까래걸]|는걸|고마워|미안해|사랑해|좋아|싫어|몰라|\b(?:돼|응|그래|아니)"
+    r"|[ㄱ-ㅎ]{2,}|ㅋ|ㅎ|[ㅠㅜ]+|\^\^|:[)D3]|;\)|[ー♪]|です|ます|うん|だ|[よねぞわ]|[—―])$"
 )
 """Korean and Japanese sentences often end without a mark."""
 
