@@ -20,6 +20,9 @@ LORE = "lore"
 MAX_KEYWORDS = 200
 MAX_KEYWORD = 1_000
 
+NEAR = 10
+"""Messages from the end; by custom, notes that shall be heeded stand at a depth of 4."""
+
 _ENTRY = TypeAdapter(LoreEntry)
 
 
@@ -86,8 +89,10 @@ def lore_chunks(activation: Activation) -> tuple[list[RAGChunk], list[RAGChunk]]
 
 
 def is_standing(entry: LoreEntry) -> bool:
-    """Whether an entry takes part in every turn of a chat."""
-    return entry.constant and entry.probability >= 100
+    """Whether an entry takes part in every turn of a chat, and belongs to the prompt's beginning:
+    one that is wanted a few messages from the end stands with the notes."""
+    near = entry.position == "at_depth" and entry.depth < NEAR
+    return entry.constant and entry.probability >= 100 and not near
 
 
 def _event(row: int, entry: LoreEntry, book: Lorebook) -> StoryEvent:

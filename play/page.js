@@ -27,6 +27,12 @@ const KO_REASONS = [
   [/^reranked$/, "다시 매긴 순위"], [/^constant$/, "항상"], [/^reached$/, "이른 사건"],
   [/^keyword (.+)$/s, "열쇠말 $1"], [/^beside (.+)$/s, "$1 곁"],
   [/^over the budget for notes by (\d+) tokens$/, "노트 예산을 $1토큰 넘음"],
+  [/^(?:narrator|character): directive \((.+)\)$/s, "지시문($1)"],
+  [/^(?:narrator|character): respond_as in the request$/, "요청이 정했습니다"],
+  [/^narrator: the story reaches (.+)$/s, "이야기가 $1에 이릅니다"],
+  [/^(.+) not reached: ([\d.]+) of ([\d.]+) needed.*$/s, "$1은(는) 아직입니다: $3 가운데 $2"],
+  [/^(.+) not reached: .*$/s, "$1은(는) 아직입니다"], [/^(.+) reached: .*$/s, "$1에 이르렀습니다"],
+  [/^no event is left to wait for$/, "기다릴 사건이 없습니다"],
   [/^lore: constant$/, "로어: 항상"], [/^lore: sticky: .*$/, "로어: 이어짐"],
   [/^lore: key `(.+)` in the message$/s, "로어: 메시지에 열쇠말 $1"],
   [/^lore: key `(.+)` in the message (\d+) before$/s, "로어: $2개 앞 메시지에 열쇠말 $1"],
@@ -41,6 +47,47 @@ const KO_REASONS = [
   [/^waits to be found in other entries$/, "다른 항목에서 불릴 때만"],
   [/^a key found, but `(\w+)` of its other keys does not hold$/, "보조 열쇠말($1)이 맞지 않음"],
 ];
+/** The evidence of routing/weights.toml. */
+const KO_EVIDENCE = {
+  scene_narrator_recent: "내레이터가 최근에 말했다",
+  scene_narrator_share: "최근 줄에 내레이터의 말이 많다",
+  scene_narrator_to_you: "마지막 서술이 상대를 '당신'으로 불렀다",
+  scene_narrator_long: "마지막 서술이 길었다",
+  scene_person_last: "서술 속의 인물이 방금 말했다",
+  scene_person_asks: "서술 속의 인물이 물었다",
+  scene_person_near: "서술 속의 인물이 조금 전에 말했다",
+  scene_character_asks: "캐릭터가 방금 물었다",
+  scene_character_to_you: "캐릭터가 방금 상대에게 말을 걸었다",
+  scene_game: "서술이 게임처럼 플레이어에게 말해 왔다",
+  scene_rules: "주사위와 규칙이 오갔다",
+  scene_actions: "행동이 선언되고 있었다",
+  scene_voices: "여러 인물이 말하고 있다",
+  scene_user_share: "최근 줄에 사용자의 말이 많다",
+  scene_user_then_narrator: "내레이터가 방금 사용자에게 답했다",
+  scene_user_answered_by_narrator: "인물이 아니라 내레이터가 답해 왔다",
+  says_nothing: "메시지가 비었거나 계속하라는 말이다",
+  says_only_action: "말 없이 행동뿐이다",
+  says_acts: "행동을 선언한다",
+  says_act_and_speech: "행동에 말이 딸려 있다",
+  says_asks_scene: "주변, 시간, 규칙을 묻는다",
+  says_asks_scene_not_you: "그것을 누구에게랄 것 없이 묻는다",
+  says_asks_scene_last: "그것을 물으며 끝난다",
+  says_third_person: "다른 누군가나 무엇을 말한다",
+  says_question: "물음이다",
+  says_rules: "주사위와 규칙을 말한다",
+  says_score: "주사위 눈 같은 수를 댄다",
+  says_you: "상대를 부른다",
+  says_name: "누군가를 이름으로 부른다",
+  says_plans: "함께 할 계획을 세운다",
+  says_talk: "감사, 의견, 핑계 같은 대화다",
+  says_moves: "장소나 시간을 옮긴다",
+  says_exclaims: "외친다",
+  says_near_trigger: "다음 사건에 가까운 말이다",
+  says_like_exemplars: "서술을 부르는 말을 닮았다(음수면 대화)",
+  both_names_narrator: "내레이터를 부른다",
+  both_question_to_person: "서술 속의 인물이 말할 차례에 묻는다",
+  both_you_to_person: "서술 속의 인물이 말할 차례에 상대를 부른다",
+};
 const EN = {
   character: "Character", yourName: "Your name", open: "Open a file …", save: "Save the chat",
   fresh: "New chat", chat: "Chat", message: "Your message", send: "Send", stop: "Stop",
@@ -274,16 +321,28 @@ function table(kind, heads, rows) {
     el("table", { class: kind }, el("thead", {}, head), el("tbody", {}, ...body)));
 }
 
+const evidenceName = (name) => (lang === "ko" && KO_EVIDENCE[name]) || name.replaceAll("_", " ");
+
+/** Why this speaker answers; in Korean from the evidence, as the server's words are English. */
+function routeReason(speaker, { reason: words, evidence }) {
+  const sign = speaker === "narrator" ? 1 : -1;
+  const because = evidence.map(({ name, value, weight }) => [name, value * weight])
+    .filter(([, counts]) => counts * sign > 0).sort(([, a], [, b]) => (b - a) * sign).slice(0, 3);
+  const decided = /^(narrator|character) [\d.]+: /.test(words); // by evidence alone
+  if (lang !== "ko" || !decided || !because.length) return reason(words);
+  return because.map(([name, counts]) => `${evidenceName(name)} (${number(counts, 1)})`).join("; ");
+}
+
 function routeOf(response) {
   const { route, story, reply, warnings } = response.meta;
   const who = response.responded_as === "narrator" ? t("asNarrator") : t("asCharacter");
   const parts = [];
   if (route) {
-    parts.push(el("p", {}, route.reason, " ",
+    parts.push(el("p", {}, routeReason(response.responded_as, route), " ",
       el("span", { class: "soft" }, `(${t("confidence", number(route.confidence, 2))})`)));
     if (route.evidence.length) {
       const rows = route.evidence.map(({ name, value, weight }) =>
-        ({ row: [name, number(value, 2), number(weight, 2)] }));
+        ({ row: [evidenceName(name), number(value, 2), number(weight, 2)] }));
       const heads = [[t("evidence")], [t("value"), "number"], [t("weight"), "number"]];
       parts.push(el("details", {}, el("summary", {}, t("evidence")), table("evidence", heads, rows)));
     }
@@ -292,7 +351,7 @@ function routeOf(response) {
     const where = `${number(story.position_before)} → ${number(story.position_after)}`;
     const event = story.event ? `, ${t("reached", story.event)}` : "";
     parts.push(el("p", {}, `${t("progress")}: ${where}${event}. `,
-      el("span", { class: "soft" }, story.why)));
+      el("span", { class: "soft" }, reason(story.why))));
   }
   if (reply?.cuts?.length) parts.push(el("p", {}, `${t("cuts")}: ${reply.cuts.join(", ")}`));
   for (const words of warnings || []) parts.push(el("p", {}, `${t("warning")}: ${words}`));

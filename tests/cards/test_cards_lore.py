@@ -125,6 +125,12 @@ def test_chunks_say_why_and_keep_the_order_of_the_prompt() -> None:
     assert standing[0].meta["order"] < passing[0].meta["order"] < 0
 
 
+def test_what_is_wanted_near_the_end_is_no_part_of_the_beginning() -> None:
+    deep = [{"constant": True, "position": 4, "depth": depth} for depth in (4, 40)]
+    standing, passing = lore_chunks(run(book(*deep), "?"))
+    assert [c.id for c in passing] == ["lore/0"] and [c.id for c in standing] == ["lore/1"]
+
+
 def test_what_the_message_calls_for_is_the_first_to_the_budget() -> None:
     entries = [
         {"key": ["밤"], "order": 900},

@@ -292,6 +292,7 @@ def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
     reasons = page.js(
         "return [...document.querySelectorAll('#turn td.why')].map((e) => e.textContent)"
     )
+    assert re.search("[가-힣]", page.text("#turn section p")), "why the speaker answers"
     assert reasons and all(re.search("[가-힣]", why) for why in reasons), reasons
     page.js("const e = document.querySelector('#message'); e.value = '하'; e.focus();")
     before = len(page.all("#log li"))
@@ -434,12 +435,13 @@ def test_pictures_for_the_readme(
         ("en-US", "light", ENGLISH),
         ("ko-KR", "dark", KOREAN),
     ):
-        says.replies = [reply]
+        says.replies = [reply, reply]
         page.size(1280, 960)
-        page.open(language)
         page.prefer(scheme)
-        page.one("#message").send_keys(Keys.ENTER)
-        page.answered()
+        for _ in range(2):  # the first turn indexes the story; the second shows what a turn takes
+            page.open(language)
+            page.one("#message").send_keys(Keys.ENTER)
+            page.answered()
         name = f"play.{language[:2]}.png"
         taken = page.driver.get_screenshot_as_png()
         Path(folder, name).write_bytes(taken)

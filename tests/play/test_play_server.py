@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import httpx
 import pytest
 from openai import BadRequestError, OpenAI
 
+from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
 from schemas.errors import LLMError
 from tests.play.conftest import CARD, Site, card_png
@@ -38,6 +41,13 @@ def test_the_page_may_load_nothing_from_elsewhere(web: httpx.Client) -> None:
         assert "innerHTML" not in answer.text
     for path in ("/docs", "/openapi.json", "/play/server.py", "/..%2fserver.py", "/server.py"):
         assert web.get(path).status_code == 404
+
+
+def test_the_page_has_korean_words_for_all_evidence() -> None:
+    words = (ROOT / "play" / "page.js").read_text(encoding="utf-8").split("KO_EVIDENCE = {")[1]
+    named = re.findall(r'(\w+): "[^"]*[가-힣]', words.split("};")[0])
+    weights = tomllib.loads((ROOT / "routing" / "weights.toml").read_text(encoding="utf-8"))
+    assert set(named) == weights.keys() - {"bias"}
 
 
 def test_a_chat_to_begin_with(web: httpx.Client) -> None:
@@ -205,6 +215,43 @@ def test_the_narrator_answers_a_scene(client: OpenAI, says: ScriptedLLM) -> None
         model="세라", messages=[LINE], extra_body={"respond_as": "narrator"}
     )
     assert answer.model_dump()["iyagi"]["responded_as"] == "narrator"
+
+
+def test_a_client_is_remembered_over_many_turns(client: OpenAI, says: ScriptedLLM) -> None:
+    """The client sends its whole chat each time, streaming or not; old lines are recalled."""
+    far = "파도가 치고 바람이 분다. " * 20
+    lines: list[Any] = [
+        {"role": "user", "content": "내 나침반은 할머니가 주셨어. 바늘이 늘 서쪽으로 기울어."},
+        {"role": "assistant", "content": "기억해 둘게."},
+        *({"role": ("user", "assistant")[n % 2], "content": f"{n}째 이야기. {far}"}
+          for n in range(60)),
+    ]  # fmt: skip
+    said = ["오늘은 등대에 가자.", "비가 오네.", "내 나침반 바늘이 어디로 기울었지?"]
+    for turn, message in enumerate(said):
+        lines.append({"role": "user", "content": message})
+        says.replies = [f"{turn}번째 답이야."]
+        if turn % 2:
+            chunks = list(client.chat.completions.create(model="세라", messages=lines, stream=True))
+            reply = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+            response = chunks[-1].model_dump()["iyagi"]
+        else:
+            answer = client.chat.completions.create(model="세라", messages=lines)
+            reply = str(answer.choices[0].message.content)
+            response = answer.model_dump()["iyagi"]
+        assert reply == f"{turn}번째 답이야."
+        lines.append({"role": "assistant", "content": reply})
+    recalled = [item for item in response["retrieved"] if item["source"] == "chat"]
+    assert any("서쪽" in item["text"] and item["used"] for item in recalled)
+    assert "0번째 답이야." in says.prompts[-1] and "비가 오네." in says.prompts[-1]
+    assert response["meta"]["prompt"]["prefix"]["tokens"] > 3000, "the same prompt grew at its end"
+
+
+def test_a_clients_story_goes_no_further_than_it_says(client: OpenAI, says: ScriptedLLM) -> None:
+    for position, told in ((0, 0), (1, 1)):
+        client.chat.completions.create(
+            model="세라", messages=[LINE], extra_body={"story_position": position}
+        )
+        assert says.prompts[-1].count("폭풍이 부두를") == told
 
 
 @pytest.mark.parametrize(
