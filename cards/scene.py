@@ -134,11 +134,12 @@ class Activation:
 
 def _greeting(history: Sequence[Message], *forms: Sequence[str]) -> int | None:
     """Which greeting a chat began with, as the card has it or with its macros filled in."""
-    if not history:
+    first = next((line for line in history if line.role != "system"), None)
+    if first is None:
         return 0
-    first = history[0].content.strip()
-    rows = (row for texts in forms for row, text in enumerate(texts) if text.strip() == first)
-    return next(rows, None) if history[0].role == "character" else None
+    said = first.content.strip()
+    rows = (row for texts in forms for row, text in enumerate(texts) if text.strip() == said)
+    return next(rows, None) if first.role == "character" else None
 
 
 def kept_out(entry: LoreEntry, scene: Scene) -> str:

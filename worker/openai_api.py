@@ -34,6 +34,14 @@ _PASSED = (
 )
 
 
+_UNUSED = {
+    *("logit_bias", "reasoning_effort", "verbosity", "service_tier", "store", "metadata"),
+    *("modalities", "top_logprobs", "prompt_cache_key", "safety_identifier"),
+    *("tool_choice", "parallel_tool_calls"),
+}
+"""Fields of OpenAI's API that mean nothing to a character: many clients send them always."""
+
+
 def _text_of(content: object) -> object:
     """Content parts as one text; only text can be read."""
     if not isinstance(content, list):
@@ -86,15 +94,17 @@ class CompletionRequest(Strict):
     frequency_penalty: float | None = Field(None, description="Taken and not used.")
     presence_penalty: float | None = Field(None, description="Taken and not used.")
     logprobs: Literal[False] | None = None
+    tools: list[Any] = Field(default_factory=list, max_length=0, description="None can be called.")
+    response_format: dict[Literal["type"], Literal["text"]] = Field(default_factory=dict)
 
 
 def read_completion(body: dict[str, Any]) -> CompletionRequest:
-    """The body of a chat completion; fields that are null count as not sent.
+    """The body of a chat completion; fields that are null or mean nothing here count as not sent.
 
     Raises:
         BadRequest: names the field and the cure.
     """
-    sent = {key: value for key, value in body.items() if value is not None}
+    sent = {key: value for key, value in body.items() if value is not None and key not in _UNUSED}
     try:
         return CompletionRequest.model_validate(sent)
     except ValidationError as error:

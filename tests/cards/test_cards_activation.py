@@ -265,7 +265,8 @@ def test_which_greeting_a_chat_began_with(opening: str | None, greeting: int | N
         "first_message": "{{char}}는 졸리다.",
         "extensions": {"iyagi": {"alternate_greetings": ["{{user}}, 왔구나."]}},
     }
-    history = [{"role": "character", "content": opening}] if opening else []
+    history = [{"role": "system", "content": "규칙"}]
+    history += [{"role": "character", "content": opening}] if opening else []
     request = {"message": "응", "persona": persona, "history": history, "user_name": "민준"}
     assert Scene.of(ChatRequest.model_validate(request), "사용자").greeting == greeting
 

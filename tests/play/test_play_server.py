@@ -209,6 +209,29 @@ def test_a_client_streams(client: OpenAI, says: ScriptedLLM) -> None:
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
+def test_fields_that_mean_nothing_here_keep_no_client_out(
+    client: OpenAI, says: ScriptedLLM
+) -> None:
+    says.replies = ["Yes."]
+    answer = client.chat.completions.create(
+        model="Wren",
+        messages=[{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}],
+        logit_bias={},
+        metadata={"chat": "1"},
+        reasoning_effort="low",
+        response_format={"type": "text"},
+        store=False,
+        tools=[],
+        presence_penalty=0.1,
+        n=1,
+    )
+    assert answer.choices[0].message.content == "Yes."
+    with pytest.raises(BadRequestError, match="response_format"):
+        client.chat.completions.create(
+            model="Wren", messages=[LINE], response_format={"type": "json_object"}
+        )
+
+
 def test_the_narrator_answers_a_scene(client: OpenAI, says: ScriptedLLM) -> None:
     says.replies = ["비가 그친다."]
     answer = client.chat.completions.create(
