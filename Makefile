@@ -19,10 +19,10 @@ run: $(VENV)/.base ## set up, then answer one turn on the mock data (no model, n
 	@$(BIN)/python -m handler
 
 test: $(VENV)/.dev ## set up, then run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.dev ## the tests, slow ones too
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 check: $(VENV)/.dev ## lint, format check, types
 	@$(BIN)/ruff check .

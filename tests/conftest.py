@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import ipaddress
 import json
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +42,26 @@ def _no_network() -> Any:
     patch.undo()
 
 
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index folder with the vectors of the mock data: a test need not embed them again."""
+    home = tmp_path_factory.mktemp("embedded")
+
+    async def tell() -> None:
+        pipeline = Pipeline(make_services(Settings(_env_file=None, index_dir=home)))
+        for request in _MOCK.values():
+            await pipeline.chat(request)
+        await pipeline.drain()
+
+    asyncio.run(tell())
+    return home
+
+
 @pytest.fixture
-def make_pipeline(tmp_path: Path) -> MakePipeline:
-    """`make_pipeline(llm=None, **settings)`."""
+def make_pipeline(tmp_path: Path, embedded: Path) -> MakePipeline:
+    """`make_pipeline(llm=None, **settings)`; all pipelines of a test share an index folder."""
+    for file in embedded.glob("vectors.sqlite*"):
+        shutil.copy(file, tmp_path)
 
     def make(llm: Any = None, **settings: Any) -> Pipeline:
         services = make_services(Settings(_env_file=None, index_dir=tmp_path, **settings))
