@@ -47,7 +47,7 @@ class Reranker(Protocol):
 
 
 class Story(Protocol):
-    """A story's events in story order, and their vectors: row by row (n, dimension) float32."""
+    """A story's events in story order."""
 
     @property
     def name(self) -> str:
@@ -57,13 +57,9 @@ class Story(Protocol):
     def events(self) -> Sequence[StoryEvent]:
         """All of them; who may see which is the node's concern."""
 
-    @property
-    def vectors(self) -> np.ndarray:
-        """Rows of unit length."""
-
 
 class StorySource(Protocol):
-    """Stories with their vectors."""
+    """Stories by what a request says of them."""
 
     async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> Story:
         """The story of a request: its own events where it sends some, else the named one.

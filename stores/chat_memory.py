@@ -1,4 +1,4 @@
-"""What was said before: ranking it, and keeping it for backends that send only recent messages."""
+"""What was said before, kept for backends that send only recent messages."""
 
 from __future__ import annotations
 
@@ -18,29 +18,6 @@ from stores.shelf import Shelf
 
 CACHED_MESSAGES = 100_000
 """Messages kept in this process: 150 MB of vectors at 384 numbers, 100 chats of 1,000."""
-
-
-def rank(
-    query: np.ndarray, vectors: np.ndarray, excluded: np.ndarray | None, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k rows most similar to the query, best first; of equals the later row.
-
-    Args:
-        query: (d,) of unit length.
-        vectors: (n, d), rows of unit length, oldest first.
-        excluded: (n,) mask of rows that are left out before the ranking, so that they take no
-            one's place; None excludes none.
-        k: at most so many.
-
-    Returns:
-        Row numbers and scores (cosine similarity, cut to 0 to 1), each at most (k,).
-    """
-    rows = np.arange(len(vectors)) if excluded is None else np.flatnonzero(~excluded)
-    if not len(rows) or k < 1:
-        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.float32)
-    scores = vectors @ query if excluded is None else vectors[rows] @ query
-    best = np.lexsort((-rows, -scores))[:k]
-    return rows[best], np.clip(scores[best], 0, 1)
 
 
 class Recollection(NamedTuple):
@@ -71,7 +48,6 @@ class StandingMemory:
             model=Remembered,
             text=lambda remembered: remembered.message.content,
             order=lambda remembered: remembered.at,
-            documents=False,  # nothing searches them there, and a full-text index would keep words
             cached_rows=CACHED_MESSAGES,
         )
 

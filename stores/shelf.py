@@ -45,7 +45,6 @@ class Shelf(Generic[M]):
         model: of the items.
         text: what is embedded of an item.
         order: by which a collection is sorted; ties stay in the order of writing.
-        documents: whether LangChain's search is to find the texts.
         cached_rows: kept in this process, of the collections used last.
     """
 
@@ -58,7 +57,6 @@ class Shelf(Generic[M]):
         model: type[M],
         text: Callable[[M], str],
         order: Callable[[M], int],
-        documents: bool,
         cached_rows: int,
     ) -> None:
         """Touches no database yet."""
@@ -68,16 +66,10 @@ class Shelf(Generic[M]):
         self._model = model
         self._text = text
         self._order = order
-        self._documents = documents
         self._embedders = Ledger(database, "embedders")
         self._registered = False
         self._seen_embedders: tuple[float, dict[str, int]] = (-EMBEDDERS_SECONDS, {})
         self._cache: Recent[tuple[Rows[M], CollectionState]] = Recent(cached_rows)
-
-    def cached(self, key: str) -> Rows[M] | None:
-        """What this process knows, without asking the database."""
-        found = self._cache.get(key)
-        return found and found[0]
 
     def load(self, key: str) -> Rows[M] | None:
         """All rows of a collection in order, or None where there is none.
@@ -107,12 +99,6 @@ class Shelf(Generic[M]):
     ) -> None:
         """Adds items under their row ids, and removes rows; both are on disk when it returns."""
         self._store(key, Rows.of(entries, vectors), remove)
-
-    def keep(self, key: str, entries: Sequence[tuple[str, M]], vectors: np.ndarray) -> Rows[M]:
-        """Items that only this process knows, for `cached` to find, until `load` is called."""
-        rows = Rows.of(entries, vectors).arranged(self._order)
-        self._cache.put(key, (rows, CollectionState("", "", "")), weight=len(rows.ids) + 1)
-        return rows
 
     def drop(self, key: str, *, keep_own: bool = False) -> bool:
         """Deletes a collection under all embedders, or under all others; whether there was one."""
@@ -259,7 +245,6 @@ class Shelf(Generic[M]):
                 id=id,
                 metadata={"item": item.model_dump_json(), "written": written},
                 vector=vector,
-                document=self._text(item) if self._documents else None,
             )
             for id, item, written, vector in columns
         ]

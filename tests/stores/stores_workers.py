@@ -79,12 +79,6 @@ class Worker:
     def events(self, story_id: str) -> list[str]:
         return [event.text for event in self.stories.named(story_id).events]
 
-    def inline(self, texts: Sequence[str]) -> list[str]:
-        return [event.text for event in self.stories.inline(story(*texts)).events]
-
-    def embedded(self) -> int:
-        return self.encoder.texts
-
 
 def serve(connection: Connection, url: str) -> None:
     """Answers (method, arguments) with the method's result until it is killed."""

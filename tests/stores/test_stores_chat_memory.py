@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import StoreError
 from schemas.request import Message
-from stores.chat_memory import StandingMemory, rank
+from stores.chat_memory import StandingMemory
 from stores.chat_order import Remembered, message_identity, placed
 from stores.chroma import ChromaDatabase
 from stores.rows import Rows, digest, row_id
@@ -287,22 +287,3 @@ async def test_the_async_methods_do_the_same(memory: StandingMemory) -> None:
     assert all(one.messages == tuple(messages) for one in found)
     assert await memory.aforget("u", "s")
     assert (await memory.aload("u", "s")).messages == ()
-
-
-def test_rank_leaves_out_what_is_excluded_before_the_top() -> None:
-    vectors = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0], [1, 0]], dtype=np.float32)
-    query = np.array([1, 0], dtype=np.float32)
-    rows, scores = rank(query, vectors, None, 3)
-    assert rows.tolist() == [4, 0, 1]  # of equals the later
-    assert scores.tolist() == pytest.approx([1, 1, 0.8])
-    excluded = np.array([True, False, False, False, True])
-    rows, scores = rank(query, vectors, excluded, 9)
-    assert rows.tolist() == [1, 2, 3]
-    assert scores.tolist() == pytest.approx([0.8, 0, 0])
-
-
-@pytest.mark.parametrize("k", [0, 3])
-def test_rank_of_nothing_is_nothing(k: int) -> None:
-    query = np.array([1, 0], dtype=np.float32)
-    assert rank(query, np.empty((0, 2), np.float32), None, k)[0].tolist() == []
-    assert rank(query, np.eye(2, dtype=np.float32), np.array([True, True]), k)[0].tolist() == []

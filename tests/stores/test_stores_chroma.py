@@ -24,9 +24,9 @@ from tests.stores.stores_workers import unit
 from tests.support import free_port
 
 
-def rows(*names: str, dimension: int = 8, document: str | None = "글") -> list[Row]:
+def rows(*names: str, dimension: int = 8) -> list[Row]:
     vectors = unit(len(names), dimension)
-    return [Row(name, {"n": row}, vectors[row], document) for row, name in enumerate(names)]
+    return [Row(name, {"n": row}, vectors[row]) for row, name in enumerate(names)]
 
 
 def test_making_one_opens_nothing(folder: Path) -> None:
@@ -63,7 +63,6 @@ def test_what_does_not_exist_is_empty_and_no_error(database: ChromaDatabase) -> 
     assert database.state("nothing") is None
     assert database.ids("nothing") == []
     assert database.fetch("nothing", ["a"]).ids == []
-    assert database.nearest("nothing", unit(1)[0], 3, ["a"]) == []
     assert database.drop("nothing") is False
     database.delete("nothing", ["a"])
 
@@ -106,20 +105,6 @@ def test_the_space_is_cosine_and_no_embedding_model_is_attached(
     client = chromadb.PersistentClient(path=str(folder))
     collection = client.get_collection("chat-1", embedding_function=None)
     assert collection.configuration["embedding_function"] is None
-
-
-def test_scores_are_cosine_similarities_best_first(database: ChromaDatabase) -> None:
-    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], dtype=np.float32)
-    written = [
-        Row(name, {"n": 1}, vector, "text") for name, vector in zip("abcd", vectors, strict=True)
-    ]
-    database.write("story-1", {}, written)
-    found = database.nearest("story-1", np.array([1, 0], dtype=np.float32), 9, list("abcd"))
-    assert [name for name, _ in found[:2]] == ["a", "b"]
-    assert [score for _, score in found] == pytest.approx([1, 0.6, 0, 0], abs=1e-5)
-    assert all(0 <= score <= 1 for _, score in found)
-    only = database.nearest("story-1", np.array([1, 0], dtype=np.float32), 9, ["c", "b"])
-    assert [name for name, _ in only] == ["b", "c"]
 
 
 def test_more_rows_than_chroma_takes_at_once(database: ChromaDatabase) -> None:

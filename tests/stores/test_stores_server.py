@@ -120,16 +120,6 @@ def test_a_story_that_all_build_at_once_is_one_story(team: Team) -> None:
     assert team.all("events", "together") == [texts] * WORKERS
 
 
-def test_an_inline_story_is_embedded_by_one_worker_and_found_by_the_others(team: Team) -> None:
-    texts = [f"inline {row}" for row in range(20)]
-    assert team.ask(0, "inline", texts) == texts
-    before = team.all("embedded")
-    assert team.all("inline", texts) == [texts] * WORKERS
-    assert team.all("embedded") == before
-    others = [[*texts[:-1], f"of worker {worker}"] for worker in range(WORKERS)]
-    assert team.each("inline", *((own,) for own in others)) == others
-
-
 def test_a_chat_forgotten_by_one_worker_is_gone_for_all(team: Team) -> None:
     team.ask(0, "tell", "u", "forgotten", ["비밀"])
     assert team.all("words", "u", "forgotten") == [["비밀"]] * WORKERS
