@@ -41,6 +41,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash . \
     && mkdir -p data/indexes characters \
     && chown -R iyagi data/indexes
 USER iyagi
@@ -62,6 +63,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash . \
     && mkdir -p data/indexes characters \
     && chown -R iyagi data/indexes
 USER iyagi

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import numpy as np
 
 from embedding.embedder import Embedder
@@ -108,6 +107,8 @@ class _ServerClient:
     """
 
     def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
+        import httpx
+
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(headers=headers, timeout=timeout)
         self._url = url

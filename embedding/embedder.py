@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
@@ -131,6 +130,8 @@ class Embedder:
 
 def _ours(error: Exception) -> EmbeddingError:
     """A vendor's exception as ours: its kind only, as its words may hold text, keys or paths."""
+    import httpx
+
     response = getattr(error, "response", None)
     status: int | None = getattr(response, "status_code", None)
     passing = isinstance(error, OSError | TimeoutError | httpx.TransportError)

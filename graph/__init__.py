@@ -3,12 +3,15 @@
 Importing it reads the settings and compiles the graph; models and indexes are loaded on first use.
 """
 
-from graph.pipeline import Pipeline
-from graph.services import make_services
-from graph.settings import load_settings
+from graph.light import uncollected
 
-settings = load_settings()
-pipeline = Pipeline(make_services(settings))
+with uncollected():
+    from graph.pipeline import Pipeline
+    from graph.services import make_services
+    from graph.settings import load_settings
+
+    settings = load_settings()
+    pipeline = Pipeline(make_services(settings))
 
 graph = pipeline.graph
 handle_chat = pipeline.chat

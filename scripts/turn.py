@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -119,20 +120,37 @@ def _name(payload: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-async def answer(payload: object, *, streaming: bool) -> dict[str, Any]:
-    """Runs the turn, printing the reply as it grows if asked; gives the ChatResponse."""
+async def answer(payload: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the turn and prints it; gives the ChatResponse.
+
+    What the turn leaves for the next one is written after that, so nobody waits for it.
+    """
     from graph import drain, stream_chat
 
-    response: dict[str, Any] = {}
+    gc.freeze()  # what is imported stays, and need not be looked through for garbage
     async for event in stream_chat(payload):
         if event["type"] == "final":
-            response = event["response"]
-        elif event["type"] == "token" and streaming:
+            response: dict[str, Any] = event["response"]
+        elif event["type"] == "token" and args.stream:
             print(event["text"], end="", flush=True)
-    if streaming:
-        print("\n")
+    tell(payload, response, args)
+    sys.stdout.flush()
     await drain()
     return response
+
+
+def tell(payload: dict[str, Any], response: dict[str, Any], args: argparse.Namespace) -> None:
+    """Prints the turn in the way that the options want; what was streamed is not said again."""
+    if args.stream:
+        print("\n")
+    if args.json:
+        print(json.dumps(response, ensure_ascii=False, indent=2))
+        return
+    from scripts.show import show
+
+    if not args.stream:
+        print(f"{payload.get('user_name') or 'You'}\n{payload['message']}\n")
+    show(response, with_reply=not args.stream)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["IYAGI_LLM"] = args.llm
     try:
         payload = build_payload(args)
-        response = asyncio.run(answer(payload, streaming=args.stream))
+        response = asyncio.run(answer(payload, args))
         if args.html:
             from play.single import write_page
 
@@ -150,14 +168,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1
-    if args.json:
-        print(json.dumps(response, ensure_ascii=False, indent=2))
-    else:
-        from scripts.show import show
-
-        if not args.stream:
-            print(f"{payload.get('user_name') or 'You'}\n{payload['message']}\n")
-        show(response, with_reply=not args.stream)
     if response["error"]:
         print(f"error: {response['error']}", file=sys.stderr)
         return 1

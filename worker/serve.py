@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import inspect
 import logging
 import multiprocessing
@@ -60,10 +62,11 @@ def serve(
     if not inspect.isasyncgenfunction(handler):
         raise TypeError("the handler must be an undecorated async generator")
 
-    _spare_cpuinfo()
-    import runpod
+    runpod = _import_runpod()
     from runpod.serverless.modules import rp_scale
     from runpod.serverless.modules.worker_state import JobsProgress
+
+    gc.freeze()  # what is imported stays, and need not be looked through for garbage
 
     async def begin() -> None:
         if settings.warm_up:
@@ -103,11 +106,18 @@ def serve(
     _end(jobs.exit_code)
 
 
-def _spare_cpuinfo() -> None:
-    """`import runpod` takes a second to learn the processor's name, for its debugger alone."""
+def _import_runpod() -> types.ModuleType:
+    """The SDK, without its command line (0.2 s, most of it for SSH), without the processor's name
+    that its debugger wants (1 s), and without a look for notebooks, which imports IPython."""
+    from graph.light import bare, uncollected
+
     known = types.ModuleType("cpuinfo")
     known.get_cpu_info = lambda: {"brand_raw": "unknown"}  # type: ignore[attr-defined]
     sys.modules.setdefault("cpuinfo", known)
+    os.environ.setdefault("TQDM_LOGGABLE_FORCE", "logging")
+    command_line = ("runpod.cli", "runpod.cli.groups", "runpod.cli.groups.config")
+    with bare(*command_line), uncollected():
+        return importlib.import_module("runpod")
 
 
 def _end(code: int) -> NoReturn:

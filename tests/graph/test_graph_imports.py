@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -64,7 +68,7 @@ def test_imports_point_one_way(package: str) -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("chromadb", "stores"), ("langchain_chroma", "stores"), ("onnxruntime", "embedding"),
+    [("chromadb", "stores"), ("onnxruntime", "embedding"),
      ("langchain_huggingface", "embedding"), ("openai", "llm")],
 )  # fmt: skip
 def test_a_client_library_has_one_home(library: str, home: str) -> None:
@@ -73,21 +77,111 @@ def test_a_client_library_has_one_home(library: str, home: str) -> None:
             assert library not in imported(path) or package in (home, "scripts"), path
 
 
-def test_importing_the_handler_and_the_graph_loads_no_heavy_library() -> None:
-    heavy = [
-        "runpod",
-        "chromadb",
-        "langchain_chroma",
-        "onnxruntime",
-        "openai",
-        "torch",
-        "transformers",
-    ]
-    code = f"import sys, handler, graph; print(*[m for m in {heavy} if m in sys.modules])"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+def run(code: str, **env: str) -> str:
+    """What a new process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
-    assert loaded.stdout.strip() == ""
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+TURN = """
+import asyncio, json, sys
+import handler
+from graph import drain, handle_chat
+request = json.load(open("data/mock/sample_request.json", encoding="utf-8"))
+async def turn():
+    response = await handle_chat(request)
+    assert response["response_contents"] and not response["error"], response
+    await drain()
+asyncio.run(turn())
+"""
+
+
+def test_a_turn_loads_no_library_that_it_does_not_use(tmp_path: Path) -> None:
+    unused = [
+        *("runpod", "chromadb", "openai", "httpx", "rich", "torch", "transformers"),
+        *("langsmith.types", "langgraph_sdk", "langgraph_sdk.client"),
+    ]
+    code = f"{TURN}print(*[m for m in {unused} if m in sys.modules])"
+    assert run(code, IYAGI_INDEX_DIR=str(tmp_path)) == ""
+
+
+def test_importing_the_graph_does_not_load_the_embedder() -> None:
+    assert run("import sys, handler, graph; print('onnxruntime' in sys.modules)") == "False"
+
+
+def test_what_was_imported_bare_is_whole_for_whoever_imports_it_later() -> None:
+    run(
+        "import gc, pydantic, graph, langgraph_sdk, langgraph_sdk.auth, langsmith.types, sys\n"
+        "from langgraph.runtime import BaseUser\n"
+        "from langgraph_sdk import Auth, get_client\n"
+        "assert langgraph_sdk.auth.types.BaseUser is BaseUser and Auth().on\n"
+        "assert langsmith.types.Run and get_client(url='http://127.0.0.1:1').runs\n"
+        "assert gc.isenabled() and not pydantic.BaseModel.model_config\n"
+        "from langsmith.schemas import FeedbackSourceBase\n"
+        "assert FeedbackSourceBase(type='api').model_dump()['type'] == 'api'\n"
+    )
+
+
+def test_the_workers_sdk_is_whole_but_for_what_was_spared() -> None:
+    run(
+        "import sys\nfrom worker.serve import _import_runpod\nrunpod = _import_runpod()\n"
+        "assert runpod.serverless.start and runpod.get_credentials and runpod.Endpoint\n"
+        "assert not {'paramiko', 'IPython', 'runpod.cli'} & sys.modules.keys()\n"
+        "import runpod.cli.groups.pod.commands\n"
+        "assert runpod.cli.STOP_EVENT and 'paramiko' in sys.modules\n"
+    )
+
+
+class _LangSmith(BaseHTTPRequestHandler):
+    """Takes what a tracing client sends."""
+
+    received: ClassVar[list[bytes]] = []
+
+    def do_GET(self) -> None:
+        self._answer(b'{"version": "0.10", "instance_flags": {"zstd_compression_enabled": false}}')
+
+    def do_POST(self) -> None:
+        self.received.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(b"{}")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_tracing_still_works_for_who_turns_it_on(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _LangSmith)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        run(
+            f"{TURN}from langchain_core.tracers.langchain import wait_for_all_tracers\n"
+            "wait_for_all_tracers()\n",
+            IYAGI_INDEX_DIR=str(tmp_path),
+            LANGSMITH_TRACING="true",
+            LANGCHAIN_TRACING_V2="true",
+            LANGSMITH_API_KEY="none",
+            LANGSMITH_ENDPOINT=f"http://127.0.0.1:{server.server_port}",
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    sent = b"".join(_LangSmith.received)
+    for run_name in (b"iyagi", b"retrieve_chat", b"build_prompt", b"ScriptedLLM"):
+        assert b'"name":"%s"' % run_name in sent
 
 
 def test_graph_is_ours_though_the_folder_is_last_on_the_path() -> None:
