@@ -22,6 +22,12 @@ _SAYING_AFTER = re.compile(
     r"|shouted|cries|cried|yells?|yelled|murmurs?|murmured)\b)",
     re.IGNORECASE,
 )
+_SPOKEN = r"(?! ?\S{0,3} ?(?:말|소리|목소리|대답|질문|외침|인사|声|言葉|返事))"
+_PARTICLE = (
+    r"(?:을|를|은|는|이|가|의|에|에서|와|과|도|란|이란|이?라는)(?=[ \n,.])|という|[をはがの]"
+)
+_NAMED_AFTER = re.compile(f"(?:{_PARTICLE}){_SPOKEN}")
+"""A particle that makes the words before it a thing: 『달빛의 노래』를 읽던."""
 _STRESSABLE = (
     "a absolutely actually all always am and any anyone anything are be been but can can't "
     "completely could definitely did didn't do does doesn't don't ever every everyone everything "
@@ -46,12 +52,15 @@ _OUT_OF_CHARACTER = re.compile(r"\s*(?:ooc|note|a/?n)\b", re.IGNORECASE)
 def is_title(text: str, start: int, end: int) -> bool:
     """Whether the quotation `text[start:end]` names something and nobody says it.
 
-    A title is short, has no mark of a sentence in it, stands behind a word of the same line, and no
-    verb of saying is beside it: `We watched "Interstellar" together`.
+    A title is short and has no mark of a sentence in it. It has a particle behind it, or stands
+    behind a word of the same line with no verb of saying beside it: `We watched "Interstellar"
+    together`.
     """
     inner = text[start + 1 : end - 1]
     if not inner or len(inner) > 40 or inner.count(" ") > 3 or inner[-1] in _ENDS:
         return False
+    if _NAMED_AFTER.match(text, end):
+        return True
     before = text[max(0, start - 40) : start].rstrip(" ")
     if not before or not before[-1].isalnum():
         return False

@@ -109,3 +109,20 @@ def test_quotation_marks_inside_a_wrapped_reply_are_titles() -> None:
         '"*smiles* We saw "The Tall Ship!" once."', speaker="character", persona_names=("Ada",)
     )
     assert [c.type for c in reply.contents] == ["action", "dialogue"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("『달빛의 노래』를 읽던 참이었다. 「늦었네.」", ["narration", "dialogue"]),
+        ("「은빛숲」에 간다. “같이 가자.”", ["narration", "dialogue"]),
+        ("『月の歌』を読んでいた。「遅いよ。」", ["narration", "dialogue"]),
+        ("“가자”는 그의 말에 웃었다.", ["dialogue", "narration"]),
+        ("「괜찮아」라는 말을 들었다.", ["dialogue", "narration"]),
+        ("「来た」という声がした。", ["dialogue", "narration"]),
+        ('"왔어?"라고 물었다.', ["dialogue", "narration"]),
+    ],
+)
+def test_a_title_with_a_particle_is_no_speech(text: str, kinds: list[str]) -> None:
+    reply = parse_reply(text, speaker="character", persona_names=["세라"])
+    assert [piece.type for piece in reply.contents] == kinds
