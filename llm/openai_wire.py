@@ -120,12 +120,12 @@ def _event(chunk: object) -> Event:
     return Event(
         text=text if isinstance(text, str) else "",
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
-        usage=_usage(heard.get("usage")),
+        usage=_usage(heard.get("usage"), heard.get("timings")),
     )
 
 
-def _usage(raw: object) -> dict[str, int] | None:
-    """The server's count of tokens, if it is one."""
+def _usage(raw: object, timings: object) -> dict[str, int] | None:
+    """The server's count of tokens, if it is one; llama.cpp tells the cached ones elsewhere."""
     if not isinstance(raw, dict):
         return None
     prompt, completion = _count(raw, "prompt_tokens"), _count(raw, "completion_tokens")
@@ -137,6 +137,8 @@ def _usage(raw: object) -> dict[str, int] | None:
         "total_tokens": prompt + completion,
     }
     cached = _count(raw.get("prompt_tokens_details"), "cached_tokens")
+    if cached is None:
+        cached = _count(timings, "cache_n")
     return usage if cached is None else {**usage, "cached_tokens": cached}
 
 

@@ -175,6 +175,21 @@ async def test_a_refusal_that_echoes_the_request_is_not_learned_from(
     assert server.requests[2]["min_p"] == 0.1
 
 
+async def test_llama_cpp_tells_cached_tokens_among_its_timings(
+    server: FakeServer, llm_of: Make
+) -> None:
+    async def llama_cpp(peer: Peer) -> None:
+        await peer.head()
+        await peer.text("ok", "stop")
+        usage = {"prompt_tokens": 40, "completion_tokens": 1, "total_tokens": 41}
+        await peer.event(choices=[], usage=usage, timings={"cache_n": 32, "prompt_n": 8})
+        await peer.end()
+
+    server.will(llama_cpp)
+    _, info = await reply(llm_of())
+    assert info["usage"]["cached_tokens"] == 32
+
+
 @pytest.mark.parametrize(
     "usage", [None, {"prompt_tokens": "many"}, {"prompt_tokens": -1, "completion_tokens": 2}]
 )
