@@ -128,3 +128,17 @@ def test_the_document_lists_every_model() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| {preset.name} |"))
         assert preset.format in row and f"{preset.context_length:,}" in row
         assert preset.licence in row
+
+
+def test_the_document_lists_every_stop() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for name in {preset.format for preset in presets()}:
+        row = next(line for line in lines if line.startswith(f"- `{name}`: "))
+        assert all(f"`{stop}`".replace("\n", "\\n") in row for stop in FORMATS[name].stops)
+    assert all(f"`{stop}`" in text for preset in presets() for stop in preset.stops)
+
+
+@pytest.mark.parametrize("preset", presets()[1:], ids=lambda preset: preset.name)
+def test_the_size_on_a_gpu_is_known(preset: Preset) -> None:
+    assert preset.gpu_gb
