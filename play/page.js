@@ -490,7 +490,7 @@ const load = guarded(async (file) => {
   if (read.kind === "character") {
     const face = /\.png$/i.test(file.name) ? URL.createObjectURL(file) : null;
     await meet(source, { face, session, read });
-    $("characters").value = "";
+    $("characters").selectedIndex = -1; // it is none of those on offer
   } else if (read.kind === "story") {
     const known = new Set(read.story.map((event) => event.id));
     const kept = (chat.request.story || []).filter((event) => !known.has(event.id));

@@ -311,6 +311,13 @@ def test_a_narrow_screen_scrolls_down_and_not_sideways(
     page.say("*waits*")
     page.answered()
     assert page.js("return document.documentElement.scrollWidth") <= width
+    says.fail_with = LLMError("the model is away", retryable=True)
+    page.say("again")
+    page.until(lambda: page.text("#notice") == "the model is away")
+    edges = "const { top, bottom } = document.querySelector('#notice').getBoundingClientRect();"
+    assert page.js(f"{edges} return top >= 0 && bottom <= innerHeight"), (
+        "what went wrong is in sight"
+    )
     top = "return document.querySelector(arguments[0]).getBoundingClientRect().top"
     assert page.js(top, ".turn") > page.js(top, "#form")
     hidden = page.js(
