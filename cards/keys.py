@@ -155,14 +155,13 @@ class _Patterns:
         """The rows of the patterns that match; remembered, unless the time for all ran out."""
         if not self._sources or clock.spent:
             return frozenset()
-        if text not in self._remembered:
+        matches = self._remembered.get(text)
+        if matches is None:
             matches = self._search(unicodedata.normalize("NFC", text), clock)
-            if clock.spent:
-                return matches.rows
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
-            self._remembered[text] = matches
-        matches = self._remembered[text]
+            if not clock.spent:
+                self._remembered[text] = matches
         clock.slow |= matches.slow
         return matches.rows
 

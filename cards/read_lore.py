@@ -132,6 +132,8 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
     decorators, content, unknown = split_decorators(read.text("content"))
     if len(content) > MAX_TEXT:
         read.warn(f"`content` has more than {MAX_TEXT:,} characters; the rest is left out")
+    if form.get("content") is None:
+        read.warn("has no `content`")
     for name in unknown:
         read.warn(f"decorator `@@{name}` is not supported")
     keys = tuple(key.strip() for key in read.texts("key") if key.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -234,6 +235,26 @@ def test_slow_and_broken_patterns_are_left_out_and_named() -> None:
     assert "40" in ids(run(book(*entries), "ok")), "the next turn is not harmed"
 
 
+def test_a_line_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a pattern was too slow on it: it stays left out, and costs no time again."""
+    searched: list[str] = []
+    matches = Clock.matches
+
+    def counted(self: Clock, pattern: Any, text: str) -> bool:
+        searched.append(text)
+        return matches(self, pattern, text)
+
+    monkeypatch.setattr(Clock, "matches", counted)
+    document = book({"key": ["/(x+x+)+y/"]}, {"key": ["/ok/"], "sticky": 1})
+    slow = "ok y " + "x" * 3_000
+    run(document, "ok")
+    for _ in range(3):
+        outcome = run(document, "ok", "hm", slow)
+        assert ids(outcome) == ["1"]
+        assert outcome.warnings == ["key `/(x+x+)+y/` takes too long"]
+    assert Counter(text[-4:] for text in searched) == {": ok": 2, "xxxx": 3}
+
+
 def test_a_pattern_can_name_the_speaker() -> None:
     entry = {"key": ["/^\\x01민준: .*숲/"]}
     assert ids(run(book(entry), "숲이다")) == ["0"]
@@ -260,6 +281,7 @@ def test_odd_entries_are_named_and_the_rest_is_kept() -> None:
     assert [entry.id for entry in read.entries] == ["1", "1#2"]
     assert "entry a: should be an object" in read.warnings
     assert "entry 1: `order` should be a number" in read.warnings
+    assert "entry 1#2: has no `content`" in read.warnings, "as in books of other programs"
 
 
 def test_an_entry_that_no_request_can_hold_is_made_to_fit() -> None:
