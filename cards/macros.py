@@ -40,6 +40,7 @@ _CALL = re.compile(r"\s*(//|[a-z_]+)\s*(?:::?|\s|$)?", re.IGNORECASE)
 _ROLL = re.compile(
     r"\s*(?:(?P<count>\d{0,3})d)?(?P<sides>\d{1,6})(?P<plus>[+-]\d{1,6})?\s*", re.IGNORECASE
 )
+_DRAWS = re.compile(r"random|roll|\{\{(?:(?!\}\}).)*?(?:\{\{|<)", re.IGNORECASE | re.DOTALL)
 _COMMA = re.compile(r"(?<!\\),")
 _NAMES = {"char": "char", "bot": "char", "user": "user"}
 
@@ -84,6 +85,11 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     if "{{" not in text and "<" not in text:
         return text
     return _Expansion(scope, unknown if unknown is not None else set()).run(text)
+
+
+def varies(text: str) -> bool:
+    """Whether a text may say something else in the next turn: it draws, or macros make a macro."""
+    return _DRAWS.search(text) is not None
 
 
 class _Expansion:

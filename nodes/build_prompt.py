@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 
 from langgraph.runtime import Runtime
 
@@ -12,23 +13,25 @@ from cards.chance import chat_of
 from prompts.formats import Turn, messages
 from prompts.ledger import CutLedger, Ledger, PrefixLedger, TokenLedger
 from prompts.notes import Notes, take_notes
-from prompts.plan import Plan, dialogue, plan, too_large
+from prompts.plan import Plan, plan, too_large
 from prompts.tokens import Count, estimate
 from retrieval.knowledge import may_know, names_of
 from retrieval.story import event_chunk
-from schemas.errors import BadRequest
 from schemas.models import Models
 from schemas.rag import Lore, PromptBuildInput, PromptBuildOutput, RAGChunk
 from schemas.request import Persona, StoryEvent
 from schemas.state import Context, State, request_of
 
 
-def build_prompt(given: PromptBuildInput, *, count: Count = estimate) -> PromptBuildOutput:
+def build_prompt(
+    given: PromptBuildInput, *, count: Count = estimate, planned: Plan | None = None
+) -> PromptBuildOutput:
     """The prompt of one turn, the strings that end a reply to it, and the ledger.
 
     Args:
         given: the turn. Contexts are best first; the history is whole, as it was sent.
         count: tokens of a text, by the model that will read the prompt.
+        planned: the `plan` of this turn, where it is settled already.
 
     Returns:
         A prompt that fits the context together with the reply. `meta` is a `Ledger` as data.
@@ -37,7 +40,7 @@ def build_prompt(given: PromptBuildInput, *, count: Count = estimate) -> PromptB
         BadRequest: card, message and reply do not fit the context; says by how many tokens.
         SettingsError: the layout names no known format.
     """
-    planned = plan(given, count)
+    planned = planned or plan(given, count)
     draft = _fit(_Draft(given, planned, take_notes(given, planned, count)), count)
     system, turns = draft.parts()
     return PromptBuildOutput(
@@ -172,12 +175,8 @@ def _prefix(
     row = next((row for row in rows if given.history[row].role == "user"), None)
     if row is None:
         return None
-    before = given.model_copy(
-        update={"history": given.history[:row], "user_message": given.history[row].content}
-    )
-    try:
-        last = plan(before, count)
-    except BadRequest:  # that turn was refused
+    last = planned.before(given.history[row], given.history[:row], count)
+    if last is None:
         return None
     tokens = planned.system_tokens
     if last.system == planned.system and last.verbatim_from == planned.verbatim_from:
@@ -191,7 +190,7 @@ def _prefix(
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
-    """Reads `request`, `lore`, `chat`, `story` and `route`; writes `prompt`."""
+    """Reads `request`, `lore`, `plan`, `chat`, `story` and `route`; writes `prompt`."""
     request, context = request_of(state), runtime.context or Context()
     model, speaker = models.choose(request.model.name), state["route"].responded_as
     lore = state.get("lore") or Lore()
@@ -202,7 +201,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         lore=lore.standing,
         lore_room=lore.room,
         narrator_only=state["story"].narrator_only if speaker == "narrator" else [],
-        history=dialogue(request),
+        history=request.history,
         user_message=request.message,
         user_name=request.user_name,
         chat=chat_of(request),
@@ -211,7 +210,9 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         state=_time_and_place(state, request.persona),
         layout=model.layout_for(request.gen.max_new_tokens, context.max_new_tokens),
     )
-    return {"prompt": await model.counted(lambda count: build_prompt(given, count=count))}
+    planned = cast("Plan | None", state.get("plan"))
+    prompt = await model.counted(lambda count: build_prompt(given, count=count, planned=planned))
+    return {"prompt": prompt}
 
 
 def _reached(state: State) -> StoryEvent | None:

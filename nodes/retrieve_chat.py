@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
-from prompts.plan import before_retrieval, plan
+from prompts.plan import Plan, before_retrieval, plan
 from retrieval.cache import IndexCache
 from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
@@ -118,16 +118,15 @@ def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> R
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
 
-async def verbatim_from(request: ChatRequest, context: Context, model: Model, lore: Lore) -> int:
-    """Row of the first message that the prompt will hold verbatim.
+async def plan_of(request: ChatRequest, context: Context, model: Model, lore: Lore) -> Plan:
+    """What the prompt will hold verbatim, and how much room it leaves.
 
     Raises:
         BadRequest: card and message do not fit the model's context.
     """
     layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
     given = before_retrieval(request, lore, layout)
-    planned = await model.counted(lambda count: plan(given, count))
-    return planned.verbatim_from
+    return await model.counted(lambda count: plan(given, count))
 
 
 async def node(
@@ -140,14 +139,18 @@ async def node(
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request`, `query` and `lore`; writes `chat`. A memory that fails costs itself only."""
+    """Reads `request`, `query` and `lore`; writes `chat` and the `plan` with its cut.
+
+    A memory that fails costs itself only.
+    """
     request, context = request_of(state), runtime.context or Context()
     model, lore = models.choose(request.model.name), state.get("lore") or Lore()
-    cut = await verbatim_from(request, context, model, lore)
+    planned = await plan_of(request, context, model, lore)
+    cut = planned.verbatim_from
     config = request.chat_rag_config
     top_k = context.chat_top_k if config.top_k is None else config.top_k
     if not config.enabled or not top_k:
-        return {"chat": ChatRAGResult(verbatim_from=cut)}
+        return {"chat": ChatRAGResult(verbatim_from=cut), "plan": planned}
     older, warning = await _remembered(request, memory)
     past = [*older, *request.history[:cut]]
     knobs = Knobs(
@@ -182,7 +185,8 @@ async def node(
             found, warning = found[:top_k], f"not reranked: {error.message}"
     found += beside(found, past, verbatim=request.history[cut:], reach=context.chat_neighbours)
     named = [_named(chunk, past, request, len(older)) for chunk in found]
-    return {"chat": ChatRAGResult(context=named, verbatim_from=cut, warning=warning)}
+    chat = ChatRAGResult(context=named, verbatim_from=cut, warning=warning)
+    return {"chat": chat, "plan": planned}
 
 
 def _named(chunk: RAGChunk, past: Sequence[Message], request: ChatRequest, older: int) -> RAGChunk:

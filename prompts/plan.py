@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from cards.chance import chat_of
-from prompts.formats import FORMATS, Format, Side, Turn, format_named
+from prompts.formats import Format, Side, Turn, format_named
 from prompts.tokens import Count, estimate
 from prompts.window import content_marks, reach_of, verbatim_from
 from prompts.words import Words
 from schemas.errors import BadRequest
-from schemas.rag import DialogueTurn, Lore, PromptBuildInput, PromptLayout
+from schemas.rag import Line, Lore, PromptBuildInput, PromptLayout
 from schemas.request import ChatRequest
 
 VOLATILE_SHARE = 0.1
@@ -24,16 +26,17 @@ CONTINUE = "/continue"
 """A message that says nothing in the scene: the story shall go on."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the prompt holds, whatever will be retrieved."""
+class Plan(BaseModel):
+    """What the prompt holds, whatever will be retrieved. Written out, it shows its numbers only."""
 
-    words: Words
-    system: str
+    model_config = ConfigDict(frozen=True)
+
+    frame: SkipValidation[Frame] = Field(exclude=True)
+    system: str = Field(exclude=True)
     """The system text with the lore and the examples that stay."""
-    turns: list[Turn]
+    turns: SkipValidation[list[Turn]] = Field(exclude=True)
     """The verbatim history as the model will see it."""
-    message: Turn
+    message: SkipValidation[Turn] = Field(exclude=True)
     """The user's message."""
     verbatim_from: int
     """Row of the first message of the history that is kept; older ones may be retrieved."""
@@ -45,11 +48,16 @@ class Plan:
     """Tokens of notes at most."""
     system_tokens: int
     examples_tokens: int
-    history_tokens: list[int]
+    history_tokens: SkipValidation[list[int]] = Field(exclude=True)
     """Of each turn of the history."""
     message_tokens: int
     instruction_tokens: int
     """Of the longer of both speakers' instructions, with the opening of the reply."""
+
+    @property
+    def words(self) -> Words:
+        """The words of the chat."""
+        return self.frame.words
 
     @property
     def tokens(self) -> int:
@@ -64,26 +72,27 @@ class Plan:
 
     def shorter(self) -> Plan:
         """The same without the oldest turn of the history."""
-        return replace(
-            self,
-            turns=self.turns[1:],
-            history_tokens=self.history_tokens[1:],
-            verbatim_from=self.verbatim_from + 1,
+        return self.model_copy(
+            update={
+                "turns": self.turns[1:],
+                "history_tokens": self.history_tokens[1:],
+                "verbatim_from": self.verbatim_from + 1,
+            }
         )
 
+    def before(self, line: Line, lines: Sequence[Line], count: Count) -> Plan | None:
+        """The plan of an earlier turn of the chat, or None if that one was refused.
 
-def dialogue(request: ChatRequest) -> list[DialogueTurn]:
-    """The request's history with a name on every line."""
-    words = Words.of(request.persona, request.user_name, request.message, FORMATS["chatml"])
-    return [
-        DialogueTurn(
-            role=line.role,
-            name=line.name or words.role_name(line.role),
-            content=line.content,
-            id=line.id,
-        )
-        for line in request.history
-    ]
+        Args:
+            line: the user's message then.
+            lines: the history then.
+            count: tokens of a text.
+        """
+        frame = self.frame.before(line.content, len(lines), count)
+        try:
+            return frame.plan(lines, line.content)
+        except BadRequest:
+            return None
 
 
 def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> PromptBuildInput:
@@ -92,7 +101,7 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         persona=request.persona,
         lore=lore.standing,
         lore_room=lore.room,
-        history=dialogue(request),
+        history=request.history,
         user_message=request.message,
         user_name=request.user_name,
         chat=chat_of(request),
@@ -118,54 +127,109 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:
         BadRequest: card, message and reply do not fit the context; says by how many tokens.
         SettingsError: the layout names no known format.
     """
-    layout, form = given.layout, format_named(given.layout.format)
-    words = Words.of(
-        given.persona,
-        given.user_name,
-        given.user_message,
-        form,
-        chat=given.chat,
-        turn=len(given.history) + 1,
-    )
-    lore = [chunk.text for chunk in given.lore]
-    bare = words.system(lore, ())
-    message = message_turn(words, given.user_message)
-    budget = layout.context_length - layout.max_new_tokens - int(form.bos)
-    system_tokens = count(form.head(bare, ()))
-    instruction_tokens = max(
-        count(closing(words, form, words.instruction(speaker), words.speaker(speaker)))
-        for speaker in ("character", "narrator")
-    )
-    message_tokens = count(form.turn(message))
-    spare = budget - system_tokens - message_tokens - instruction_tokens
-    if spare < 0:
-        raise too_large(-spare, layout)
-    share = int(VOLATILE_SHARE * layout.context_length)
-    notes = share if layout.volatile_tokens is None else layout.volatile_tokens
-    volatile = min(spare, notes + given.lore_room)
-    window = spare - volatile + message_tokens
+    words = _words(given, given.user_message, len(given.history))
+    return Frame.of(given, words, count).plan(given.history, given.user_message)
 
-    history = _History(words, given.history or words.opening(), message, count)
-    blocks, examples_tokens = _examples(words, count, EXAMPLES_SHARE * layout.context_length)
-    if not _examples_stay(history, window, examples_tokens, layout):
-        blocks, examples_tokens = [], 0
-    first = history.cut(window - examples_tokens, layout)
-    turns, tokens = history.since(first)
-    return Plan(
-        words=words,
-        system=words.system(lore, blocks) if blocks else bare,
-        turns=turns,
-        message=message,
-        verbatim_from=first,
-        dropped_examples=len(words.examples()) - len(blocks),
-        budget=budget,
-        volatile=volatile,
-        system_tokens=system_tokens,
-        examples_tokens=examples_tokens,
-        history_tokens=tokens,
-        message_tokens=message_tokens,
-        instruction_tokens=instruction_tokens,
-    )
+
+@dataclass(frozen=True)
+class Frame:
+    """A turn without its history and message; a line of the history is rendered only once."""
+
+    given: PromptBuildInput
+    words: Words
+    count: Count
+    system: str
+    """The system text without examples."""
+    system_tokens: int
+    instruction_tokens: int
+    """Of the longer of both speakers' instructions, with the opening of the reply."""
+    examples: list[str]
+    """The blocks of example dialogue that fit their share."""
+    examples_tokens: int
+    _rendered: dict[tuple[str, str | None, str], tuple[Turn, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: PromptBuildInput, words: Words, count: Count) -> Frame:
+        """The frame of a turn with these words."""
+        system = words.system(_lore(given), ())
+        share = EXAMPLES_SHARE * given.layout.context_length
+        examples, examples_tokens = _examples(words, count, share)
+        return cls(
+            given=given,
+            words=words,
+            count=count,
+            system=system,
+            system_tokens=count(words.form.head(system, ())),
+            instruction_tokens=max(
+                count(
+                    closing(words, words.form, words.instruction(speaker), words.speaker(speaker))
+                )
+                for speaker in ("character", "narrator")
+            ),
+            examples=examples,
+            examples_tokens=examples_tokens,
+        )
+
+    def before(self, message: str, lines: int, count: Count) -> Frame:
+        """The frame of the turn with this message behind so many lines: as a rule the same."""
+        words = _words(self.given, message, lines)
+        if words.language == self.words.language and not self.words.varies:
+            return replace(self, count=count, _rendered=dict(self._rendered))
+        return Frame.of(self.given, words, count)
+
+    def plan(self, lines: Sequence[Line], message: str) -> Plan:
+        """The plan of a turn: the history before it, and its message. Raises BadRequest."""
+        words, layout = self.words, self.given.layout
+        turn = message_turn(words, message)
+        message_tokens = self.count(words.form.turn(turn))
+        budget = layout.context_length - layout.max_new_tokens - int(words.form.bos)
+        spare = budget - self.system_tokens - message_tokens - self.instruction_tokens
+        if spare < 0:
+            raise too_large(-spare, layout)
+        share = int(VOLATILE_SHARE * layout.context_length)
+        notes = share if layout.volatile_tokens is None else layout.volatile_tokens
+        volatile = min(spare, notes + self.given.lore_room)
+        window = spare - volatile + message_tokens
+
+        history = _History(self, lines or words.opening(), turn, message_tokens)
+        blocks, examples_tokens = self.examples, self.examples_tokens
+        if not _examples_stay(history, window, examples_tokens, layout):
+            blocks, examples_tokens = [], 0
+        first = history.cut(window - examples_tokens, layout)
+        turns, tokens = history.since(first)
+        return Plan(
+            frame=self,
+            system=words.system(_lore(self.given), blocks) if blocks else self.system,
+            turns=turns,
+            message=turn,
+            verbatim_from=first,
+            dropped_examples=len(words.examples()) - len(blocks),
+            budget=budget,
+            volatile=volatile,
+            system_tokens=self.system_tokens,
+            examples_tokens=examples_tokens,
+            history_tokens=tokens,
+            message_tokens=message_tokens,
+            instruction_tokens=self.instruction_tokens,
+        )
+
+    def rendered(self, line: Line) -> tuple[Turn, int]:
+        """A line of the history as a turn, and its tokens."""
+        key = (line.role, line.name, line.content)
+        if key not in self._rendered:
+            turn = _turn(self.words, line)
+            self._rendered[key] = turn, self.count(self.words.form.turn(turn)) if turn.text else 0
+        return self._rendered[key]
+
+
+def _lore(given: PromptBuildInput) -> list[str]:
+    return [chunk.text for chunk in given.lore]
+
+
+def _words(given: PromptBuildInput, message: str, lines: int) -> Words:
+    """The words of the turn with this message behind so many lines of the chat."""
+    form = format_named(given.layout.format)
+    return Words.of(given.persona, given.user_name, message, form, chat=given.chat, turn=lines + 1)
 
 
 def _examples_stay(history: _History, window: int, examples: int, layout: PromptLayout) -> bool:
@@ -217,12 +281,10 @@ def too_large(tokens: int, layout: PromptLayout) -> BadRequest:
 class _History:
     """The lines of a chat as turns, rendered and counted from the newest as far as needed."""
 
-    def __init__(
-        self, words: Words, lines: Sequence[DialogueTurn], message: Turn, count: Count
-    ) -> None:
-        self._words, self._lines, self._count = words, lines, count
+    def __init__(self, frame: Frame, lines: Sequence[Line], message: Turn, tokens: int) -> None:
+        self._frame, self._lines = frame, lines
         self._turns = [message]  # newest first
-        self._counts = [count(words.form.turn(message))]
+        self._counts = [tokens]
 
     @property
     def message(self) -> int:
@@ -233,10 +295,10 @@ class _History:
         """Tokens of the newest lines and the message: all of them, or more than the limit."""
         total = sum(self._counts)
         while total <= limit and len(self._turns) <= len(self._lines):
-            turn = _turn(self._words, self._lines[-len(self._turns)])
+            turn, tokens = self._frame.rendered(self._lines[-len(self._turns)])
             self._turns.append(turn)
-            self._counts.append(self._count(self._words.form.turn(turn)) if turn.text else 0)
-            total += self._counts[-1]
+            self._counts.append(tokens)
+            total += tokens
         return total
 
     def cut(self, window: int, layout: PromptLayout) -> int:
@@ -261,7 +323,7 @@ class _History:
         return self._turns[size:0:-1], self._counts[size:0:-1]
 
 
-def _turn(words: Words, line: DialogueTurn) -> Turn:
+def _turn(words: Words, line: Line) -> Turn:
     """A line of the history. The narrator speaks on the model's side, as does the character; a
     line of the system is a note on the user's side, so that the system keeps one turn only."""
     is_greeting = line.content and line.content == words.persona.first_message
@@ -271,4 +333,5 @@ def _turn(words: Words, line: DialogueTurn) -> Turn:
     if line.role == "system":
         return Turn("user", words.safe(f"[{text}]"))  # `[INST]` of `INST`
     side: Side = "user" if line.role == "user" else "assistant"
-    return Turn(side, f"{words.tag(line.role, line.name)} {text}")
+    name = line.name or words.role_name(line.role)
+    return Turn(side, f"{words.tag(line.role, name)} {text}")

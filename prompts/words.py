@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cards.macros import Scope, expand
+from cards.macros import Scope, expand, varies
 from prompts.control import neutralise
 from prompts.formats import Format
 from prompts.language import Language, josa, language_of
@@ -65,6 +65,13 @@ class Words:
     def narrator(self) -> str:
         """The narrator's name in the language of the prompt."""
         return NARRATOR[self.language]
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether the card's own words may be others in the next turn."""
+        card = self.persona
+        own = (card.system_prompt, card.post_history_instructions, card.example_dialogue)
+        return any(map(varies, (card.description, card.personality, card.scenario, *own)))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

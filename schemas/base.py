@@ -17,34 +17,22 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=False)
 
 
-def encodable(text: str) -> str:
-    """Refuses lone surrogates, which no encoder downstream can write."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(
-            "holds half of a character (a lone surrogate); send valid Unicode text"
-        ) from None
-    return text
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+"""Any text of a user, a card or a story. As every constraint on a string does, the length makes
+pydantic refuse lone surrogates, which no encoder downstream can write."""
 
-
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(encodable)]
-"""Any text of a user, a card or a story."""
-
-ShortText = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(encodable)]
+ShortText = Annotated[str, StringConstraints(max_length=1_000)]
 """A title, a place, a trigger."""
 
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\r\n]*$"),
-    AfterValidator(encodable),
 ]
 """A name on one line, as it is written before a colon."""
 
 Identifier = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200),
-    AfterValidator(encodable),
 ]
 """An id chosen by the caller: opaque, never used as a path."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from schemas.base import Strict
-from schemas.request import Persona, Role, Speaker, StoryEvent
+from schemas.request import Message, Persona, Role, Speaker, StoryEvent
 
 
 class RAGChunk(Strict):
@@ -89,12 +90,16 @@ class Lore(Strict):
 
 
 class DialogueTurn(Strict):
-    """A line of the verbatim history."""
+    """A line of the history that no request brought."""
 
     role: Role
     name: str
     content: str
     id: str | None = None
+
+
+Line = DialogueTurn | Message
+"""A line of the history; without a name it bears that of its role."""
 
 
 class PromptLayout(Strict):
@@ -139,7 +144,7 @@ class PromptBuildInput(Strict):
         default_factory=list, description="Constant lore: the same for the whole chat."
     )
     lore_room: int = Field(0, ge=0, description="Tokens of the notes for lore that passes.")
-    history: list[DialogueTurn] = Field(default_factory=list)
+    history: SkipValidation[Sequence[Line]] = ()
     user_message: str
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
     chat: str = Field("", description="What chance in the card's macros is drawn from.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from schemas.base import Identifier, JsonObject, Name, ShortText, Strict, Text, encodable
+from schemas.base import Identifier, JsonObject, Name, ShortText, Strict, Text
 from schemas.embedding import EmbeddingId
 
 Role = Literal["user", "character", "narrator", "system"]
@@ -127,7 +127,7 @@ NEW_SESSION = "new-"
 class ChatRequest(Strict):
     """One turn: a message, the persona, the chat so far and the story."""
 
-    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE), AfterValidator(encodable)]
+    message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)]
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")

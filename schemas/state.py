@@ -6,7 +6,7 @@ import operator
 from typing import Annotated, Literal, Required
 
 from langgraph.channels import UntrackedValue
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict
 
 from schemas.base import Strict
@@ -84,6 +84,7 @@ class State(TypedDict, total=False):
     request: Required[ChatRequest]  # the caller
     query: Annotated[Search, UntrackedValue]  # embed
     lore: Lore  # embed
+    plan: Annotated[BaseModel, UntrackedValue]  # retrieve_chat; a prompts.plan.Plan
     chat: ChatRAGResult  # retrieve_chat
     story: StoryRAGResult  # retrieve_story
     route: Route  # route

@@ -17,9 +17,9 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
-from schemas.base import Name, Strict, Text, encodable
+from schemas.base import Name, Strict, Text
 from schemas.errors import BadRequest
 from schemas.request import MAX_HISTORY
 from worker.characters import Character
@@ -63,7 +63,7 @@ class CompletionMessage(Strict):
 class CompletionRequest(Strict):
     """The body of a chat completion; beside OpenAI's fields those of a ChatRequest."""
 
-    model: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(encodable)]
+    model: Annotated[str, Field(min_length=1, max_length=200)]
     messages: list[CompletionMessage] = Field(min_length=1, max_length=MAX_HISTORY + 1)
     stream: bool = False
     stream_options: dict[str, Any] = Field(default_factory=dict)

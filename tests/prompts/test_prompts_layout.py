@@ -10,9 +10,9 @@ import pytest
 from nodes.build_prompt import build_prompt
 from prompts.formats import FORMATS
 from prompts.ledger import Ledger
-from prompts.plan import CONTINUE, dialogue, plan
+from prompts.plan import CONTINUE, plan
 from schemas.rag import DialogueTurn, PromptBuildInput, RAGChunk
-from schemas.request import ChatRequest, Message, Persona
+from schemas.request import Message, Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 
 FULL = {
@@ -76,7 +76,7 @@ def test_both_speakers_share_one_system_block() -> None:
         full,
         full.model_copy(update={"speaker": "narrator"}),
         full.model_copy(update={"user_message": "다른 말", "chat_context": [], "direction": ""}),
-        full.model_copy(update={"history": full.history * 3}),
+        full.model_copy(update={"history": [*full.history] * 3}),
     ]
     assert len({system_of(variant) for variant in variants}) == 1
     narrator = build_prompt(variants[1])
@@ -262,18 +262,22 @@ def test_reply_language_is_named_where_it_is_known() -> None:
     assert "in Japanese" not in build_prompt(unknown).prompt
 
 
-def test_names_of_a_request_without_names() -> None:
-    request = ChatRequest(
-        message="안녕",
-        persona=Persona(name="세라", language="ko"),
-        history=[
-            Message(role="user", content="a"),
-            Message(role="character", content="b"),
-            Message(role="narrator", content="c"),
-            Message(role="character", content="d", name="두리"),
-        ],
-    )
-    assert [line.name for line in dialogue(request)] == ["사용자", "세라", "내레이터", "두리"]
+def test_a_line_without_a_name_bears_that_of_its_role() -> None:
+    history = [
+        Message(role="user", content="a"),
+        Message(role="character", content="b"),
+        Message(role="narrator", content="c"),
+        Message(role="character", content="d", name="두리"),
+    ]
+    persona = Persona(name="세라", language="ko")
+    prompt = build_prompt(turn(persona=persona, user_name=None, history=history)).prompt
+    names = ["사용자: a", "세라: b", "내레이터: c", "두리: d"]
+    assert [line for line in names if line in prompt] == names
+
+
+def test_a_plan_that_is_settled_already_gives_the_same_prompt() -> None:
+    given = turn(**FULL)
+    assert build_prompt(given, planned=plan(given)) == build_prompt(given)
 
 
 def test_the_ledger_is_plain_data() -> None:
@@ -332,3 +336,21 @@ def test_the_plan_needs_nothing_that_is_retrieved() -> None:
     for speaker in ("character", "narrator"):
         late = build_prompt(given.model_copy(update={"speaker": speaker}))
         assert late.meta["cut"]["verbatim_from"] == early
+
+
+@pytest.mark.parametrize(
+    ("description", "same"),
+    [("Keeps {{pick:a,b}} with {{user}}.", True), ("Has {{roll:1d900000}} lamps.", False),
+     ("Has {{r{{noop}}oll:1d900000}} lamps.", False)],
+)  # fmt: skip
+def test_the_share_of_the_last_prompt_knows_chance_in_the_card(
+    description: str, same: bool
+) -> None:
+    history = [
+        DialogueTurn(role="character", name="Sera", content="Good evening."),
+        DialogueTurn(role="user", name="Min", content="Is the lamp lit?"),
+        DialogueTurn(role="character", name="Sera", content="It is."),
+    ]
+    persona = Persona(name="Sera", description=description, language="en")
+    ledger = build_prompt(turn(persona=persona, history=history, chat="c")).meta
+    assert (ledger["prefix"]["tokens"] > ledger["tokens"]["system"]) == same
