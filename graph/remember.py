@@ -17,8 +17,10 @@ log = logging.getLogger(__name__)
 
 
 async def remember(state: State, live: Services) -> None:
-    """Embeds the new messages, and the running chat as the next turn will ask for it; adds the
-    messages to the chat's standing memory if there is one.
+    """Embeds what has no vector yet, and the running chat as the next turn will ask for it; adds
+    the new messages to the chat's standing memory if there is one.
+
+    Where the past was searched, that is what the search left unread, and the verbatim lines.
 
     A failure costs the memory and not the reply: it is logged, without any of the words.
     """
@@ -36,9 +38,11 @@ async def remember(state: State, live: Services) -> None:
         ),
     ]
     messages = [*request.history, *said]
-    texts = [part for message in messages for part in parts(message.content, PART_SIZE)]
+    unread = state.get("unread")
+    new = messages if unread is None else messages[state["chat"].verbatim_from :]
+    texts = [part for message in new for part in parts(message.content, PART_SIZE)]
     try:
-        await live.embedder.aencode_passages(texts)
+        await live.embedder.aencode_passages([*(unread or ()), *texts])
         if chat := running_chat(messages):
             await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
         if live.memory and request.user_id and request.session_id:

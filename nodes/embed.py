@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from nodes.lore import active_lore, is_lore
 from retrieval.query import Turn, chat_text, make_query, view_vectors
-from retrieval.scenes import scenes, speaker_of
+from retrieval.scenes import scenes, speaker_of, speakers
 from schemas.models import Models
 from schemas.protocols import Embedder
 from schemas.rag import Lore
@@ -35,11 +35,10 @@ async def embed_text(text: str, *, embedder: Embedder) -> np.ndarray:
 def query_of(request: ChatRequest) -> Query:
     """What the message asks for; the lines before it say what it leaves open."""
     lines = _running(request.history)
-    speakers = {speaker_of(line, request) for line in request.history if line.role != "system"}
     return make_query(
         request.message,
         [Turn(line.content, speaker_of(line, request)) for line in lines],
-        speakers=sorted(speakers | {request.persona.name}),
+        speakers=sorted(speakers(request.history, request) | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
         scene=(scenes(request.history) or [""])[-1],

@@ -12,8 +12,8 @@ from prompts.plan import Plan, before_retrieval, plan
 from retrieval.cache import IndexCache
 from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
-from retrieval.scenes import passages, scenes, speaker_of
-from retrieval.vectors import part_vectors
+from retrieval.scenes import passages, speaker_of
+from retrieval.vectors import part_vectors, unread
 from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError, StoreError
 from schemas.models import Model, Models
@@ -61,18 +61,24 @@ def retrieve_chat_context(
 def beside(
     found: Sequence[RAGChunk],
     messages: Sequence[Message],
+    scene: Sequence[str],
     *,
     verbatim: Sequence[Message] = (),
     reach: int,
 ) -> list[RAGChunk]:
-    """The messages around those that were found, of the same scene, those of better ones first."""
-    allowed, scene = _recallable(messages, verbatim), scenes(messages)
+    """The messages around those that were found, of the same scene, those of better ones first.
+
+    Args:
+        scene: of each message.
+    """
     taken = {chunk.meta["row"] for chunk in found}
     around = []
     for chunk in found:
         at = chunk.meta["row"]
-        for row in range(max(0, at - reach), min(len(messages), at + reach + 1)):
-            if row not in taken and allowed[row] and scene[row] == scene[at]:
+        first = max(0, at - reach)
+        allowed = _recallable(messages[first : at + reach + 1], verbatim)
+        for row, may in enumerate(allowed.tolist(), first):
+            if may and row not in taken and scene[row] == scene[at]:
                 taken.add(row)
                 around.append(_chunk(messages[row], row, None, [f"beside {chunk.id}"]))
     return around
@@ -139,7 +145,7 @@ async def node(
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request`, `query` and `lore`; writes `chat` and the `plan` with its cut.
+    """Reads `request`, `query` and `lore`; writes `chat`, the `plan` with its cut, and `unread`.
 
     A memory that fails costs itself only.
     """
@@ -152,7 +158,8 @@ async def node(
     if not config.enabled or not top_k:
         return {"chat": ChatRAGResult(verbatim_from=cut), "plan": planned}
     older, warning = await _remembered(request, memory)
-    past = [*older, *request.history[:cut]]
+    past, verbatim = [*older, *request.history[:cut]], request.history[cut:]
+    said = passages(past, request)
     knobs = Knobs(
         weights=CHAT,
         recency=context.chat_recency,
@@ -164,29 +171,26 @@ async def node(
         ),
     )
 
-    def find() -> list[RAGChunk]:
-        key = (request.user_id, request.session_id)
-        with indexes.index(key, passages(past, request)) as index:
-            return retrieve_chat_context(
-                state["query"],
-                past,
-                index,
-                part_vectors(index, state["query"].query, embedder),
-                verbatim=request.history[cut:],
-                top_k=top_k * POOL if reranker else top_k,
-                knobs=knobs,
+    def find() -> tuple[list[RAGChunk], list[str]]:
+        with indexes.index((request.user_id, request.session_id), said) as index:
+            vectors = part_vectors(index, state["query"].query, embedder)
+            pool = top_k * POOL if reranker else top_k
+            found = retrieve_chat_context(
+                state["query"], past, index, vectors, verbatim=verbatim, top_k=pool, knobs=knobs
             )
+            return found, [index.parts[row] for row in unread(index)]
 
-    found = await asyncio.to_thread(find) if past else []
+    found, left = await asyncio.to_thread(find) if past else ([], [])
     if reranker and found:
         try:
             found = await reranked(request.message, found, reranker, top_k=top_k)
         except EmbeddingError as error:
             found, warning = found[:top_k], f"not reranked: {error.message}"
-    found += beside(found, past, verbatim=request.history[cut:], reach=context.chat_neighbours)
+    scene = [passage.scene for passage in said]
+    found += beside(found, past, scene, verbatim=verbatim, reach=context.chat_neighbours)
     named = [_named(chunk, past, request, len(older)) for chunk in found]
     chat = ChatRAGResult(context=named, verbatim_from=cut, warning=warning)
-    return {"chat": chat, "plan": planned}
+    return {"chat": chat, "plan": planned, "unread": left}
 
 
 def _named(chunk: RAGChunk, past: Sequence[Message], request: ChatRequest, older: int) -> RAGChunk:

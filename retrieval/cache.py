@@ -9,16 +9,20 @@ from threading import Lock
 
 from retrieval.hybrid import PART_SIZE, Index, Passage
 
+MAX_PARTS = 65_536
+"""Parts in all indexes together: 100 MB of vectors at 384 numbers, 60 chats of 1,000."""
+
 
 class IndexCache:
-    """Lends an index to one borrower at a time.
+    """Lends an index to one borrower at a time; the least recently used go first.
 
     The key (say user and session) only finds a likely index. What the borrower gets holds exactly
     the passages asked for, compared one by one, so that a wrong key costs time and leaks nothing.
     """
 
-    def __init__(self, capacity: int = 64) -> None:
+    def __init__(self, capacity: int = 64, max_parts: int = MAX_PARTS) -> None:
         self._capacity = capacity
+        self._max_parts = max_parts
         self._lock = Lock()
         self._indexes: OrderedDict[tuple[Hashable, int], Index] = OrderedDict()
 
@@ -38,8 +42,12 @@ class IndexCache:
         yield index
         with self._lock:
             self._indexes[key, part_size] = index
-            if len(self._indexes) > self._capacity:
+            while self._is_full():
                 self._indexes.popitem(last=False)
+
+    def _is_full(self) -> bool:
+        parts = sum(len(index.parts) for index in self._indexes.values())
+        return len(self._indexes) > self._capacity or parts > self._max_parts
 
     def forget(self, key: Hashable) -> None:
         """Drop what is kept for a key."""

@@ -113,6 +113,7 @@ class Index:
         self.passages: list[Passage] = []
         self.parts: list[str] = []
         self.lexical = LexicalIndex()
+        self.vectors: np.ndarray | None = None  # (up to parts, d) as `part_vectors` found them
         self._part_size = part_size
         self._starts: list[int] = []  # first part of each passage
         self._speakers: dict[str, list[int]] = {}
@@ -162,6 +163,7 @@ class Index:
             for passage in reversed(self.passages[length:]):
                 self._speakers[normal(passage.speaker)].pop()
             self.lexical.truncate(first)
+            self.vectors = None if self.vectors is None else self.vectors[:first]
             del self.parts[first:], self.passages[length:]
             del self._starts[length:], self._asks[length:], self._begins[length:]
             self._speakers = {name: rows for name, rows in self._speakers.items() if rows}

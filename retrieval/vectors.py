@@ -34,16 +34,36 @@ def part_vectors(
 ) -> np.ndarray:
     """(parts, d) rows of unit length, NaN where a part has no vector yet. Blocks.
 
+    They stay with the index, so the next turn asks the source for new and missing ones only.
+
     Raises:
         EmbeddingError: the embedder failed.
     """
-    vectors, known = source.known(index.parts)
-    if known.all():
-        return vectors
-    rows = first_to_embed(index, query, ~known, limit=at_once, newest=round(NEWEST * at_once))
-    fresh = source.encode_passages([index.parts[row] for row in rows])
-    filled = np.full((len(index.parts), fresh.shape[1]), np.nan, dtype=np.float32)
+    asked = unread(index)
+    if index.vectors is not None and not len(asked):
+        return index.vectors
+    found, known = source.known([index.parts[row] for row in asked])
+    missing = np.zeros(len(index.parts), dtype=bool)
+    missing[asked[~known]] = True
+    rows, fresh = asked[:0], found[:0]
+    if missing.any():
+        newest = round(NEWEST * at_once)
+        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest)
+        fresh = source.encode_passages([index.parts[row] for row in rows])
+    vectors = np.full((len(index.parts), fresh.shape[1]), np.nan, dtype=np.float32)
+    if index.vectors is not None:
+        vectors[: len(index.vectors)] = index.vectors
     if known.any():
-        filled[known] = vectors[known]
-    filled[rows] = fresh
-    return filled
+        vectors[asked[known]] = found[known]
+    vectors[rows] = fresh
+    index.vectors = vectors
+    return vectors
+
+
+def unread(index: Index) -> np.ndarray:
+    """The numbers of the parts whose vectors the index does not have."""
+    if index.vectors is None:
+        return np.arange(len(index.parts))
+    kept = len(index.vectors)
+    missing = np.flatnonzero(np.isnan(index.vectors[:, 0]))
+    return np.append(missing, np.arange(kept, len(index.parts)))

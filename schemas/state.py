@@ -86,6 +86,7 @@ class State(TypedDict, total=False):
     lore: Lore  # embed
     plan: Annotated[BaseModel, UntrackedValue]  # retrieve_chat; a prompts.plan.Plan
     chat: ChatRAGResult  # retrieve_chat
+    unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
     story: StoryRAGResult  # retrieve_story
     route: Route  # route
     progress: StoryProgress | None  # route; None where no story runs

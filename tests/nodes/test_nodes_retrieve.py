@@ -98,10 +98,10 @@ def test_repeated_messages_are_told_once_and_notes_of_the_system_never() -> None
 
 def test_a_hit_brings_what_was_said_around_it() -> None:
     alone = recall("compass", PAST, top_k=1)
-    around = beside(alone, PAST, reach=1)
+    around = beside(alone, PAST, scenes(PAST), reach=1)
     assert [chunk.id for chunk in alone] == ["m0"]
     assert [(chunk.id, chunk.meta["why"]) for chunk in around] == [("m1", ["beside m0"])]
-    assert beside(alone, PAST, verbatim=PAST[1:2], reach=1) == []
+    assert beside(alone, PAST, scenes(PAST), verbatim=PAST[1:2], reach=1) == []
 
 
 class ByLength:

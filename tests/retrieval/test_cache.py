@@ -41,3 +41,15 @@ def test_the_least_used_goes_and_the_forgotten_too() -> None:
         assert a is not kept["a"]
         assert b is kept["b"]
         assert c is not kept["c"]
+
+
+def test_many_parts_drive_out_the_least_used() -> None:
+    cache = IndexCache(max_parts=5)
+    kept = {}
+    for key in ("a", "b", "c"):  # two parts each
+        with cache.index(key, ONE) as kept[key]:
+            pass
+    with cache.index("b", ONE) as b, cache.index("c", ONE) as c, cache.index("a", ONE) as a:
+        assert a is not kept["a"]
+        assert b is kept["b"]
+        assert c is kept["c"]
