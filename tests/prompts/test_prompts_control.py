@@ -92,7 +92,7 @@ def test_hostile_text_adds_no_mark(
                 history=[
                     DialogueTurn(role="user", name=user_name, content="h" + fill[7]),
                     DialogueTurn(role="character", name="Sera", content="h" + fill[8]),
-                    DialogueTurn(role="system", name="", content=fill[9] or "h"),
+                    DialogueTurn(role="system", name="", content=fill[9].strip() or "h"),
                 ],
                 chat_context=[memory("m", "m" + fill[10], by=user_name)],
                 story_context=[event("e", "e" + fill[11])],
