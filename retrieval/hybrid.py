@@ -3,7 +3,8 @@
 The evidence for a passage is a weighted sum of measures that are absolute, not relative to the
 best of the query, so that it can be read as a probability (`score`):
 
-    lexical   BM25 as a share of what the query could reach, in a window of the scene and alone
+    lexical   BM25 as a share of what the query could reach, in a window of the scene and alone,
+              and how near to each other its terms stand
     dense     cosine of the best part with the query, and the average of its window
     speaker   the query names who said it
     richness  it says much (log of its terms), and it does not end in a question
@@ -53,14 +54,15 @@ class Weights:
     lexical_window: float = 1.0
     lexical_own: float = 0.15
     lexical_before: float = 0.0
+    lexical_near: float = 0.0
     dense: float = 0.3
     dense_window: float = 0.6
     speaker: float = 0.1
     richness: float = 0.06
     question: float = -0.1
-    slope: float = 8.4
-    intercept: float = -10.5
-    adrift: float = 2.2  # added to the intercept as far as the running chat speaks
+    slope: float = 8.1
+    intercept: float = -10.2
+    adrift: float = 2.1  # added to the intercept as far as the running chat speaks
 
 
 CHAT = Weights()
@@ -69,13 +71,14 @@ CHAT = Weights()
 STORY = Weights(
     lexical_own=0.7,
     lexical_before=0.2,
+    lexical_near=0.2,
     dense=0.5,
     dense_window=0.4,
     speaker=0.0,
     richness=0.0,
     question=0.0,
-    slope=5.4,
-    intercept=-7.0,
+    slope=5.2,
+    intercept=-6.9,
     adrift=0.0,  # not measured: there is no set of running chats about a story
 )
 """Events: long, so the whole counts beside the best part; what happens follows what was told."""
@@ -224,6 +227,9 @@ def gather(
         "richness": np.log1p(np.minimum(index.lexical.richness(), RICH)),
         "question": index.asks(),
     }
+    if knobs.weights.lexical_near:  # of the message: a running chat's terms have no order
+        near = index.lexical.near(query.views[0].terms, usable)
+        of_answers["lexical_near"] = np.maximum.reduceat(near, index.starts)
     found = []
     for number, view in enumerate(query.views):
         vector = None if query_vectors is None else query_vectors[number]
@@ -411,7 +417,9 @@ def _why(evidence: Evidence, row: int, weights: Weights) -> tuple[str, ...]:
     own = min(weights.lexical_window * float(evidence.alone[row]), window)
     before = weights.lexical_before * measured["lexical_before"]
     shares = {
-        "lexical": own + weights.lexical_own * measured["lexical_own"],
+        "lexical": own
+        + weights.lexical_own * measured["lexical_own"]
+        + weights.lexical_near * measured.get("lexical_near", 0.0),
         "neighbour": window - own + before,
         "dense": (weights.dense + weights.dense_window) * max(0.0, measured["dense"]),
         "speaker": weights.speaker * measured["speaker"],

@@ -24,6 +24,8 @@ import numpy as np
 K1, B = 1.2, 0.75  # Lucene's defaults; .9 to 1.6 and .2 to .75 differ by less than .01 here
 KERNEL = {-2: 0.49, -1: 0.7, 0: 1.0, 1: 0.3, 2: 0.09}
 """Weight of the part so many places away: .7 a step back, .3 a step ahead."""
+REACH = 3
+"""Places in a query between two terms that belong together."""
 MAX_QUERY_TERMS = 48  # those that weigh most; keeps the cost of a long chat as query bounded
 
 
@@ -135,6 +137,30 @@ class LexicalIndex:
             own += weight * idf_own * _saturated(in_passages, layout.lengths)
             most_own += weight * idf_own
         return LexicalScores(window / most, own / most_own, alone / most)
+
+    def near(self, query: Mapping[str, float], usable: np.ndarray | None = None) -> np.ndarray:
+        """(parts,) how near terms stand that are near in the query, 0 to 1.
+
+        A pair's idf counts whole where a part has the one right after the other, half in the other
+        order, and less by their distance in distinct terms (the sequential dependence of Metzler
+        and Croft, 2005). Parts that are not `usable`, (parts,) bool, score nothing.
+        """
+        found = np.zeros(len(self), dtype=np.float32)
+        idf = {term: idf for term, _, idf in self._heaviest(query)}
+        terms = [term for term in query if term in idf]
+        parts = {term: set(self._postings[term].parts) for term in terms if term in self._postings}
+        most = 1e-9
+        for at, first in enumerate(terms):
+            for second in terms[at + 1 : at + 1 + REACH]:
+                most += idf[first] + idf[second]
+                for part in parts.get(first, set()) & parts.get(second, set()):
+                    order = self._terms[part]
+                    gap = order.index(second) - order.index(first)
+                    found[part] += (idf[first] + idf[second]) * (1 / gap if gap > 0 else -0.5 / gap)
+        if usable is not None:
+            found[~usable] = 0
+        nearness: np.ndarray = found / np.float32(most)
+        return nearness
 
     def _heaviest(self, query: Mapping[str, float]) -> list[tuple[str, float, float]]:
         """Terms, weights and idf; the `MAX_QUERY_TERMS` that weigh most."""

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.lexical import LexicalIndex
+from retrieval.text import tokens
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=6), min_size=1, max_size=12)
 
@@ -34,7 +35,8 @@ def test_growing_and_shrinking_leaves_no_trace(
 @given(TEXTS)
 def test_scores_are_shares(texts: list[list[str]]) -> None:
     scores = build(texts).scores({"a": 1.0, "z": 1.0})
-    for array in (scores.window, scores.own, scores.alone):
+    near = build(texts).near({"a": 1.0, "b": 1.0, "z": 1.0})
+    for array in (scores.window, scores.own, scores.alone, near):
         assert ((array >= 0) & (array <= 1)).all()
 
 
@@ -55,6 +57,17 @@ def test_what_is_not_usable_lends_nothing() -> None:
     scores = index.scores({"q": 1.0}, np.array([False, True, False]))
     assert not scores.window.any()
     assert not scores.own.any()
+    assert not build([["q", "x"]]).near({"q": 1.0, "x": 1.0}, np.array([False])).any()
+
+
+def test_what_stands_together_as_it_is_asked_is_nearest() -> None:
+    together, apart = tokens("파란 배가 항구에 있다"), tokens("파란 항구에 배가 있다")
+    turned, other = tokens("배가 파란 항구에 있다"), tokens("파란 항구가 있다")
+    near = build([other, turned, apart, together]).near(dict.fromkeys(tokens("파란 배는?"), 1.0))
+    assert near[3] > near[1] > 0
+    assert near[3] > near[2] > 0
+    assert near[0] == 0
+    assert not build([together]).near({"배": 1.0}).any(), "a term alone is near to none"
 
 
 def test_smoothing_leaves_out_what_is_unknown() -> None:
