@@ -19,6 +19,7 @@ COPY nodes nodes
 COPY graph graph
 COPY worker worker
 COPY scripts scripts
+COPY characters characters
 COPY data/mock data/mock
 COPY LICENSE README.md ./
 
@@ -42,7 +43,7 @@ WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
     && python3 -m compileall -q --invalidation-mode unchecked-hash . \
-    && mkdir -p data/indexes characters \
+    && mkdir -p data/indexes \
     && chown -R iyagi data/indexes
 USER iyagi
 ENTRYPOINT []
@@ -64,7 +65,7 @@ WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
     && python3 -m compileall -q --invalidation-mode unchecked-hash . \
-    && mkdir -p data/indexes characters \
+    && mkdir -p data/indexes \
     && chown -R iyagi data/indexes
 USER iyagi
 CMD ["python", "-m", "handler"]

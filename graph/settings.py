@@ -128,7 +128,11 @@ class Settings(BaseSettings):
         ROOT / "characters", description="Characters that OpenAI clients can name as the model."
     )
 
-    worker_concurrency: int = Field(32, ge=1, description="Jobs that a worker takes at once.")
+    worker_concurrency: int = Field(
+        40,
+        ge=1,
+        description="Jobs that a worker takes at once: some more than replies, to be ready.",
+    )
     job_deadline: float = Field(
         540.0, gt=0, description="Seconds for one job; keep it below the endpoint's own limit."
     )

@@ -98,6 +98,8 @@ class JobServer:
         self.pings: list[dict[str, str]] = []
         self.post_delay = 0.0
         self.wrong: list[str] = []
+        self.most_held = 0
+        """Jobs that were taken and not done, at most."""
         self._stops: list[str] = []
         self._news = threading.Condition()
         self._runner: web.AppRunner | None = None
@@ -177,6 +179,8 @@ class JobServer:
         taken = [self.waiting.popleft() for _ in range(min(count, len(self.waiting)))]
         for job in taken:
             job.taken_at = time.monotonic()
+        held = sum(job.status == "IN_PROGRESS" for job in self.jobs.values())
+        self.most_held = max(self.most_held, held)
         told = [{"id": job.id, "input": job.input} for job in taken]
         text = json.dumps(told if batch else told[0])
         return web.Response(text=text, content_type="application/json")

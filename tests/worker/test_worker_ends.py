@@ -46,6 +46,7 @@ def test_the_life_of_a_worker_from_warm_up_to_sigterm(
     answers = [job.result(40)[0] for job in sent]
     assert [answer["session_id"] for answer in answers] == [f"s{n}" for n in range(64)]
     assert all(answer["error"] is None for answer in answers)
+    assert own_jobs.most_held == 16, "all places, and no more"
     prompts = [request["prompt"] for request in llm.requests[before:]]
     assert "Is anybody there?" in prompts[0], "no job was taken before the warm-up"
 

@@ -109,11 +109,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 JOB = json.dumps({"input": {"message": "안녕?", "persona": {"name": "하늘"}, "stream": True}})
 
 
-def start(python: str, app: Path) -> str:
+def start(python: str, app: Path, job: str = JOB) -> str:
     """The start step of the worker's image, in its folder, with one job."""
     command = json.loads(arguments("worker", "CMD")[0])[1:]
     done = subprocess.run(
-        [python, *command, "--test_input", JOB],
+        [python, *command, "--test_input", job],
         cwd=app, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
@@ -123,6 +123,17 @@ def start(python: str, app: Path) -> str:
 
 def test_what_is_copied_is_enough_to_answer_a_job(app: Path) -> None:
     assert json.loads(start(sys.executable, app).splitlines()[-1])["type"] == "final"
+
+
+def test_an_openai_client_finds_the_sample_characters(app: Path) -> None:
+    for stage in ("worker", "gpu"):
+        assert "IYAGI_CHARACTERS_DIR=/app/characters" in " ".join(arguments(stage, "ENV"))
+    listed = json.loads(start(sys.executable, app, '{"input": {"openai_route": "/v1/models"}}'))
+    names = [model["id"] for model in listed["data"]]
+    assert {"Nell Harrow", "구봉숙"} <= set(names)
+    body = {"model": "구봉숙", "messages": [{"role": "user", "content": "안녕하세요?"}]}
+    answer = json.loads(start(sys.executable, app, json.dumps({"input": {"openai_input": body}})))
+    assert answer["iyagi"]["response_contents"][0]["speaker"] == "구봉숙"
 
 
 def test_the_gpu_entrypoint_is_in_the_image(app: Path) -> None:
