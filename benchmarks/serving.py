@@ -6,9 +6,10 @@ seconds and runs in a process of its own.
     load_ratio                  64 jobs handed over at once, with as many replies written at a time
                                 as the settings allow (32): wall time over that of the writing
     loop_lag_ms_p99             meanwhile, how late the event loop comes to what is due
-    first_token_overhead_ms     jobs one after another, each with a chat of 500 messages whose
-                                vectors are known: from the call of the handler until the server
-                                has the request (p50, p95)
+    first_token_overhead_ms     one chat that goes on: 500 messages whose vectors are known, then
+                                turn after turn what the user asked and what the worker answered;
+                                from the call of the handler until the server has the request
+                                (p50, p95)
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from typing import Any
 
 REPLY_SECONDS = 2.0
 PIECES = 40
+SHORT = 8
+"""Pieces of a reply where only its beginning is measured."""
+
 HISTORY = 500
+FIRST = 3
+"""Turns that load the model and fill the caches."""
+
 WORDS = ("ferry", "lantern", "harbour", "fog", "compass", "night", "keeper", "letter", "promise")
 
 
@@ -48,9 +55,12 @@ async def _answer(
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
             writer.write(b"transfer-encoding: chunked\r\n\r\n")
             pieces = body["max_tokens"]
+            draw = random.Random(body["prompt"])
             for n in range(pieces):
                 await asyncio.sleep(REPLY_SECONDS / PIECES)
-                _write(writer, _event(f"word{n} ", "stop" if n == pieces - 1 else None))
+                _write(
+                    writer, _event(f"{draw.choice(WORDS)} ", "stop" if n == pieces - 1 else None)
+                )
             _write(writer, "data: [DONE]\n\n")
             writer.write(b"0\r\n\r\n")
             await writer.drain()
@@ -112,32 +122,44 @@ def request(history: int, seed: int = 0, pieces: int = PIECES) -> dict[str, Any]
     }
 
 
-async def run(given: dict[str, Any]) -> float:
-    """Answers one job; the time at which it was picked up."""
+async def run(given: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """Answers one job; the time at which it was picked up, and the response."""
     from handler import handler
 
     picked_up = time.monotonic()
     outputs = [output async for output in handler({"id": "benchmark", "input": given})]
     if not isinstance(outputs[-1], dict) or outputs[-1].get("type") != "final":
         raise RuntimeError(str(outputs[-1]))
-    return picked_up
+    return picked_up, outputs[-1]["response"]
+
+
+async def converse(turns: int, times: Connection) -> list[float]:
+    """One chat of so many turns; the milliseconds until the server had each request."""
+    from graph import drain, pipeline
+
+    chat = request(HISTORY, pieces=SHORT)
+    chat["session_id"] = "benchmark"
+    known = [line["content"] for line in chat["history"]]
+    await pipeline.services.embedder.aencode_passages(known)
+    overheads = []
+    for turn in range(turns):
+        chat["message"] = request(0, turn)["message"]
+        picked_up, response = await run(chat)
+        overheads.append(1000 * (times.recv() - picked_up))
+        await drain()
+        said = "".join(piece["text"] for piece in response["response_contents"])
+        chat["history"] += [
+            {"role": "user", "content": chat["message"]},
+            {"role": response["responded_as"], "content": said},
+        ]
+    return overheads
 
 
 async def measure(jobs: int, turns: int, concurrency: int, times: Connection) -> dict[str, float]:
     """The figures, on a handler whose settings point to the server."""
-    from graph import drain, pipeline
     from handler import desk
 
-    known = [line["content"] for line in request(HISTORY)["history"]]
-    await pipeline.services.embedder.aencode_passages(known)
-    given = [request(HISTORY, seed, pieces=1) for seed in range(turns + 3)]
-    overheads = []
-    for seed, one in enumerate(given):
-        picked_up = await run(one)
-        arrived = times.recv()
-        await drain()
-        if seed >= 3:  # the first ones load the model and fill the caches
-            overheads.append(1000 * (arrived - picked_up))
+    overheads = (await converse(turns + FIRST, times))[FIRST:]
     watching = asyncio.create_task(desk().lag.watch())
     started = time.monotonic()
     await asyncio.gather(*(run(request(20, seed)) for seed in range(jobs)))
