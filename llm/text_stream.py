@@ -14,6 +14,7 @@ class TextStream:
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self._stops = [stop for stop in stops if stop]
+        self._starts = tuple({stop[:size] for stop in self._stops for size in range(1, len(stop))})
         self._held = ""
         self.stopped = False
 
@@ -43,15 +44,9 @@ class TextStream:
 
     def _undecided(self, text: str) -> int:
         """Length of the longest end of `text` that is the start of a stop string."""
-        return max(
-            (
-                size
-                for stop in self._stops
-                for size in range(1, min(len(stop), len(text) + 1))
-                if text.endswith(stop[:size])
-            ),
-            default=0,
-        )
+        if not text.endswith(self._starts):  # mostly so, and one call tells it
+            return 0
+        return max(len(start) for start in self._starts if text.endswith(start))
 
 
 def _mended(text: str) -> tuple[str, str]:

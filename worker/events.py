@@ -42,6 +42,8 @@ class Pending:
             last = None
         if last and last["type"] == event["type"] == "token":
             last["text"] += event["text"]
+            if len(last["text"]) < SIZE:
+                return  # a reader that waits for the time of the first one need not wake
         else:
             self._events.append(dict(event))
         self.changed.set()
