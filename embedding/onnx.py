@@ -27,6 +27,9 @@ DIMENSION = 384
 MAX_TOKENS = 256  # the length it was trained on; quality falls beyond, and the graph ends there
 MAX_CHARACTERS = 8192  # far above 256 tokens of any prose; spares the tokenizer a whole novel
 BATCH = 8  # texts per run: more only adds padding, as some 300 tokens fill the matrices
+BATCH_TOKENS = 512
+"""Tokens per run, padding included, unless one text has more: eight long texts at once would take
+100 MB that onnxruntime's arena keeps, and a tenth more time."""
 
 
 class OnnxEmbeddings(Embeddings):
@@ -53,7 +56,8 @@ class OnnxEmbeddings(Embeddings):
     @cached_property
     def fingerprint(self) -> str:
         """Names the model and its file: the key of its vectors in caches and indexes."""
-        digest = hashlib.sha256(self._read("model.onnx")).hexdigest()
+        with self._path("model.onnx").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return f"all-MiniLM-L6-v2/int8/{digest[:12]}"
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -69,8 +73,7 @@ class OnnxEmbeddings(Embeddings):
         """(n, 384) float32, rows of unit length in the order of the texts."""
         tokenizer, session = self._load()
         ids = [tokenizer.encode(well_formed(text[:MAX_CHARACTERS])).ids for text in texts]
-        order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))  # equals share a batch
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        batches = _batches([len(text_ids) for text_ids in ids])
         vectors = np.empty((len(ids), DIMENSION), dtype=np.float32)
 
         def embed(rows: list[int]) -> None:
@@ -90,7 +93,7 @@ class OnnxEmbeddings(Embeddings):
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_buffer(self._read("tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(self._path("tokenizer.json")))
         tokenizer.no_padding()  # the published file pads and cuts to 128
         tokenizer.enable_truncation(MAX_TOKENS)
         return tokenizer
@@ -100,18 +103,28 @@ class OnnxEmbeddings(Embeddings):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # no pool of its own: it would wait by spinning
-        return onnxruntime.InferenceSession(
-            self._read("model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        path = str(self._path("model.onnx"))  # of its bytes, the session would keep a copy
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self._folder / name).read_bytes()
-        except OSError as error:
+    def _path(self, name: str) -> Path:
+        path = self._folder / name
+        if not os.access(path, os.R_OK):
             raise EmbeddingError(
                 f"embedding/minilm/{name} cannot be read; restore it from the repository or run "
                 "scripts/export_embedder.py"
-            ) from error
+            )
+        return path
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows to be run together, longest texts first, so that equals share a batch."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    batches = []
+    while order:
+        size = max(1, min(BATCH, BATCH_TOKENS // lengths[order[0]]))
+        batches.append(order[:size])
+        order = order[size:]
+    return batches
 
 
 def _padded(ids: list[list[int]]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding.onnx import FOLDER, OnnxEmbeddings
+from embedding.onnx import BATCH, BATCH_TOKENS, FOLDER, OnnxEmbeddings, _batches
 from schemas.errors import EmbeddingError
 
 MINILM = OnnxEmbeddings()
@@ -52,6 +52,17 @@ def test_a_vector_does_not_depend_on_the_batch() -> None:
     alone = np.array([MINILM.embed_query(text) for text in texts])
     np.testing.assert_allclose(MINILM.encode(texts), alone, atol=1e-5)
     np.testing.assert_allclose(MINILM.encode(texts[::-1]), alone[::-1], atol=1e-5)
+
+
+def test_long_texts_run_few_at_once() -> None:
+    lengths = [256, 2, 30, 256, 256, 64, *[3] * 20, 100]
+    batches = _batches(lengths)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) <= BATCH
+        assert len(batch) * max(lengths[row] for row in batch) <= BATCH_TOKENS
+    assert [len(batch) for batch in _batches([4 * BATCH_TOKENS] * 2)] == [1, 1]
+    assert _batches([]) == []
 
 
 def test_threads_share_one_object() -> None:
