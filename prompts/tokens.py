@@ -47,9 +47,10 @@ FAMILIES: dict[str, Family] = {
     "gemma": Family(hangul=(0.38, 0.75), kana=0.5, han=1.05),
     "gemma2": Family(hangul=(0.61, 0.85), kana=0.41, han=1.05),
     "llama2": Family(hangul=(1.35, 1.31), kana=1.12, han=1.55, word=1.26, byte=1.0),
+    "gpt2": Family(hangul=(0.4, 2.9), kana=1.15, han=2.4, wide=2.0, byte=0.8),
 }
-"""Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3, Gemma 1 and 2, and the 32,000
-pieces of Llama 2 and the first Mistral."""
+"""Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3 and 4, Gemma 1 and 2, the 32,000
+pieces of Llama 2 and the first Mistral, and GPT-2 (GPT-J, Pygmalion 6B), made for English alone."""
 
 _SPECIAL = re.compile(
     r"<\|(?!(?:system|user|model)\|)\w+\|>|\[\|\w+\|\]|</?s>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>"

@@ -43,7 +43,9 @@ _OPENING = re.compile(
     r"|<s>|<bos>|\[/INST\]|#{2,3} ?(?:response|assistant) ?:)\s*",
     re.IGNORECASE,
 )
-_THINKING = re.compile(r"\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
+_THINKING = re.compile(
+    r"\s*(?:<think>.*?(?:</think>|\Z)|<\|channel>thought\b.*?(?:<channel\|>|\Z))\s*", re.DOTALL
+)
 _LONGEST_OPENING = 120
 
 
@@ -67,8 +69,9 @@ def opening_end(text: str) -> tuple[int, bool]:
 def opening_is_open(text: str) -> bool:
     """Whether a text that is still growing may be inside such a beginning."""
     start = text.lstrip()
-    if start.startswith("<think>"):
-        return "</think>" not in start
+    for opened, closed in (("<think>", "</think>"), ("<|channel>thought", "<channel|>")):
+        if start.startswith(opened):
+            return closed not in start
     return len(start) < _LONGEST_OPENING and start[:1] in {"", "<", "[", "#"}
 
 

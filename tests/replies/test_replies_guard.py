@@ -28,6 +28,7 @@ def read(raw: str, **changes: Any) -> ParsedReply:
     "tag",
     [
         *("민준:", "민준 :", "민준：", "**민준**:", "**민준:**", "<민준>:", "[민준]:", "「민준」:"),
+        *("민준이:", "민준 선배:", "민준오빠 :"),
         *("*민준*:", "민준 님:", "민준(웃으며):", "## 민준:", "> 민준:", "🙂 민준:", "민준 🙂:"),
         *("bart simpson:", "BART:", "Bart (quietly):", "  Bart\u00a0:", "- Bart: “"),
         *("User:", "You:", "{{user}}:", "<USER>:", "사용자:", "나:", "Human:"),
@@ -48,6 +49,7 @@ def test_cuts_at_every_form_of_the_users_tag(tag: str) -> None:
         "민준아, 들어 봐.\n민준… 제발.\nBart, wait!\nBartholomew: that is a name.",
         "Listen, Bart: you are brave. Bart: the brave. One word for Bart: patience.",
         "편은 이렇게 나눈다.\n- 민준: 청팀\n- Elara: 백팀",
+        "나이: 스물셋. 키: 비밀.",
         "사용자 설명서: 어디 있지? 나는: 그러니까...",
         "재밌다 >_<\n아 >_<",
         "I <3 you and 1 < 2 [really], see <b> and #5.",
@@ -187,6 +189,8 @@ def test_drops_the_prompts_own_header_and_hidden_thinking() -> None:
     thought = read("<think>\n인사하자.\n</think>\n\n안녕.")
     assert (thought.text, thought.cuts) == ("안녕.", ("thinking",))
     assert read("<think>\n인사하").regenerate
+    thought = read("<|channel>thought\n인사하자.\n<channel|>안녕.")
+    assert (thought.text, thought.cuts) == ("안녕.", ("thinking",))
 
 
 @pytest.mark.parametrize(
