@@ -117,18 +117,21 @@ def _message(turn: Turn) -> Evidence:
     question = "?" in text or "？" in text
     acts = reading.acts(text)
     aloud = reading.shows("says", text) or text != (speech or whole) or ": " in text
-    asks = reading.shows("asks_scene", text) and (
-        question or reading.HANGUL.search(text) is not None
+    asks = reading.shows("asks_telling", text) or (
+        reading.shows("asks_scene", text) and reading.is_asked(text)
     )
+    moves = reading.shows("moves", text)
+    korean = reading.HANGUL.search(text) is not None
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),
         "says_only_action": float(reading.is_only_action(turn.message)),
+        "says_prose": float(reading.is_prose(text) and not aloud),
         "says_acts": float(acts),
         "says_act_and_speech": float(acts and aloud),
         "says_asks_scene": float(asks),
         "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
-        "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text))),
+        "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text) or text)),
         "says_third_person": float(reading.shows("third_person", text)),
         "says_question": float(question),
         "says_rules": reading.count("rules", text, 2),
@@ -137,8 +140,9 @@ def _message(turn: Turn) -> Evidence:
         "says_name": float(_addressed(turn, text)),
         "says_plans": float(reading.shows("plans", text)),
         "says_talk": reading.count("talk", text, 2),
-        "says_moves": float(reading.shows("moves", text)),
+        "says_moves": float(moves),
         "says_exclaims": float("!" in text or "！" in text),
+        "says_only_talk": float(korean and not (acts or asks or moves)),
         "says_near_trigger": max(0.0, near_trigger),
     }
 

@@ -90,7 +90,7 @@ class KeptExemplars:
 
 
 def embed_exemplars(embed: Embed) -> Exemplars:
-    """The exemplars under one embedder: once per process, some 280 short texts."""
+    """The exemplars under one embedder: once per process, some 370 short texts."""
     texts, labels = labelled_texts()
     vectors = np.asarray(embed(texts), dtype=np.float32)
     return Exemplars(texts, vectors, np.asarray(labels, dtype=np.float32))

@@ -20,7 +20,8 @@ ENDS_QUOTED = re.compile(r'["”」』»][\s.\-–—]*$')
 STARRED = re.compile(r"\*{1,2}[^*\n]+\*{1,2}|\([^()\n]*\)|（[^（）\n]*）|\[[^\[\]\n]*\]")
 HANGUL = re.compile(r"[가-힣]")
 CONTINUE = re.compile(
-    r"(?:please )?(?:continue|go on|carry on|next|(?:계속|이어서|이어가|진행)(?: ?해)?(?: ?줘)?)?"
+    r"(?:please )?(?:continue|go on|carry on|next"
+    r"|(?:계속|이어서|이어가|진행)(?: ?(?:진행|이어가|가))?(?: ?해)?(?: ?(?:줘요?|주세요|봐))?)?"
     r"[\s.!~…]*"
 )
 SENTENCE_END = re.compile(r"[.!?…~。？！\n]+")
@@ -28,7 +29,7 @@ SENTENCE_END = re.compile(r"[.!?…~。？！\n]+")
 
 @cache
 def _phrases() -> dict[str, re.Pattern[str]]:
-    """`phrases.toml` compiled: one pattern per kind, both languages in it."""
+    """`phrases.toml` compiled: a pattern per kind and language, `acts.en`, `acts.ko`."""
     table = tomllib.loads((Path(__file__).parent / "phrases.toml").read_text(encoding="utf-8"))
     verbs = sorted(table["verbs"].split(), key=len, reverse=True)
     filler = ["just", "also", "still", "then", "now", "all", "again", "slowly", "quickly"]
@@ -39,20 +40,25 @@ def _phrases() -> dict[str, re.Pattern[str]]:
         "{number}": _number(table["numbers"]),
     }
 
-    def compiled(kind: dict[str, list[str]]) -> re.Pattern[str]:
-        english = "|".join(kind.get("en", []))
+    def english(phrases: list[str]) -> re.Pattern[str]:
+        joined = "|".join(phrases)
         for slot, pattern in slots.items():
-            english = english.replace(slot, pattern)
-        parts = [rf"(?<![\w'])(?:{english})(?!\w)"] if english else []
-        return re.compile("|".join(parts + kind.get("ko", [])))
+            joined = joined.replace(slot, pattern)
+        return re.compile(rf"(?<![\w'])(?:{joined})(?!\w)")
 
-    patterns = {name: compiled(kind) for name, kind in table.items() if isinstance(kind, dict)}
+    kinds = {name: kind for name, kind in table.items() if isinstance(kind, dict)}
+    patterns = {f"{name}.en": english(kind["en"]) for name, kind in kinds.items() if "en" in kind}
+    patterns |= {
+        f"{name}.ko": re.compile("|".join(kind["ko"]))
+        for name, kind in kinds.items()
+        if "ko" in kind
+    }
     few_words = r"^(?:[\w']+[,.!]? ){0,4}?"
     not_dice = (
         "of|people|days|hours|gold|years|times|guys|more|things|minutes|weeks|months|men|women"
     )
     number = slots["{number}"]
-    patterns["score"] = re.compile(
+    patterns["score.en"] = re.compile(
         rf"{few_words}{number}(?! (?:{not_dice}))"
         rf"(?=[.?!,-]|$| (?:plus|points?|damage|to hit|total))"
         rf"|(?:^|[.,!?] |(?:a|it's|got|is|plus|rolled|only) ){number}[.!]*$"
@@ -84,12 +90,19 @@ def unquoted(text: str) -> str:
 
 def shows(kind: str, text: str) -> bool:
     """Whether `text` (already `plain`) contains a phrase of this kind."""
-    return _phrases()[kind].search(text) is not None
+    return any(pattern.search(text) is not None for pattern in _patterns(kind, text))
 
 
 def count(kind: str, text: str, limit: int) -> float:
     """Phrases of this kind as a share of `limit`, at most 1."""
-    return min(limit, len(_phrases()[kind].findall(text))) / limit
+    found = sum(len(pattern.findall(text)) for pattern in _patterns(kind, text))
+    return min(limit, found) / limit
+
+
+def _patterns(kind: str, text: str) -> list[re.Pattern[str]]:
+    """English ones, and Korean ones where the text has some Hangul."""
+    names = [f"{kind}.en", f"{kind}.ko"] if HANGUL.search(text) else [f"{kind}.en"]
+    return [_phrases()[name] for name in names if name in _phrases()]
 
 
 def acts(text: str) -> bool:
@@ -97,33 +110,70 @@ def acts(text: str) -> bool:
     return shows("acts", text) or (HANGUL.search(text) is not None and _acts_korean(text))
 
 
+_FELT = re.compile(
+    r"(?:사랑|생각|원|좋아|싫어|미워|존경|기대|약속|축하|부탁)(?:한|했)다$|생각이 [난났]다$"
+    r"|(?:바란|바랐|믿는|믿었|모른|몰랐|안|알았|느낀|느꼈|듣는|들었|말한|말했|싶|싶었)다$"
+)
+"""What -ㄴ다 tells of a person's heart, and so to another person: "사랑한다", "난 모른다"."""
+_DONE_WITH = re.compile(r"(?:[을를]|으?로|에|에서|에게|[가-힣]고|며|다가|[아어]서?|듯이?|없이|채) ")
+"""What a deed in the past has beside its verb, an object, a place or another deed: "문을 열었다",
+"밖으로 나갔다"; "재밌었다" and "망했다" are said."""
+_PUT_OFF = re.compile(r"내일|이따|나중|다음에|언젠가|조심|꼭|약속")
+_FOR_YOU = re.compile(
+    r"(?:줄|드릴|말할|얘기할|이야기할|전화할|연락할|갚을|믿을|기다릴|지킬|도울) ?게$"
+)
+"""Promises that have the hearer in them; other -ㄹ게 announce what the speaker is about to do."""
+
+
 def _acts_korean(text: str) -> bool:
-    """A plain statement of doing (-ㄴ다, -는다), a promise (-ㄹ게) or an intention (-려고 해)."""
-    for sentence in SENTENCE_END.split(text):
-        s = sentence.strip()
-        if len(s) < 3:
-            continue
-        before = s[:-1].rstrip()[-1:]
-        if s.endswith("다") and (before == "는" or _final_consonant(before) == "ㄴ"):
-            return True
-        if s.endswith("게") and _final_consonant(before) == "ㄹ":
-            return True
-        if re.search(r"려고 (?:해|한|합)\S*$|[가-힣]겠(?:어|습니다)$", s):
-            return True
-    return False
+    """Prose of deeds (-ㄴ다, -았다), what is about to be done (-ㄹ게) or meant (-려고 해)."""
+    return any(_is_deed(sentence.strip()) for sentence in SENTENCE_END.split(text))
+
+
+def is_prose(text: str) -> bool:
+    """Korean prose of deeds in plain form, each with an object, a place or another deed beside it:
+    nobody talks like "문을 열고 안으로 들어갔다", so it is an action without asterisks."""
+    sentences = [s.strip() for s in SENTENCE_END.split(text) if s.strip()]
+    return bool(sentences) and all(
+        s.endswith("다") and _is_deed(s) and _DONE_WITH.search(s) for s in sentences
+    )
+
+
+def _is_deed(sentence: str) -> bool:
+    if len(sentence) < 3 or _FELT.search(sentence):
+        return False
+    before = _final_consonant(sentence[:-1].rstrip()[-1:])
+    if sentence.endswith("다") and (before == "ㄴ" or sentence.endswith("는다")):
+        return True
+    if sentence.endswith("다") and before == "ㅆ" and sentence[-2] not in "있겠":
+        return _DONE_WITH.search(sentence) is not None
+    if sentence.endswith("게") and before == "ㄹ":
+        return not (_FOR_YOU.search(sentence) or _PUT_OFF.search(sentence))
+    return re.search(r"려고 (?:해|한|합)\S*$|[가-힣]겠습니다$", sentence) is not None
 
 
 def _final_consonant(syllable: str) -> str:
-    """ㄴ or ㄹ where the Hangul syllable ends in it, else empty."""
+    """ㄴ, ㄹ or ㅆ where the Hangul syllable ends in it, else empty."""
     offset = ord(syllable) - 0xAC00 if syllable else -1
-    return {4: "ㄴ", 8: "ㄹ"}.get(offset % 28, "") if 0 <= offset < 11172 else ""
+    return {4: "ㄴ", 8: "ㄹ", 20: "ㅆ"}.get(offset % 28, "") if 0 <= offset < 11172 else ""
 
 
 def asks_scene(text: str) -> bool:
-    """Asks about surroundings, time or rules; "why" and feelings ask for a person's view."""
-    if not shows("asks_scene", text) or shows("asks_view", text):
-        return False
-    return "?" in text or "？" in text or HANGUL.search(text) is not None
+    """Asks about surroundings, time or rules, or for the story to be told; "why" and feelings ask
+    for a person's view."""
+    if shows("asks_telling", text):
+        return True
+    return shows("asks_scene", text) and is_asked(text) and not shows("asks_view", text)
+
+
+def is_asked(text: str) -> bool:
+    """A question, in Korean also without its mark: a word that asks tells it."""
+    return "?" in text or "？" in text or _ASKING_KO.search(text) is not None
+
+
+_ASKING_KO = re.compile(
+    r"(?<![가-힣])(?:뭐|뭔|무엇|무슨|누가|누구|어디|몇|얼마나|어떻게|어떤|어때)|[나니냐까]요?$"
+)
 
 
 def last_question(text: str) -> str:

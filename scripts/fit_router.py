@@ -1,13 +1,14 @@
 """Fit the weights of the router: `python -m scripts.fit_router DATA... [--check FILE...]`.
 
 DATA are `*.route.jsonl` and `*.chat.jsonl` files. A ridge-penalised logistic regression is fitted
-on four kinds of turns, each balanced between narrator and character and weighted:
+on five kinds of turns, each balanced between narrator and character and weighted:
 
 - judged turns (readers said who should answer), weight 1;
 - transcripts (who spoke next). A game master's next line that is a person's speech is relabelled
   "character" where the next line can be read off a later item's history; weight .2;
+- scripts of novels (who speaks next; the narrator plays nobody), weight .2;
 - ordinary chat, always "character", weight 1;
-- our own exemplars (`routing/exemplars.toml`) in three small scenes, weight .2.
+- our own exemplars (`routing/exemplars.toml`) in three small scenes, weight .12.
 
 The column `game_master` is fitted on the transcripts alone, with the labels as they are.
 Shown is what leaving one source out (an episode, a stretch of a script) gives; `--write` then puts
@@ -40,7 +41,7 @@ from routing.reading import quoted_share
 Array = NDArray[np.float64]
 RIDGE = 2.0
 RIDGE_GAME_MASTER = 2.0
-MASS = {"judged": 1.0, "transcript": 0.2, "chat": 1.0, "exemplar": 0.2}
+MASS = {"judged": 1.0, "transcript": 0.2, "script": 0.2, "chat": 1.0, "exemplar": 0.12}
 PERSON_QUOTED = 0.2
 """Share in quotation marks from which a game master's line counts as a person's speech."""
 SCRIPT_BLOCK = 140
@@ -145,11 +146,13 @@ def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) 
             rows += [(0.0, 0.0, "chat", path.stem)] * len(items)
             continue
         following = _following_lines(records)
-        kind = "judged" if "transcript" in records[0] else "transcript"
+        kind = "judged" if "transcript" in records[0] else _kind(records[0])
         for record, (turn, narrator) in zip(records, items, strict=True):
             person = quoted_share(following.get(record["id"], "")) > PERSON_QUOTED
-            should = float(narrator and not (kind == "transcript" and person))
+            should = float(narrator and not (kind != "judged" and person))
             held = "held" if kind == "transcript" and record["id"] in seen else kind
+            if kind == "script" and record["id"] in seen:
+                continue
             seen.add(record["id"])
             turns.append(turn)
             rows.append((should, float(narrator), held, _source(record)))
@@ -171,6 +174,11 @@ def _matrix(
 def _is_judged(path: Path) -> bool:
     with path.open(encoding="utf-8") as lines:
         return "transcript" in json.loads(next(lines))
+
+
+def _kind(record: dict[str, Any]) -> str:
+    """A game's transcript, or a script whose narrator plays nobody."""
+    return "transcript" if record["dataset"].startswith("crd3") else "script"
 
 
 def _source(record: dict[str, Any]) -> str:
@@ -258,7 +266,7 @@ def report(data: Data, rows: Rows, check: Data | None) -> None:
     for source in np.unique(data.source[judged]):
         part = judged & (data.source == source)
         show(f"  judged, {source}", odds[part], data.y[part])
-    kinds = np.isin(data.kind, ["transcript", "exemplar", "chat"])
+    kinds = np.isin(data.kind, ["transcript", "script", "exemplar", "chat"])
     show("transcripts -> judged", rows.fit(data.pick(kinds))(data.pick(judged)), data.y[judged])
     english = rows.fit(data.pick(~data.korean & (data.kind != "held")))
     show(
