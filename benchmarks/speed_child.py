@@ -28,8 +28,14 @@ from typing import Any, Protocol
 MOCK = Path(__file__).resolve().parent.parent / "data" / "mock" / "sample_request.json"
 REQUEST = json.loads(MOCK.read_text(encoding="utf-8"))
 PIECES = 20
-"""Pieces of every reply, so that the model's time is known."""
-REPLY = " ".join(["*She"] + ["nods"] * (PIECES - 3) + ["again.*", "Yes."])
+"""Pieces of every reply, its number included, so that the model's time is known."""
+REPLY = " ".join(["*She"] + ["nods"] * (PIECES - 4) + ["again.*", "Yes."])
+
+
+def reply_to(request: dict[str, Any]) -> str:
+    """What the model says in this turn, and no other; the next turn's history has it as it was."""
+    return f"{REPLY} ({len(request['history'])})"
+
 
 BEGINS = datetime(2025, 1, 1, tzinfo=UTC)
 """Of every chat; forty messages a day, so that it has scenes."""
@@ -59,7 +65,7 @@ class Iyagi:
 
     async def turn(self, request: dict[str, Any]) -> dict[str, float]:
         """The milliseconds of each node, and of the whole."""
-        self._llm.replies.append(REPLY)  # type: ignore[attr-defined]
+        self._llm.replies.append(reply_to(request))  # type: ignore[attr-defined]
         response = await self._pipeline.chat(request)
         if response["error"]:
             raise RuntimeError(response["error"])
@@ -86,7 +92,7 @@ class Usual:
 
     async def turn(self, request: dict[str, Any]) -> dict[str, float]:
         """The milliseconds that embedding took."""
-        self._llm.replies.append(REPLY)
+        self._llm.replies.append(reply_to(request))
         before = self._peer.embeddings.seconds
         await self._peer.turn(request)
         return {"embedding": 1000 * (self._peer.embeddings.seconds - before)}
@@ -128,7 +134,7 @@ def next_turn(request: dict[str, Any], number: int) -> dict[str, Any]:
     words = draw.choice(REQUEST["history"])["content"].split()[:12]
     said = [
         {"role": "user", "content": request["message"]},
-        {"role": "character", "content": f"{REPLY} ({number})"},
+        {"role": "character", "content": reply_to(request)},
     ]
     return {
         **request,
