@@ -3,7 +3,13 @@
 Importing it reads the settings and compiles the graph; models and indexes are loaded on first use.
 """
 
+import os
+
 from graph.light import uncollected
+
+# A product of a turn takes less than a millisecond. OpenBLAS splits it among the cores and waits
+# for each of them by spinning: 20 ms where they do other work. Read when numpy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 with uncollected():
     from graph.pipeline import Pipeline

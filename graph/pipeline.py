@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
+from graph.histories import Histories
 from graph.remember import remember
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest
@@ -28,8 +29,11 @@ class Chat(Strict):
     session_id: Identifier
 
 
-def read_request(payload: object) -> ChatRequest:
+def read_request(payload: object, histories: Histories | None = None) -> ChatRequest:
     """The payload as a request; a chat without a session gets a new one.
+
+    Args:
+        histories: what is known of recent chats.
 
     Raises:
         BadRequest: names the field and the cure.
@@ -37,7 +41,7 @@ def read_request(payload: object) -> ChatRequest:
     if not isinstance(payload, dict):
         raise BadRequest("must be a JSON object with `message` and `persona`", field="input")
     try:
-        request = ChatRequest.model_validate(payload)
+        request = (histories or Histories()).request(payload)
     except ValidationError as error:
         raise BadRequest.from_validation(error, ChatRequest) from None
     if request.session_id is None:
@@ -72,6 +76,7 @@ class Pipeline:
         """Compiles the graph; nothing is loaded before the first turn."""
         self.services = services
         self.graph = build_graph(services)
+        self._histories = Histories()
         self._afterwards: set[asyncio.Task[None]] = set()
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
@@ -97,7 +102,7 @@ class Pipeline:
             IyagiError: a part of the pipeline failed for good.
         """
         started = time.perf_counter()
-        state: State = {"request": read_request(payload)}
+        state: State = {"request": read_request(payload, self._histories)}
         parts = self.graph.astream(
             state, context=Context(), stream_mode=["custom", "values"], version="v2"
         )
@@ -151,6 +156,7 @@ class Pipeline:
             raise BadRequest.from_validation(error, Chat) from None
         if self.services.memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
+        self._histories.forget(found.user_id, found.session_id)
         self.services.indexes.forget((found.user_id, found.session_id))
         return await self.services.memory.aforget(found.user_id, found.session_id)
 

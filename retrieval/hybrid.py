@@ -105,6 +105,16 @@ class Hit:
     part: int  # in `Index.parts`: the part that matched best
 
 
+def common(old: Sequence[object], new: Sequence[object]) -> int:
+    """How many items are the same from the start."""
+    if len(old) <= len(new) and list(new[: len(old)]) == old:  # compared in C
+        return len(old)
+    return next(
+        (at for at, (before, now) in enumerate(zip(old, new, strict=False)) if before != now),
+        min(len(old), len(new)),
+    )
+
+
 class Index:
     """Passages made ready to be ranked; grows with a conversation.
 
@@ -143,7 +153,7 @@ class Index:
 
         Costs what changed: everything after the first difference is read anew.
         """
-        kept = _common(self.passages, passages)
+        kept = common(self.passages, passages)
         self._truncate(kept)
         for passage in passages[kept:]:
             self._add(passage)
@@ -306,16 +316,6 @@ def first_to_embed(
     parts = np.flatnonzero(missing)
     chosen: np.ndarray = parts[np.argsort(-urgency[parts], kind="stable")][:limit]
     return chosen
-
-
-def _common(old: Sequence[Passage], new: Sequence[Passage]) -> int:
-    """How many passages are the same from the start."""
-    if len(old) <= len(new) and list(new[: len(old)]) == old:  # compared in C
-        return len(old)
-    return next(
-        (at for at, (before, now) in enumerate(zip(old, new, strict=False)) if before != now),
-        min(len(old), len(new)),
-    )
 
 
 def _cosine(
