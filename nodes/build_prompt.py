@@ -42,7 +42,7 @@ def build_prompt(
     """
     planned = planned or plan(given, count)
     draft = _fit(_Draft(given, planned, take_notes(given, planned, count)), count)
-    system, turns = draft.parts()
+    system, turns = draft.parts
     return PromptBuildOutput(
         prompt=draft.prompt,
         messages=messages(system, turns) if given.layout.format == "chat" else [],
@@ -70,11 +70,12 @@ class _Draft:
     @cached_property
     def prompt(self) -> str:
         """The prompt as one string."""
-        system, turns = self.parts()
+        system, turns = self.parts
         words = self.planned.words
         prefix = words.tag("character", words.speaker(self.given.speaker))
         return words.form.render(system, turns, prefix)
 
+    @cached_property
     def parts(self) -> tuple[str, list[Turn]]:
         """The system text and the turns, the notes at their place."""
         words, layout, notes = self.planned.words, self.given.layout, self.notes.text

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
+from cards.chance import chat_of
 from prompts.plan import Plan, before_retrieval, plan
 from retrieval.cache import IndexCache
 from retrieval.hybrid import CHAT, Index, Knobs, rank
@@ -172,7 +173,7 @@ async def node(
     )
 
     def find() -> tuple[list[RAGChunk], list[str]]:
-        with indexes.index((request.user_id, request.session_id), said) as index:
+        with indexes.index((request.user_id, chat_of(request)), said) as index:
             vectors = part_vectors(index, state["query"].query, embedder)
             pool = top_k * POOL if reranker else top_k
             found = retrieve_chat_context(

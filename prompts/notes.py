@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Literal, get_args
 
@@ -51,7 +52,7 @@ class Notes:
     frame: int = 0
     """Tokens of headings, state and direction."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The notes in an order that does not depend on scores; empty if there are none."""
         return self.words.notes(

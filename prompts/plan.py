@@ -137,7 +137,7 @@ class Frame:
 
     given: PromptBuildInput
     words: Words
-    count: Count
+    count: Count = field(compare=False)
     system: str
     """The system text without examples."""
     system_tokens: int
@@ -146,7 +146,9 @@ class Frame:
     examples: list[str]
     """The blocks of example dialogue that fit their share."""
     examples_tokens: int
-    _rendered: dict[tuple[str, str | None, str], tuple[Turn, int]] = field(default_factory=dict)
+    _rendered: dict[tuple[str, str | None, str], tuple[Turn, int]] = field(
+        default_factory=dict, compare=False
+    )
 
     @classmethod
     def of(cls, given: PromptBuildInput, words: Words, count: Count) -> Frame:

@@ -51,9 +51,9 @@ class _Layout:
     """The index as arrays, made anew after it has grown."""
 
     owner: np.ndarray  # (parts,) passage of each part
-    lengths: np.ndarray  # (passages,) terms
+    norms: np.ndarray  # (passages,) BM25's norm by the number of terms
     richness: np.ndarray  # (passages,) distinct terms
-    windows: np.ndarray  # (parts,) weighted terms in the window
+    windows: np.ndarray  # (parts,) the same by the weighted terms in the window
     targets: dict[int, np.ndarray]  # offset: (parts,) the part that sees this one there, or -1
 
 
@@ -118,7 +118,7 @@ class LexicalIndex:
         layout = self._arrays()
         window = np.zeros(len(self), dtype=np.float32)
         alone = np.zeros_like(window)
-        own = np.zeros(len(layout.lengths), dtype=np.float32)
+        own = np.zeros(len(layout.norms), dtype=np.float32)
         most = most_own = 1e-9
         for term, weight, idf in self._heaviest(query):
             most += weight * idf
@@ -134,7 +134,7 @@ class LexicalIndex:
             window += weight * idf * _saturated(_windowed(parts, counts, layout), layout.windows)
             alone[parts] += weight * idf
             in_passages = np.bincount(layout.owner[parts], counts, len(own))
-            own += weight * idf_own * _saturated(in_passages, layout.lengths)
+            own += weight * idf_own * _saturated(in_passages, layout.norms)
             most_own += weight * idf_own
         return LexicalScores(window / most, own / most_own, alone / most)
 
@@ -184,9 +184,9 @@ class LexicalIndex:
             distinct = np.array([len(terms) for terms in self._terms], dtype=np.float32)
             self._layout = _Layout(
                 owner=owner,
-                lengths=np.bincount(owner, lengths).astype(np.float32),
+                norms=_norms(np.bincount(owner, lengths).astype(np.float32)),
                 richness=np.bincount(owner, distinct).astype(np.float32),
-                windows=window_lengths,
+                windows=_norms(window_lengths),
                 targets=targets,
             )
         return self._layout
@@ -227,12 +227,18 @@ def _windowed(parts: np.ndarray, counts: np.ndarray, layout: _Layout) -> np.ndar
     return found
 
 
-def _saturated(counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """BM25's factor of a term from its counts and the lengths of the texts, 0 to 1."""
+def _norms(lengths: np.ndarray) -> np.ndarray:
+    """What BM25 adds to a count in a text of this length: it is longer than others, so it says
+    less."""
+    norms: np.ndarray = K1 * (1 - B + B * lengths / max(1.0, float(lengths.mean())))
+    return norms
+
+
+def _saturated(counts: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """BM25's factor of a term from its counts and the norms of the texts, 0 to 1."""
     factor = np.zeros(len(counts), dtype=np.float32)
     at = np.flatnonzero(counts)
-    norm = K1 * (1 - B + B * lengths[at] / max(1.0, float(lengths.mean())))
-    factor[at] = counts[at] / (counts[at] + norm)
+    factor[at] = counts[at] / (counts[at] + norms[at])
     return factor
 
 
