@@ -286,7 +286,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures; prints a table or JSON, and draws."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--quick", action="store_true", help="minutes, not an hour")
+    parser.add_argument("--quick", action="store_true", help="a tenth of it")
     parser.add_argument("--smallest", action="store_true", help="only to see that it runs")
     parser.add_argument("--svg", type=Path, help="draw the figures into this file")
     parser.add_argument("--torch-python", help="an interpreter with the extra `huggingface`")

@@ -16,6 +16,7 @@ from benchmarks.speed import Peers, table
 from benchmarks.speed_child import Child, chat, next_turn
 from benchmarks.speed_cold import environment, environment_mb
 from benchmarks.speed_plot import draw
+from benchmarks.speed_table import markdown
 from graph.settings import ROOT
 from schemas.request import ChatRequest
 
@@ -151,3 +152,7 @@ def test_the_smallest_run_reports_everything(tmp_path: Path) -> None:
     low, high = figures["spread"]["turn_ms"]["20"]["iyagi"]
     assert low <= figures["turn_ms"]["20"]["iyagi"] <= high
     ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    rows = markdown(figures).splitlines()
+    assert rows[0] == "| | Iyagi | LangChain + Chroma |"
+    assert all(row.count("|") == 4 for row in rows)
+    assert len(rows) > 10
