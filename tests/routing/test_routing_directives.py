@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +124,24 @@ def test_what_follows_narrate_is_the_message(rest: str) -> None:
     directive = parse_directive(f"/narrate {rest}")
     assert directive is not None
     assert directive.speaker == "narrator"
+
+
+def documented() -> list[tuple[str, str]]:
+    """Form and speaker of every row of the table in docs/routing.md."""
+    text = (Path(__file__).parents[2] / "docs/routing.md").read_text(encoding="utf-8")
+    section = text.split("## Directives")[1].split("\n## ")[0]
+    rows, who = [], ""
+    for line in section.splitlines():
+        if line.startswith("|") and "`" in line:
+            who = line.split("|")[1].strip() or who
+            rows += [(form, who) for form in re.findall("`([^`]+)`", line)]
+    return rows
+
+
+@pytest.mark.parametrize(("form", "who"), documented())
+def test_every_documented_form_is_understood(form: str, who: str) -> None:
+    found = parse_directive(form.replace("NAME", "하늘").replace("…", "비가 온다"))
+    assert found is not None
+    assert found.speaker == ("character" if who in ("the character", "NAME") else "narrator")
+    assert found.next_speaker == ("하늘" if who == "NAME" else None)
+    assert (found.note or found.message) == ("비가 온다" if "…" in form else "")
