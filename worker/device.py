@@ -8,7 +8,13 @@ fault: the GPU answers again. So not the error's words decide, but the GPU itsel
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
+
+
+def is_lost(llms: Iterable[object]) -> bool:
+    """Whether a model has given its device up for good, or the GPU answers no more. May block."""
+    return any(getattr(llm, "poisoned", False) for llm in llms) or is_broken()
 
 
 def is_broken() -> bool:

@@ -68,6 +68,8 @@ def serve(
 
     gc.freeze()  # what is imported stays, and need not be looked through for garbage
 
+    offered = desk.pipeline.services.models.offered
+
     async def begin() -> None:
         if settings.warm_up:
             try:
@@ -83,7 +85,7 @@ def serve(
         begin=begin,
         settle=desk.pipeline.drain,
         watch=desk.lag.watch,
-        broken=device.is_broken,
+        broken=lambda: device.is_lost(model.llm for model in offered),
     )
     # The config keys for fetchers are read in the SDK's tests only.
     rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops
