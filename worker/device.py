@@ -2,7 +2,8 @@
 
 After a CUDA fault (an illegal address, a device-side assert) every further call of the process
 fails, until it is replaced. Memory that ran out, or a request that cannot be computed, is no such
-fault: the GPU answers again. So not the error's words decide, but the GPU itself.
+fault: the GPU answers again. So not the error's words decide, but the GPU itself; or the model,
+where that has given it up and writes no more.
 """
 
 from __future__ import annotations
