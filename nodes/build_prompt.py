@@ -180,6 +180,10 @@ def _prefix(
     if last is None:
         return None
     tokens = planned.system_tokens
+    if last.system != planned.system:  # chance in the card, or its examples went
+        pairs = enumerate(zip(last.system, planned.system, strict=False))
+        same = next((at for at, (old, new) in pairs if old != new), len(planned.system))
+        tokens = tokens * estimate(planned.system[:same]) // estimate(planned.system)
     if last.system == planned.system and last.verbatim_from == planned.verbatim_from:
         shared = row + 1 - planned.verbatim_from
         if given.layout.place == "depth":
