@@ -163,8 +163,9 @@ def _lists(text: str, start: int, end: int) -> bool:
     """Whether the tag is an item of a list that was announced or has begun, and nobody's speech."""
     if not _ITEM.match(text, start) or _SPEAKS.match(text, end):
         return False
-    before = text[:start].rstrip()
-    line = before[before.rfind("\n") + 1 :]
+    while start and text[start - 1].isspace():
+        start -= 1
+    line = text[text.rfind("\n", 0, start) + 1 : start]
     if not line or _ITEM.match(line):
         return bool(line)
     return _ANNOUNCES.search(line) is not None or not is_complete(line)
