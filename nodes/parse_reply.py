@@ -11,7 +11,7 @@ from replies.names import Cast
 from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.response import respond
 from schemas.models import Models
-from schemas.request import ChatRequest, Role, Speaker
+from schemas.request import Role, Speaker
 from schemas.state import Context, State, request_of
 
 NAMES = 50
@@ -63,23 +63,23 @@ def cast_of(
 def cast_of_turn(state: State) -> Cast:
     """The voices of a turn, as the request and its history name them."""
     request = request_of(state)
+    named = dict.fromkeys((line.role, line.name) for line in reversed(request.history))
     persona = (request.persona.name, *request.persona.aliases)
-    user = dict.fromkeys([request.user_name or "", *_names(request, "user")])
-    others = [name for name in _names(request, "character") if name not in (*persona, *user)]
+    user = dict.fromkeys([request.user_name or "", *_names(named, "user")])
+    others = [name for name in _names(named, "character") if name not in (*persona, *user)]
     return Cast(
         speaker=state["route"].responded_as,
         persona=persona,
         user=tuple(name for name in user if name),
         others=tuple(others),
-        narrator=tuple(_names(request, "narrator")),
+        narrator=tuple(_names(named, "narrator")),
     )
 
 
-def _names(request: ChatRequest, role: Role) -> list[str]:
+def _names(named: Iterable[tuple[Role, str | None]], role: Role) -> list[str]:
     """The names that lines of this role bear, the newest `NAMES` of them, sorted: the rules that
     are made of them stay the same while nobody joins."""
-    lines = reversed(request.history)
-    found = dict.fromkeys(line.name for line in lines if line.role == role and line.name)
+    found = (name for of, name in named if of == role and name)
     return sorted(islice(found, NAMES))
 
 
