@@ -24,6 +24,11 @@ _PUTS_OFF = re.compile(
 _PAST_SYLLABLES = "".join(chr(c) for c in range(0xAC00, 0xD7A4) if (c - 0xAC00) % 28 == 20)
 _PAST_KO = re.compile(rf"(?![있겠])[{_PAST_SYLLABLES}]다(?=[.!…~\"”\s]|$)")
 """Plain past tense (-ㅆ다), in which Korean prose tells: "문을 열었다." """
+_INTENDS = re.compile(
+    r"(?<!\w)(?:(?:i|we)(?:'ll| will)|(?:i'm|we're) (?:going to|gonna)|let's)(?!\w)"
+    r"|려고 (?:해|한)"
+)
+"""What is announced has yet to be done: the words count, the deed does not."""
 _SENTENCE = re.compile(r"[^.!?…。？！\n]+[.!?…。？！]*[\"'”’」』)]*")
 _CLAUSE = re.compile(r"[^,;:—，]+[,;:—，]*")
 
@@ -32,7 +37,8 @@ def split(message: str) -> tuple[str, float]:
     """What happens in a message, and how much of the rest is talk.
 
     Starred and bracketed actions happen; of the rest those sentences that neither ask nor suppose,
-    less the clauses that deny or put off. A sentence of which nothing is left is talk.
+    less the clauses that deny or put off. A sentence of which nothing is left is talk, and in part
+    one that announces.
     "*I open it.* Should we have waited?" gives ("I open it.", .2).
 
     Returns:
@@ -45,8 +51,9 @@ def split(message: str) -> tuple[str, float]:
         words += len(sentence.split())
         cost, done = _cost(sentence), ""
         if not cost:
+            announced = ASKS if _INTENDS.search(sentence) else 0.0
             done = " ".join(c.strip() for c in _CLAUSE.findall(sentence) if not _PUTS_OFF.search(c))
-            cost = 0.0 if done else SUPPOSED
+            cost = announced if done else SUPPOSED
         happens += [done] if done else []
         talk += cost * len(sentence.split())
     return " ".join(happens), talk / max(1, words)
@@ -56,7 +63,8 @@ def is_told(message: str) -> bool:
     """Whether something is done or told of: an action, or a sentence in which somebody acts."""
     text = reading.plain(message)
     told = reading.STARRED.search(text) or _PAST_KO.search(text)
-    return told is not None or reading.acts(text)
+    done = " ".join(s for s in _SENTENCE.findall(text) if not _INTENDS.search(s))
+    return told is not None or reading.acts(done)
 
 
 def _cost(sentence: str) -> float:

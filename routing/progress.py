@@ -121,10 +121,11 @@ def advance(
     here = own + parts["has happened"]
     parts["before"] = round(CARRY * score_before, 3)
     total = round(max(0.0, min(1.0, sum(parts.values()))), 3)
-    told, beyond = _told_beyond(message, later, here)
     resting = turns_since is not None and turns_since < REST and not asked
     needed = ASKED if asked else REACH
-    by_itself = total >= needed and here >= HERE and not resting
+    tells = total >= needed and here >= HERE  # then what is like it and comes later is not told
+    by_itself = tells and not resting
+    told, beyond = _told_beyond(message, [] if tells else later, here)
     behind = due is not None and due >= beat.order
     reached = by_itself or behind or told is not None
     why = _why(parts, total, needed, resting=resting)

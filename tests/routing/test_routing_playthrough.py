@@ -1,4 +1,4 @@
-"""The mock story played through the whole graph, thrice in each language, with scripted messages.
+"""The mock story played through the whole graph, four times in each language, by script.
 
 Each message of `playthrough.json` says which event it brings, or none. docs/routing.md says which
 scripts were written before which change of the score.
@@ -20,6 +20,7 @@ from tests.support import MakePipeline
 SCRIPTS = json.loads((Path(__file__).parent / "playthrough.json").read_text(encoding="utf-8"))
 ON_THE_SPOT = {
     "en": 16, "ko": 14, "en again": 13, "ko again": 12, "en third": 11, "ko third": 13,
+    "en fourth": 15, "ko fourth": 14,
 }  # fmt: skip
 """Of 17 events, one less than measured; the others follow when the next ones are told."""
 

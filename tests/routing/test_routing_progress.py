@@ -109,6 +109,18 @@ def test_a_deed_is_told_in_korean_prose(message: str) -> None:
     assert not is_told("여기 있다, 맛있겠다!")
 
 
+def test_an_event_that_is_reached_itself_makes_no_later_one_due() -> None:
+    alike = advance(BEATS, 0, DEED, near(3), later=[(20, near(2)), (30, near(4))])
+    assert (alike.event_id, alike.due) == ("door", None)
+
+
+def test_what_is_announced_has_yet_to_be_done() -> None:
+    assert not is_told("It's cold. I'll look for a blanket up there.")
+    assert split("I'll look for it. Then I open it.") == (
+        "i'll look for it. then i open it.", ASKS * 4 / 8,
+    )  # fmt: skip
+
+
 def test_after_the_last_event_nothing_is_awaited() -> None:
     progress = advance(BEATS, 30, DEED, near(9))
     assert (progress.event_id, progress.next_id, progress.position_after) == (None, None, 30)
