@@ -127,6 +127,7 @@ class Index:
         self.parts: list[str] = []
         self.lexical = LexicalIndex()
         self.vectors: np.ndarray | None = None  # (up to parts, d) as `part_vectors` found them
+        self.embedder = ""  # the fingerprint of theirs
         self._part_size = part_size
         self._starts: list[int] = []  # first part of each passage
         self._speakers: dict[str, list[int]] = {}

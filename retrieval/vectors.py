@@ -22,6 +22,10 @@ NEWEST = 0.1
 class PassageVectors(Protocol):
     """What knows and makes vectors of passages; both calls block."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the embedder: vectors of two never mix."""
+
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(n, d) rows, and the mask (n,) of those that are known."""
 
@@ -39,6 +43,8 @@ def part_vectors(
     Raises:
         EmbeddingError: the embedder failed.
     """
+    if index.embedder != source.fingerprint:
+        index.embedder, index.vectors = source.fingerprint, None
     asked = unread(index)
     if index.vectors is not None and not len(asked):
         return index.vectors

@@ -16,7 +16,8 @@ QUERY = make_query("anything")
 class Source:
     """A cache and an embedder: the vector of a text names it; keeps what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprint: str = "one") -> None:
+        self.fingerprint = fingerprint
         self.asked: list[str] = []
         self.embedded: list[str] = []
 
@@ -83,3 +84,10 @@ def test_what_a_turn_had_no_time_for_is_asked_for_again() -> None:
     _check(index, part_vectors(index, QUERY, source, at_once=3))
     assert source.asked == left
     assert unread(index).tolist() == [index.parts.index(part) for part in left[18:]]
+
+
+def test_vectors_of_two_embedders_never_mix() -> None:
+    first, second, index = Source(), Source("two"), Index(_chat(1, 2))
+    part_vectors(index, QUERY, first)
+    _check(index, part_vectors(index, QUERY, second))
+    assert second.embedded == _texts(1, 2)
