@@ -42,7 +42,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash . \
+    && python3 -m compileall -q --invalidation-mode checked-hash . \
     && mkdir -p data/indexes \
     && chown -R iyagi data/indexes
 USER iyagi
@@ -64,7 +64,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /app
 COPY --from=app / ./
 RUN useradd --create-home iyagi \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash . \
+    && python3 -m compileall -q --invalidation-mode checked-hash . \
     && mkdir -p data/indexes \
     && chown -R iyagi data/indexes
 USER iyagi

@@ -84,6 +84,8 @@ const KO_EVIDENCE = {
   says_exclaims: "외친다",
   says_near_trigger: "다음 사건에 가까운 말이다",
   says_like_exemplars: "서술을 부르는 말을 닮았다(음수면 대화)",
+  says_prose: "별표 없이 소설체로 쓴 행동이다",
+  says_only_talk: "대화뿐이다: 행동도 장면 질문도 없다",
   both_names_narrator: "내레이터를 부른다",
   both_question_to_person: "서술 속의 인물이 말할 차례에 묻는다",
   both_you_to_person: "서술 속의 인물이 말할 차례에 상대를 부른다",

@@ -57,6 +57,7 @@ def spoilt_completion(draw: st.DrawFn) -> dict[str, Any]:
 BAD = ANY | spoilt_request() | spoilt_completion() | st.dictionaries(st.just("route"), ANY)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # it hides what failed
 @given(batch=st.lists(BAD, min_size=28, max_size=28))
 @settings(max_examples=11, deadline=None, suppress_health_check=[*HealthCheck])
 def test_308_bad_inputs_are_all_answered(jobs: JobServer, batch: list[Any]) -> None:
