@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# The package looks at httpx whenever that is among the loaded modules, and fails while another
+# thread is still loading it (Chroma's client does): so it is loaded first.
+import httpx  # noqa: F401
 import openai
 
 from llm.failures import Refused, Transient
