@@ -56,8 +56,10 @@ async def _answer(
             writer.write(b"transfer-encoding: chunked\r\n\r\n")
             pieces = body["max_tokens"]
             draw = random.Random(body["prompt"])
+            began = time.monotonic()
             for n in range(pieces):
-                await asyncio.sleep(REPLY_SECONDS / PIECES)
+                due = began + (n + 1) * REPLY_SECONDS / PIECES  # so that sleeps do not add up
+                await asyncio.sleep(due - time.monotonic())
                 _write(
                     writer, _event(f"{draw.choice(WORDS)} ", "stop" if n == pieces - 1 else None)
                 )
