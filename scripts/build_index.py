@@ -1,14 +1,16 @@
 """Indexes a story beforehand, so that requests need only its name.
 
-    python -m scripts.build_index story.json [--story-id ID]
+    python -m scripts.build_index story.json [--story-id ID] [--ask "Who closed the harbour?"]
 
 The file holds a list of events, or an object with `story` (a request will do). Run again after the
-story was edited: only changed events are embedded, and vanished ones are removed.
+story was edited: only changed events are embedded, and vanished ones are removed. `--ask` shows the
+events that are nearest to a question, so that one sees whether the embedder understands the story.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,9 @@ from schemas.errors import BadRequest, IyagiError
 from schemas.request import StoryEvent
 from scripts.turn import read_json
 from stores.story_index import Built, StoryIndex
+
+SHOWN = 5
+"""Events that `--ask` shows."""
 
 
 class StoryFile(Strict):
@@ -77,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse = argparse.ArgumentParser("python -m scripts.build_index", description=lines[0])
     parse.add_argument("file", type=Path, help="JSON: a list of events, or an object with `story`")
     parse.add_argument("--story-id", help="its name in requests; default: the file's name")
+    parse.add_argument("--ask", metavar="QUESTION", help="show the events nearest to it")
     args = parse.parse_args(argv)
+    nearest = []
     try:
         story = read_story(args.file, args.story_id)
         from graph.services import make_services
@@ -87,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         assert isinstance(services.stories, StoryIndex)
         built = build(story, services.stories)
         services.embedder.encode_passages(searched_texts(story.story))
+        if args.ask:
+            [vector] = asyncio.run(services.embedder.aencode_queries([args.ask]))
+            nearest = services.stories.nearest(story.story_id, vector, SHOWN)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1
@@ -95,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         done = "nothing to do"
     print(f"{story.story_id}: {built.events} events, {done}")
+    for event, score in nearest:
+        print(f"{score:.2f}  {event.id}  {' '.join(event.text.split())[:80]}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """The Chroma database: collections of rows (an id, metadata, a vector), and not what they mean.
 
-This file and `chroma_connection.py` alone import chromadb.
+This file and `chroma_connection.py` alone import chromadb and langchain_chroma.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from stores.chroma_connection import ChromaConnection, NoCollection
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
+    from langchain_core.documents import Document
 
 T = TypeVar("T")
 Metadata = Mapping[str, str | int | float | bool]
@@ -36,11 +37,12 @@ class CollectionState(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row to be written."""
+    """One row to be written; `document` is what LangChain's search looks at."""
 
     id: str
     metadata: Metadata
     vector: np.ndarray
+    document: str | None = None
 
 
 class Fetched(NamedTuple):
@@ -166,6 +168,22 @@ class ChromaDatabase:
                 shutil.rmtree(folder, ignore_errors=True)
         return bool(gone)
 
+    def nearest(self, name: str, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
+        """The k rows nearest to a vector, best first: id and score (1 - cosine distance, 0 to 1).
+
+        Chroma's search is approximate. Rows without a document are never found.
+        """
+
+        def action(client: ClientAPI) -> list[tuple[Document, float]]:
+            from langchain_chroma import Chroma
+
+            store = Chroma(name, client=client, create_collection_if_not_exists=False)
+            return store.similarity_search_by_vector_with_relevance_scores(vector.tolist(), k=k)
+
+        # What LangChain calls relevance score here is the distance.
+        found = self._found(action) or []
+        return [(str(doc.id), min(1.0, max(0.0, 1.0 - distance))) for doc, distance in found]
+
     def close(self) -> None:
         """Lets go of the connection; the next call opens it again."""
         self._connection.close()
@@ -221,8 +239,10 @@ def _add(collection: Collection, rows: Sequence[Row]) -> None:
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    documents = [row.document for row in rows]
     return {
         "ids": [row.id for row in rows],
         "embeddings": [row.vector for row in rows],
         "metadatas": [dict(row.metadata) for row in rows],
+        "documents": None if None in documents else documents,
     }

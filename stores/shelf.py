@@ -45,6 +45,7 @@ class Shelf(Generic[M]):
         model: of the items.
         text: what is embedded of an item.
         order: by which a collection is sorted; ties stay in the order of writing.
+        documents: whether LangChain's search is to find the texts.
         cached_rows: kept in this process, of the collections used last.
     """
 
@@ -57,6 +58,7 @@ class Shelf(Generic[M]):
         model: type[M],
         text: Callable[[M], str],
         order: Callable[[M], int],
+        documents: bool = False,
         cached_rows: int,
     ) -> None:
         """Touches no database yet."""
@@ -66,6 +68,7 @@ class Shelf(Generic[M]):
         self._model = model
         self._text = text
         self._order = order
+        self._documents = documents
         self._embedders = Ledger(database, "embedders")
         self._registered = False
         self._seen_embedders: tuple[float, dict[str, int]] = (-EMBEDDERS_SECONDS, {})
@@ -245,6 +248,7 @@ class Shelf(Generic[M]):
                 id=id,
                 metadata={"item": item.model_dump_json(), "written": written},
                 vector=vector,
+                document=self._text(item) if self._documents else None,
             )
             for id, item, written, vector in columns
         ]

@@ -12,7 +12,7 @@ from schemas.errors import BadRequest
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
 from stores.encoder import Encoder
-from stores.rows import digest, row_id
+from stores.rows import Rows, digest, row_id
 from stores.shelf import Shelf
 
 CACHED_EVENTS = 20_000
@@ -61,6 +61,7 @@ class StoryIndex:
 
     def __init__(self, database: ChromaDatabase, encoder: Encoder) -> None:
         """Touches neither yet."""
+        self._database = database
         self._encoder = encoder
         self._named = Shelf(
             database,
@@ -69,6 +70,7 @@ class StoryIndex:
             model=StoryEvent,
             text=event_text,
             order=lambda event: event.order,
+            documents=True,
             cached_rows=CACHED_EVENTS,
         )
 
@@ -90,15 +92,36 @@ class StoryIndex:
             BadRequest: it was never built.
             StoreError, EmbeddingError: the index failed.
         """
-        key = digest(story_id)
-        rows = self._named.load(key)
+        return StoredStory(self._named.name(digest(story_id)), self._rows(story_id).items)
+
+    def nearest(self, story_id: str, vector: np.ndarray, k: int) -> list[tuple[StoryEvent, float]]:
+        """The k events of a named story nearest in meaning, best first, with scores from 0 to 1.
+
+        For a look into an index: it minds neither the story's clock nor who knows what.
+
+        Args:
+            story_id: its name.
+            vector: of a question, (dimension,) float32 of unit length.
+            k: at most so many.
+
+        Raises:
+            BadRequest: it was never built.
+            StoreError, EmbeddingError: the index failed.
+        """
+        rows = self._rows(story_id)
+        events = dict(zip(rows.ids, rows.items, strict=True))
+        found = self._database.nearest(self._named.name(digest(story_id)), vector, k)
+        return [(events[id], score) for id, score in found if id in events]
+
+    def _rows(self, story_id: str) -> Rows[StoryEvent]:
+        rows = self._named.load(digest(story_id))
         if rows is None:
             raise BadRequest(
                 "no such story is indexed; build it with `python -m scripts.build_index`, "
                 "or send its events in `story`",
                 field="story_id",
             )
-        return StoredStory(self._named.name(key), rows.items)
+        return rows
 
     def build(
         self,

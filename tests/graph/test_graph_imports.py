@@ -68,7 +68,7 @@ def test_imports_point_one_way(package: str) -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("chromadb", "stores"), ("onnxruntime", "embedding"),
+    [("chromadb", "stores"), ("langchain_chroma", "stores"), ("onnxruntime", "embedding"),
      ("langchain_huggingface", "embedding"), ("openai", "llm")],
 )  # fmt: skip
 def test_a_client_library_has_one_home(library: str, home: str) -> None:

@@ -92,6 +92,17 @@ def test_a_named_story_comes_back_whole(stories: StoryIndex, events: list[StoryE
     assert stories.named("부두").events == tuple(events)
 
 
+def test_the_nearest_events_of_a_named_story(stories: StoryIndex, encoder: CountingEncoder) -> None:
+    stories.build("부두", HARBOUR)
+    [asked] = encoder.encode_passages([HARBOUR[1].text])
+    [first, second] = stories.nearest("부두", asked, 2)
+    assert first[0] == HARBOUR[1] and first[1] == pytest.approx(1, abs=1e-3)
+    assert 0 <= second[1] < first[1]
+    assert len(stories.nearest("부두", asked, 9)) == len(HARBOUR)
+    with pytest.raises(BadRequest, match="no such story"):
+        stories.nearest("other", asked, 1)
+
+
 def test_odd_texts_are_indexed_too(stories: StoryIndex) -> None:
     events = story("", "   ", "🙂🙂🙂", "가" * 100_000, "a\x00b", "العربية und 漢字 и русский")
     stories.build("odd", events)
