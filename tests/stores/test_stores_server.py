@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -168,6 +169,7 @@ def test_a_server_that_hangs_costs_the_timeout(tmp_path: Path) -> None:
         assert database.state("chat-1") is None
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
+        os.waitpid(server.process.pid, os.WUNTRACED)  # until it has stopped
         started = time.monotonic()
         with pytest.raises(StoreError, match="cannot be reached"):
             database.state("chat-1")
