@@ -165,9 +165,9 @@ async def test_a_reply_that_breaks_off_keeps_its_text(
 
 async def test_the_deadline_covers_the_whole_reply(server: FakeServer, llm_of: Make) -> None:
     server.will(say(*["a"] * 1000, pause=0.02))
-    said, error = await failing(llm_of(deadline=0.3))
-    assert 0 < len(said) < 20
-    assert (error.retryable, "0.3 s" in error.message) == (True, True)
+    said, error = await failing(llm_of(deadline=0.5))
+    assert 3 < len(said) < 30
+    assert (error.retryable, "0.5 s" in error.message) == (True, True)
     assert await server.all_closed()
 
 
