@@ -1,7 +1,7 @@
 """The pipeline on one screen: its live objects, nodes and edges.
 
-START ─ embed ─┬─ retrieve_chat ──┬─ route ─ build_prompt ─ generate ─ parse_reply ─ END
-               └─ retrieve_story ─┘
+START ─┬─ embed ───────┬─ retrieve_chat ──┬─ route ─ build_prompt ─ generate ─ parse_reply ─ END
+       └─ plan_prompt ─┴─ retrieve_story ─┘
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nodes import (
     embed,
     generate,
     parse_reply,
+    plan_prompt,
     retrieve_chat,
     retrieve_story,
     route,
@@ -51,7 +52,8 @@ class Services:
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(embed.node, embedder=live.embedder, models=live.models),
+        "embed": partial(embed.node, embedder=live.embedder),
+        "plan_prompt": partial(plan_prompt.node, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,
             embedder=live.embedder,
@@ -76,8 +78,9 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
         builder.add_node(name, _timed(name, node))
 
     builder.add_edge(START, "embed")
-    builder.add_edge("embed", "retrieve_chat")
-    builder.add_edge("embed", "retrieve_story")
+    builder.add_edge(START, "plan_prompt")
+    builder.add_edge(["embed", "plan_prompt"], "retrieve_chat")
+    builder.add_edge(["embed", "plan_prompt"], "retrieve_story")
     builder.add_edge(["retrieve_chat", "retrieve_story"], "route")
     builder.add_edge("route", "build_prompt")
     builder.add_edge("build_prompt", "generate")

@@ -1,4 +1,4 @@
-"""Node `embed`: what is looked for in this turn and its vectors; and the lore it calls for."""
+"""Node `embed`: what is looked for in this turn, and its vectors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
-from nodes.lore import active_lore, is_lore
 from retrieval.query import Turn, chat_text, make_query, view_vectors
 from retrieval.scenes import scenes, speaker_of, speakers
-from schemas.models import Models
 from schemas.protocols import Embedder
-from schemas.rag import Lore
 from schemas.request import ChatRequest, Message
 from schemas.search import Query, Search
 from schemas.state import Context, State, request_of
@@ -63,30 +60,21 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     Raises:
         EmbeddingError: the embedder failed.
     """
-    query = query_of(request)
-    own, *chat = query.texts
-    message, before = await asyncio.gather(
-        embed_text(request.message, embedder=embedder), embedder.aencode_passages(chat)
+
+    async def ask() -> tuple[Query, np.ndarray]:
+        query = query_of(request)
+        return query, await embedder.aencode_passages(query.texts[1:])
+
+    # in this order: the query is made while the model works
+    message, (query, chat) = await asyncio.gather(
+        embed_text(request.message, embedder=embedder), ask()
     )
+    own = query.texts[0]
     asked = message if own == request.message else await embed_text(own, embedder=embedder)
-    views = view_vectors(query, np.stack([asked, *before]))
+    views = view_vectors(query, np.stack([asked, *chat]))
     return Search(query=query, views=views, message=message)
 
 
-async def node(
-    state: State, runtime: Runtime[Context], *, embedder: Embedder, models: Models
-) -> dict[str, object]:
-    """Reads `request`; writes `query` and `lore`."""
-    request, context = request_of(state), runtime.context or Context()
-    search, lore = await asyncio.gather(
-        search_of(request, embedder=embedder), _lore(request, context, models)
-    )
-    return {"query": search, "lore": lore}
-
-
-async def _lore(request: ChatRequest, context: Context, models: Models) -> Lore:
-    if not any(map(is_lore, request.story)):
-        return Lore()
-    model = models.choose(request.model.name)
-    layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    return await asyncio.to_thread(active_lore, request, model, layout.max_new_tokens)
+async def node(state: State, runtime: Runtime[Context], *, embedder: Embedder) -> dict[str, object]:
+    """Reads `request`; writes `query`."""
+    return {"query": await search_of(request_of(state), embedder=embedder)}

@@ -1,4 +1,4 @@
-"""Which entries of a lorebook take part in a turn; node `embed` asks while it waits for vectors.
+"""Which entries of a lorebook take part in a turn; node `plan_prompt` asks.
 
 It comes before all retrieval: lore that stands in every turn takes room from the history, so what
 is recalled of the chat depends on it.

@@ -9,7 +9,7 @@ import numpy as np
 from langgraph.runtime import Runtime
 
 from cards.chance import chat_of
-from prompts.plan import Plan, before_retrieval, plan
+from nodes.plan_prompt import planned
 from retrieval.cache import IndexCache
 from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
@@ -17,9 +17,9 @@ from retrieval.scenes import passages, speaker_of
 from retrieval.vectors import part_vectors, unread
 from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError, StoreError
-from schemas.models import Model, Models
+from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory
-from schemas.rag import ChatRAGResult, Lore, RAGChunk
+from schemas.rag import ChatRAGResult, RAGChunk
 from schemas.request import ChatRequest, Message
 from schemas.search import Search
 from schemas.state import Context, State, request_of
@@ -125,17 +125,6 @@ def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> R
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
 
 
-async def plan_of(request: ChatRequest, context: Context, model: Model, lore: Lore) -> Plan:
-    """What the prompt will hold verbatim, and how much room it leaves.
-
-    Raises:
-        BadRequest: card and message do not fit the model's context.
-    """
-    layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    given = before_retrieval(request, lore, layout)
-    return await model.counted(lambda count: plan(given, count))
-
-
 async def node(
     state: State,
     runtime: Runtime[Context],
@@ -146,18 +135,16 @@ async def node(
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request`, `query` and `lore`; writes `chat`, the `plan` with its cut, and `unread`.
+    """Reads `request`, `query` and `plan`; writes `chat` and `unread`.
 
     A memory that fails costs itself only.
     """
     request, context = request_of(state), runtime.context or Context()
-    model, lore = models.choose(request.model.name), state.get("lore") or Lore()
-    planned = await plan_of(request, context, model, lore)
-    cut = planned.verbatim_from
+    cut = (await planned(state, context, models)).verbatim_from
     config = request.chat_rag_config
     top_k = context.chat_top_k if config.top_k is None else config.top_k
     if not config.enabled or not top_k:
-        return {"chat": ChatRAGResult(verbatim_from=cut), "plan": planned}
+        return {"chat": ChatRAGResult(verbatim_from=cut)}
     older, warning = await _remembered(request, memory)
     past, verbatim = [*older, *request.history[:cut]], request.history[cut:]
     said = passages(past, request)
@@ -191,7 +178,7 @@ async def node(
     found += beside(found, past, scene, verbatim=verbatim, reach=context.chat_neighbours)
     named = [_named(chunk, past, request, len(older)) for chunk in found]
     chat = ChatRAGResult(context=named, verbatim_from=cut, warning=warning)
-    return {"chat": chat, "plan": planned, "unread": left}
+    return {"chat": chat, "unread": left}
 
 
 def _named(chunk: RAGChunk, past: Sequence[Message], request: ChatRequest, older: int) -> RAGChunk:

@@ -365,7 +365,7 @@ function graphOf(timing) {
   if (!timing) return null;
   const node = (name) => el("span", { class: "node" }, el("b", {}, name),
     name in timing.nodes ? t("ms", number(timing.nodes[name], 1)) : "–");
-  const steps = ["embed", ["retrieve_chat", "retrieve_story"], "route", "build_prompt",
+  const steps = [["embed", "plan_prompt"], ["retrieve_chat", "retrieve_story"], "route", "build_prompt",
     "generate", "parse_reply"];
   const items = steps.map((step) => el("li", {}, Array.isArray(step)
     ? el("span", { class: "both" }, ...step.map(node)) : node(step)));

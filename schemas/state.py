@@ -83,8 +83,8 @@ class State(TypedDict, total=False):
 
     request: Required[ChatRequest]  # the caller
     query: Annotated[Search, UntrackedValue]  # embed
-    lore: Lore  # embed
-    plan: Annotated[BaseModel, UntrackedValue]  # retrieve_chat; a prompts.plan.Plan
+    lore: Lore  # plan_prompt
+    plan: Annotated[BaseModel, UntrackedValue]  # plan_prompt; a prompts.plan.Plan
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
     story: StoryRAGResult  # retrieve_story

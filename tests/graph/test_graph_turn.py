@@ -12,6 +12,7 @@ from tests.support import MakePipeline, ask
 
 NODES = [
     "embed",
+    "plan_prompt",
     "retrieve_chat",
     "retrieve_story",
     "route",

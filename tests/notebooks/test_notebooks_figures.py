@@ -85,6 +85,8 @@ def test_the_graph_is_drawn_from_left_to_right_with_its_branches_apart() -> None
     for text in names:
         columns.setdefault(text.attrib["x"], set()).add(float(text.attrib["y"]))
     assert [text.text for text in names if len(columns[text.attrib["x"]]) == 2] == [
+        "embed",
+        "plan_prompt",
         "retrieve_chat",
         "retrieve_story",
     ]
