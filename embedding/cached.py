@@ -15,6 +15,9 @@ from schemas.embedding import embedding_id
 class VectorCache(Protocol):
     """Vectors by content id; `get` gives (n, dimension) rows and which of them are known."""
 
+    def held(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The same of those in memory alone, at once."""
+
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Rows in the order of `ids`; those not known are zeros."""
 
@@ -57,7 +60,9 @@ class CachedEmbedder:
         Raises EmbeddingError.
         """
         ids = [embedding_id(text) for text in texts]
-        vectors, known = await asyncio.to_thread(self._cache.get, ids)
+        vectors, known = self._cache.held(ids)
+        if not known.all():
+            vectors, known = await asyncio.to_thread(self._cache.get, ids)
         missing = _missing(ids, known)
         if not missing:
             return vectors

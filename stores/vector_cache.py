@@ -46,6 +46,12 @@ class VectorCache:
         self._memory_rows = memory_rows
         self._memory = VectorMemory(dimension, memory_rows) if dimension else None
 
+    def held(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `get`, of the vectors in memory alone: it reads no disk."""
+        if self._memory is None:
+            return _nothing(ids)
+        return self._memory.get(ids)
+
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The vectors that are known. Blocks on the disk for those that memory lacks.
 
@@ -56,7 +62,7 @@ class VectorCache:
         """
         memory = self._memory_of(None)
         if memory is None:
-            return np.zeros((len(ids), 0), dtype=np.float32), np.zeros(len(ids), dtype=bool)
+            return _nothing(ids)
         vectors, known = memory.get(ids)
         if self._file is None or known.all():
             return vectors, known
@@ -105,6 +111,11 @@ class VectorCache:
             dimension = dimension or (self._file.dimension() if self._file else None)
             self._memory = VectorMemory(dimension, self._memory_rows) if dimension else None
         return self._memory
+
+
+def _nothing(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of no numbers, while the dimension is unknown, and that none is known."""
+    return np.zeros((len(ids), 0), dtype=np.float32), np.zeros(len(ids), dtype=bool)
 
 
 def _sound(rows: list[tuple[str, bytes]], dimension: int) -> tuple[list[str], np.ndarray]:
