@@ -3,7 +3,6 @@
 Importing it reads the settings and compiles the graph; models and indexes are loaded on first use.
 """
 
-import gc
 import os
 
 from graph.light import uncollected
@@ -19,7 +18,6 @@ with uncollected():
 
     settings = load_settings()
     pipeline = Pipeline(make_services(settings))
-gc.freeze()  # to look through what was imported takes 70 ms, in the middle of a turn
 
 graph = pipeline.graph
 handle_chat = pipeline.chat
