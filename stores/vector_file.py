@@ -158,8 +158,10 @@ class VectorFile:
         )
         self._opened = os.getpid(), inode(self._path)
         try:
+            db.execute("BEGIN")  # one moment: another process may be making the tables
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            db.execute("COMMIT")
             if version != VERSION and (version or tables):
                 raise sqlite3.DatabaseError("of another version or purpose")
             if version != VERSION:

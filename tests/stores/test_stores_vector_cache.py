@@ -244,6 +244,17 @@ def test_what_was_used_last_stays_in_memory() -> None:
     assert not cache.get(ids(100))[1].any()
 
 
+def test_a_file_that_another_is_making_is_not_put_aside(tmp_path: Path) -> None:
+    def first_write(path: Path, name: str) -> None:
+        VectorFile(path, "m", 1000).write([(name, bytes(32))], 8)
+
+    with ThreadPoolExecutor(8) as together:
+        for number in range(20):
+            path = tmp_path / str(number) / "vectors.sqlite"
+            list(together.map(first_write, [path] * 8, "abcdefgh"))
+            assert len(VectorFile(path, "m", 1000).read(list("abcdefgh"))) == 8, number
+
+
 def test_processes_share_the_file(path: Path, make: Make) -> None:
     with get_context("spawn").Pool(4) as pool:
         counts = pool.starmap(write_vectors, [(path, worker, 40) for worker in range(4)])
