@@ -9,6 +9,8 @@ best of the query, so that it can be read as a probability (`score`):
     speaker   the query names who said it
     richness  it says much (log of its terms), and it does not end in a question
 
+In a story, the neighbours of the best event have some more (`beside_best`).
+
 The evidence is gathered for the message and for the running chat (`Query.views`), and mixed by how
 far the message speaks for itself: its best find is clear, it asks, and it does not repeat the chat.
 A long passage competes with its best part and takes one place. Pure computation: vectors come in as
@@ -60,6 +62,7 @@ class Weights:
     speaker: float = 0.1
     richness: float = 0.06
     question: float = -0.1
+    beside: float = 0.0  # of a neighbour of the best, which it does not overtake by that
     slope: float = 8.1
     intercept: float = -10.2
     adrift: float = 2.1  # added to the intercept as far as the running chat speaks
@@ -77,8 +80,9 @@ STORY = Weights(
     speaker=0.0,
     richness=0.0,
     question=0.0,
+    beside=0.1,
     slope=5.2,
-    intercept=-6.9,
+    intercept=-7.0,
     adrift=0.0,  # not measured: there is no set of running chats about a story
 )
 """Events: long, so the whole counts beside the best part; what happens follows what was told."""
@@ -202,6 +206,14 @@ class Index:
         moved[self._begins] = 0
         return moved
 
+    def neighbours(self, row: int) -> list[int]:
+        """The passages right before and after, in its scene."""
+        after = row + 1
+        return [
+            *([row - 1] if not self._begins[row] else []),
+            *([after] if after < len(self) and not self._begins[after] else []),
+        ]
+
     def asks(self) -> np.ndarray:
         """(passages,) 1 for what ends in a question, else 0."""
         return np.array(self._asks, dtype=np.float32)
@@ -281,15 +293,46 @@ def rank(
     evidence = gather(
         index, query, vectors=vectors, query_vectors=query_vectors, allowed=allowed, knobs=knobs
     )
-    total = evidence.total(knobs.weights) + _circumstance(index, query, knobs)
+    gathered = evidence.total(knobs.weights) + _circumstance(index, query, knobs)
+    total = beside_best(index, gathered, allowed, knobs.weights)
+    lift = total - gathered
     scores = probability(total, knobs.weights, evidence.clarity)
     wanted = scores >= knobs.threshold
     rows = np.flatnonzero(wanted if allowed is None else wanted & allowed)
     rows = rows[np.lexsort((-rows, -total[rows]))]
     return [
-        Hit(row, float(scores[row]), _why(evidence, row, knobs.weights), int(evidence.part[row]))
+        Hit(
+            row,
+            float(scores[row]),
+            _why(evidence, row, knobs.weights, float(lift[row])),
+            int(evidence.part[row]),
+        )
         for row in _distinct(index, rows, limit)
     ]
+
+
+def beside_best(
+    index: Index, total: np.ndarray, allowed: np.ndarray | None, weights: Weights
+) -> np.ndarray:
+    """(passages,) the evidence, with `Weights.beside` more for the neighbours of the best.
+
+    Where the best is wrong or not all, the answer is often next to it. A neighbour stays below it.
+
+    Args:
+        index: knows where scenes begin.
+        total: (passages,) sums of the measures.
+        allowed: (passages,) bool. The best is one of these.
+        weights: those of the sums.
+    """
+    rows = np.arange(len(total)) if allowed is None else np.flatnonzero(allowed)
+    if not weights.beside or not len(rows):
+        return total
+    best = int(rows[np.lexsort((rows, total[rows]))[-1]])
+    below = np.nextafter(total[best], -np.inf, dtype=total.dtype)
+    raised = total.copy()
+    for row in index.neighbours(best):
+        raised[row] = max(total[row], min(total[row] + weights.beside, below))
+    return raised
 
 
 def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) -> np.ndarray:
@@ -411,8 +454,11 @@ def _circumstance(index: Index, query: Query, knobs: Knobs) -> np.ndarray:
     return bonus
 
 
-def _why(evidence: Evidence, row: int, weights: Weights) -> tuple[str, ...]:
-    """The kinds of evidence that make up a tenth of the whole or more, the strongest first."""
+def _why(evidence: Evidence, row: int, weights: Weights, lift: float) -> tuple[str, ...]:
+    """The kinds of evidence that make up a tenth of the whole or more, the strongest first.
+
+    `lift` is what the passage has for standing beside the best.
+    """
     measured = {name: float(it[row]) for name, it in evidence.measures.items()}
     window = weights.lexical_window * measured["lexical_window"]
     own = min(weights.lexical_window * float(evidence.alone[row]), window)
@@ -421,7 +467,7 @@ def _why(evidence: Evidence, row: int, weights: Weights) -> tuple[str, ...]:
         "lexical": own
         + weights.lexical_own * measured["lexical_own"]
         + weights.lexical_near * measured.get("lexical_near", 0.0),
-        "neighbour": window - own + before,
+        "neighbour": window - own + before + lift,
         "dense": (weights.dense + weights.dense_window) * max(0.0, measured["dense"]),
         "speaker": weights.speaker * measured["speaker"],
     }

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.corpus import Case, read_chats, read_stories
 from embedding.onnx import OnnxEmbeddings
-from retrieval.hybrid import CHAT, STORY, Knobs, Weights, gather
+from retrieval.hybrid import CHAT, STORY, Knobs, Weights, beside_best, gather
 from retrieval.query import view_vectors
 
 BINS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -45,7 +45,8 @@ def pairs(
                 knobs=Knobs(weights=weights),
             )
             relevant = np.array([passage in question.gold for passage in case.ids])
-            total = evidence.total(weights).astype(np.float64)
+            total = beside_best(case.index, evidence.total(weights), None, weights)
+            total = total.astype(np.float64)
             ones = np.ones_like(total)
             yield np.stack([total, ones, ones - evidence.clarity], axis=1), relevant
 

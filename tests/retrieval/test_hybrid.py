@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.hybrid import CHAT, Hit, Index, Knobs, Passage, first_to_embed, rank
+from retrieval.hybrid import (
+    CHAT,
+    STORY,
+    Hit,
+    Index,
+    Knobs,
+    Passage,
+    beside_best,
+    first_to_embed,
+    rank,
+)
 from retrieval.query import Turn, make_query
 
 SCENE = [
@@ -131,6 +141,58 @@ def test_recency_and_the_running_scene_count_by_setting() -> None:
     recent = rank(index, query, limit=1, knobs=Knobs(recency=0.2))
     assert ids(index, in_scene) == ["old"]
     assert ids(index, recent) == ["new"]
+
+
+def raised(evidence: list[float], *allowed: int) -> list[float]:
+    """What `beside_best` makes of the evidence for `SCENE`, to three places."""
+    mask = np.isin(np.arange(5), allowed) if allowed else None
+    total = np.array(evidence, dtype=np.float32)
+    return np.round(beside_best(Index(SCENE), total, mask, STORY), 3).tolist()  # type: ignore[no-any-return]
+
+
+def test_the_neighbours_of_the_best_event_gain_within_its_scene() -> None:
+    some = STORY.beside
+    assert raised([0.4, 0.4, 0.2, 0.9, 0.3]) == pytest.approx(
+        [0.4, 0.4, 0.2 + some, 0.9, 0.3 + some]
+    )
+    assert raised([0.4, 0.4, 0.9, 0.2, 0.3]) == pytest.approx([0.4, 0.4, 0.9, 0.2 + some, 0.3])
+
+
+def test_what_may_not_be_told_raises_no_neighbour() -> None:
+    assert raised([0.4, 0.2, 0.2, 0.9, 0.3], 0, 1, 2, 4)[2:] == pytest.approx([0.2, 0.9, 0.3])
+
+
+@pytest.mark.parametrize("near", [0.9, 0.89, 0.85])
+def test_a_neighbour_does_not_overtake_the_best_event(near: float) -> None:
+    total = np.array([0.4, 0.4, near, 0.9, near], dtype=np.float32)
+    order = np.argsort(-beside_best(Index(SCENE), total, None, STORY), kind="stable")
+    assert order.tolist() == np.argsort(-total, kind="stable").tolist()
+
+
+def test_an_event_beside_the_best_is_likelier_and_says_why() -> None:
+    tale = [
+        "The smith forged a ring for the queen.",
+        "It was a cold day.",
+        "Bread was dear that year.",
+        "Seven ravens came at dusk.",
+        "Nobody spoke.",
+        "A boat lay on the shore.",
+        "The children were asleep.",
+    ]
+    index = Index([Passage(str(row), text) for row, text in enumerate(tale)])
+    query = make_query("Who saw seven ravens?")
+
+    def found(beside: float) -> dict[int, Hit]:
+        alone = replace(STORY, beside=beside, lexical_window=0, lexical_before=0)
+        knobs = Knobs(weights=alone)
+        return {hit.row: hit for hit in rank(index, query, limit=7, knobs=knobs)}
+
+    without, with_it = found(0), found(0.3)
+    assert next(iter(with_it)) == next(iter(without)) == 3
+    assert with_it[2].score > without[2].score
+    assert with_it[0] == without[0]
+    assert without[2].why == ()
+    assert with_it[2].why == ("neighbour",)
 
 
 def test_updating_gives_the_same_index_as_building() -> None:
