@@ -12,8 +12,10 @@ has the extra. Turns include the fake model, which takes a few milliseconds.
     turn_ms           by messages of the chat: `iyagi` where it is known, `iyagi_new` where none of
                       it was ever seen; `peer`, of which `peer_embedding` is spent on vectors
     turn_cpu_ms       the same in processor time, which other work on the machine disturbs less
-    throughput        turns a second, by turns at once; `model_2s` is the time that is ours while
-                      64 chats talk to a model that writes for two seconds
+    throughput        turns a second, by turns at once, what is done after a reply included;
+                      `iyagi_share` of what the processor time of one at a time would allow on all
+                      cores; `model_2s` is the time that is ours while 64 chats talk to a model that
+                      writes for two seconds
     memory_mb         resident: after the first turn, and after many turns over many chats
     environment_mb    on disk, of what requirements.lock names
     spread            least and greatest of what is above, of `turn_ms` with the 95th percentile
@@ -203,6 +205,8 @@ def together(size: Size, iyagi: Asked, peer: Asked) -> Figures:
         us = iyagi.ask("together", turns=max(1, 128 // at_once if size.chats > 2 else 1), **share)
         rates[str(at_once)] = {"iyagi": round(us["turns"] / us["wall_s"], 1)}
         rates[str(at_once)]["iyagi_cpu_ms"] = round(1000 * us["cpu_s"] / us["turns"], 1)
+        allowed = (os.cpu_count() or 1) / (rates["1"]["iyagi_cpu_ms"] / 1000)
+        rates[str(at_once)]["iyagi_share"] = round(rates[str(at_once)]["iyagi"] / allowed, 2)
         if at_once in (1, 8):
             them = peer.ask("together", turns=1, **share)
             rates[str(at_once)]["peer"] = round(them["turns"] / them["wall_s"], 1)

@@ -36,6 +36,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
     for at_once, found in figures["throughput"].items():
         if at_once != "model_2s":
             row(f"turns a second, {at_once} at once", found)
+            row("… of what the processor time of one allows on all cores", found, "_share")
     for at_once, found in figures["throughput"]["model_2s"].items():
         title = f"ours of a turn beside a model of 2 s, {at_once} at once, p50 / p95, ms"
         row(title, {"iyagi": f"{_shown(found['p50'])} / {_shown(found['p95'])}"})

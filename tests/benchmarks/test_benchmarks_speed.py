@@ -148,6 +148,7 @@ def test_the_smallest_run_reports_everything(tmp_path: Path) -> None:
     assert {"embed", "generate"} <= set(figures["nodes_ms"]["20"])
     assert figures["import_ms"]["total"] > 0
     assert figures["throughput"]["1"]["peer"] > 0
+    assert 0 < figures["throughput"]["2"]["iyagi_share"] < 2
     assert figures["memory_mb"]["iyagi"]["after"] > 0
     low, high = figures["spread"]["turn_ms"]["20"]["iyagi"]
     assert low <= figures["turn_ms"]["20"]["iyagi"] <= high
