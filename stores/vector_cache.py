@@ -11,8 +11,9 @@ from schemas.errors import StoreError
 from stores.vector_file import VectorFile
 from stores.vector_memory import VectorMemory
 
-MEMORY_ROWS = 65_536
-"""100 MB at 384 numbers: two chats of the longest history with their windows, or 60 usual ones."""
+MEMORY_ROWS = 32_768
+"""50 MB at 384 numbers: a chat of the longest history, or 30 of 1,000 messages. Recent chats have
+theirs with their index as well; of others, 1,000 are read from the disk in 10 to 30 ms."""
 
 DISK_ROWS = 500_000
 """Some 0.9 GB at 384 numbers: fits the smallest worker volume, and holds 500 chats of 1,000."""
