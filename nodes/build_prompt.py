@@ -72,7 +72,7 @@ class _Draft:
         """The prompt as one string."""
         system, turns = self.parts
         words = self.planned.words
-        prefix = words.tag("character", words.speaker(self.given.speaker))
+        prefix = words.voices.tag("character", words.speaker(self.given.speaker))
         return words.form.render(system, turns, prefix)
 
     @cached_property
@@ -126,7 +126,7 @@ def _stops(given: PromptBuildInput, planned: Plan) -> list[str]:
     """What ends a reply: the format's tokens, and a line that another participant begins."""
     words = planned.words
     lines = given.history[planned.verbatim_from :]
-    others = [words.user, words.persona.name, words.narrator, *(line.name for line in lines)]
+    others = [words.user, words.card.name, words.narrator, *(line.name for line in lines)]
     speaker = words.speaker(given.speaker)
     names = [f"\n{name}:" for name in others if name and name != speaker]
     return list(dict.fromkeys([*words.form.stops, *given.layout.stops, *names]))

@@ -42,13 +42,20 @@ def _either_width(character: str) -> str:
     return f"[{re.escape(character)}{full_width}{_SMALL.get(character, '')}]"
 
 
+def _rest(token: str) -> str:
+    """A pattern for a token behind its first character."""
+    return rf"(?<={_either_width(token[0])})" + "".join(map(_either_width, token[1:]))
+
+
 _TOKEN = re.compile(
-    # <|name|>, <|name>, <name|> and [|name|], whatever the name is, and tokens without bars
-    r"[<＜﹤\[［][|｜][^|｜\s<>\[\]]{1,60}[|｜]?[>＞﹥\]］]|[<＜﹤][^|｜\s<>\[\]]{1,60}[|｜][>＞﹥]|"
-    + "|".join("".join(map(_either_width, token)) for token in _OTHER_TOKENS),
+    # <|name|>, <|name>, <name|> and [|name|], whatever the name is, and tokens without bars; each
+    # begins with the same set of characters, which lets the engine skip to them
+    r"[<＜﹤\[［](?:[|｜][^|｜\s<>\[\]]{1,60}[|｜]?[>＞﹥\]］]|"
+    + r"(?<=[<＜﹤])[^|｜\s<>\[\]]{1,60}[|｜][>＞﹥]|"
+    + "|".join(map(_rest, _OTHER_TOKENS))
+    + ")",
     re.IGNORECASE,
 )
-_MAY_HOLD_TOKEN = re.compile(r"[<＜﹤\[［]")
 
 
 def neutralise(text: str, form: Format, names: Iterable[str] | None = None) -> str:
@@ -64,8 +71,7 @@ def neutralise(text: str, form: Format, names: Iterable[str] | None = None) -> s
         The same words; only brackets, `#` and colons of marks become look-alikes. Doing it
         twice changes nothing more.
     """
-    if _MAY_HOLD_TOKEN.search(text):
-        text = _TOKEN.sub(_harmless, text)
+    text = _TOKEN.sub(_harmless, text)
     speakers = (*names, form.user_label or "") if form.names_open_turns and names else ()
     marks = _marks(form, speakers)
     return marks.sub(_harmless, text) if marks else text

@@ -48,6 +48,10 @@ class Format:
     bos: bool = True
     """The server's tokenizer puts one token before the prompt."""
 
+    def __hash__(self) -> int:
+        """Of the name: texts are looked up by their format, many times a turn."""
+        return hash(self.name)
+
     def turn(self, turn: Turn) -> str:
         """A whole turn, closed."""
         before, behind = self.user if turn.side == "user" else self.assistant

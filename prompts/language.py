@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal
 
 from schemas.request import Persona
@@ -17,6 +18,7 @@ _KOREAN_SHARE = 0.3
 """Hangul among the letters: Korean text quotes Latin names, English text seldom quotes Hangul."""
 
 
+@lru_cache(maxsize=256)  # cards, which come back every turn
 def is_korean(text: str) -> bool:
     """Whether a text is Korean, by its script."""
     letters = len(_LETTER.findall(text))

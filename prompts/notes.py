@@ -170,8 +170,8 @@ def _place(chunk: RAGChunk) -> tuple[float, str]:
 def _line(words: Words, kind: Kind, chunk: RAGChunk) -> str:
     """A chunk as one line: who said it or when it was, and its text."""
     name, time = chunk.meta.get("name"), chunk.meta.get("time")
-    text = words.item(chunk.text)
+    text = words.voices.item(chunk.text)
     if kind == "memory" and (name or chunk.meta.get("role") in ROLES):
-        speaker = words.item(str(name or words.role_name(chunk.meta["role"])))
-        text = f"{words.tag('character', speaker)} {text}"
-    return f"({words.item(time)}) {text}" if isinstance(time, str) and time else text
+        speaker = words.voices.item(str(name or words.voices.role_name(chunk.meta["role"])))
+        text = f"{words.voices.tag('character', speaker)} {text}"
+    return f"({words.voices.item(time)}) {text}" if isinstance(time, str) and time else text

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from cards.chance import chat_of
-from prompts.formats import Format, Side, Turn, format_named
+from prompts.formats import Format, Turn, format_named
+from prompts.lines import CONTINUE
 from prompts.tokens import Count, estimate
-from prompts.window import content_marks, reach_of, verbatim_from
+from prompts.window import content_marks, content_sum, reach_of, verbatim_from
 from prompts.words import Words
 from schemas.errors import BadRequest
 from schemas.rag import Line, Lore, PromptBuildInput, PromptLayout
@@ -21,9 +22,6 @@ VOLATILE_SHARE = 0.1
 
 EXAMPLES_SHARE = 0.25
 """Of the context at most for example dialogue, even while the chat is short."""
-
-CONTINUE = "/continue"
-"""A message that says nothing in the scene: the story shall go on."""
 
 
 class Plan(BaseModel):
@@ -133,7 +131,7 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:
 
 @dataclass(frozen=True)
 class Frame:
-    """A turn without its history and message; a line of the history is rendered only once."""
+    """A turn without its history and message."""
 
     given: PromptBuildInput
     words: Words
@@ -146,9 +144,6 @@ class Frame:
     examples: list[str]
     """The blocks of example dialogue that fit their share."""
     examples_tokens: int
-    _rendered: dict[tuple[str, str | None, str], tuple[Turn, int]] = field(
-        default_factory=dict, compare=False
-    )
 
     @classmethod
     def of(cls, given: PromptBuildInput, words: Words, count: Count) -> Frame:
@@ -176,7 +171,7 @@ class Frame:
         """The frame of the turn with this message behind so many lines: as a rule the same."""
         words = _words(self.given, message, lines)
         if words.language == self.words.language and not self.words.varies:
-            return replace(self, count=count, _rendered=dict(self._rendered))
+            return replace(self, count=count)
         return Frame.of(self.given, words, count)
 
     def plan(self, lines: Sequence[Line], message: str) -> Plan:
@@ -205,7 +200,7 @@ class Frame:
             turns=turns,
             message=turn,
             verbatim_from=first,
-            dropped_examples=len(words.examples()) - len(blocks),
+            dropped_examples=len(words.examples) - len(blocks),
             budget=budget,
             volatile=volatile,
             system_tokens=self.system_tokens,
@@ -214,14 +209,6 @@ class Frame:
             message_tokens=message_tokens,
             instruction_tokens=self.instruction_tokens,
         )
-
-    def rendered(self, line: Line) -> tuple[Turn, int]:
-        """A line of the history as a turn, and its tokens."""
-        key = (line.role, line.name, line.content)
-        if key not in self._rendered:
-            turn = _turn(self.words, line)
-            self._rendered[key] = turn, self.count(self.words.form.turn(turn)) if turn.text else 0
-        return self._rendered[key]
 
 
 def _lore(given: PromptBuildInput) -> list[str]:
@@ -245,20 +232,22 @@ def message_turn(words: Words, message: str) -> Turn:
     """The user's message as a turn of its own, as it will stand in the next turn's history."""
     if message.strip() == CONTINUE:
         return Turn("user", "")
-    return Turn("user", f"{words.tag('user', words.user)} {words.safe(message)}")
+    voices = words.voices
+    return Turn("user", f"{voices.tag('user', voices.user)} {voices.safe(message)}")
 
 
 def closing(words: Words, form: Format, instruction: str, speaker: str) -> str:
     """What stands behind the user's message and the notes: the instruction, and the opening of
     the reply behind the speaker's name."""
-    return f"\n\n{instruction}{form.user[1]}{form.assistant[0]}{words.tag('character', speaker)}"
+    opening = words.voices.tag("character", speaker)
+    return f"\n\n{instruction}{form.user[1]}{form.assistant[0]}{opening}"
 
 
 def _examples(words: Words, count: Count, share: float) -> tuple[list[str], int]:
     """The first blocks of example dialogue that fit their share, whole, and their tokens."""
     blocks: list[str] = []
     tokens = 0
-    for block in words.examples():
+    for block in words.examples:
         more = tokens + count(block) + 2  # the line ends between blocks
         if more > share:
             break
@@ -287,6 +276,8 @@ class _History:
         self._frame, self._lines = frame, lines
         self._turns = [message]  # newest first
         self._counts = [tokens]
+        self._sums = [content_sum(message.text)]
+        self._total = tokens
 
     @property
     def message(self) -> int:
@@ -295,22 +286,23 @@ class _History:
 
     def tokens(self, limit: float) -> int:
         """Tokens of the newest lines and the message: all of them, or more than the limit."""
-        total = sum(self._counts)
-        while total <= limit and len(self._turns) <= len(self._lines):
-            turn, tokens = self._frame.rendered(self._lines[-len(self._turns)])
-            self._turns.append(turn)
+        words, count = self._frame.words, self._frame.count
+        while self._total <= limit and len(self._turns) <= len(self._lines):
+            line = words.line(self._lines[-len(self._turns)])
+            tokens = count(line.whole) if line.turn.text else 0
+            self._turns.append(line.turn)
             self._counts.append(tokens)
-            total += tokens
-        return total
+            self._sums.append(line.sum)
+            self._total += tokens
+        return self._total
 
     def cut(self, window: int, layout: PromptLayout) -> int:
         """Row of the first line that stays verbatim; `len(lines)` if none does."""
         self.tokens(window + reach_of(window, layout.keep))
         known = len(self._turns)
-        older = self._lines[: len(self._lines) - known + 1][-1:]
-        texts = [line.content for line in older] + [turn.text for turn in self._turns[::-1]]
-        marks = content_marks(texts)[-known:]
         hidden = len(self._lines) + 1 - known
+        before = [content_sum(line.content) for line in self._lines[hidden - 1 : hidden]]
+        marks = content_marks([*before, *reversed(self._sums)])[-known:]
         return hidden + verbatim_from(
             self._counts[::-1],
             marks,
@@ -323,17 +315,3 @@ class _History:
         """The turns from a row on, and their tokens, without the message."""
         size = len(self._lines) - first
         return self._turns[size:0:-1], self._counts[size:0:-1]
-
-
-def _turn(words: Words, line: Line) -> Turn:
-    """A line of the history. The narrator speaks on the model's side, as does the character; a
-    line of the system is a note on the user's side, so that the system keeps one turn only."""
-    is_greeting = line.content and line.content == words.persona.first_message
-    text = words.greeting() if is_greeting else words.safe(line.content)
-    if not text or (line.role == "user" and text == CONTINUE):
-        return Turn("user", "")
-    if line.role == "system":
-        return Turn("user", words.safe(f"[{text}]"))  # `[INST]` of `INST`
-    side: Side = "user" if line.role == "user" else "assistant"
-    name = line.name or words.role_name(line.role)
-    return Turn(side, f"{words.tag(line.role, name)} {text}")

@@ -41,6 +41,6 @@ def ask_who(given: PromptBuildInput, *, count: Count = estimate) -> Question:
     return Question(
         prompt=words.form.render(planned.system, turns),
         messages=messages(planned.system, turns) if given.layout.format == "chat" else [],
-        character=words.persona.name,
+        character=words.card.name,
         narrator=words.narrator,
     )

@@ -22,13 +22,20 @@ _FINER = (1, 2, 4)
 """Reaches to try, as divisors: where no anchor lies in the window's older part, a nearer one."""
 
 
-def content_marks(texts: Sequence[str]) -> list[int]:
+def content_sum(text: str) -> int:
+    """A pseudo-random number of a text."""
+    return zlib.crc32(text.encode())
+
+
+def content_marks(sums: Sequence[int]) -> list[int]:
     """A pseudo-random number for each message, of its own text and the one before it.
 
     The pair tells equal messages ("ok") apart. The first has none before it, so its mark is not
     the one it has within a longer chat.
+
+    Args:
+        sums: `content_sum` of each message's text.
     """
-    sums = [zlib.crc32(text.encode()) for text in texts]
     return [zlib.crc32(b"%d %d" % pair) for pair in pairwise([0, *sums])]
 
 

@@ -10,7 +10,8 @@ import pytest
 from nodes.build_prompt import build_prompt
 from prompts.formats import FORMATS
 from prompts.ledger import Ledger
-from prompts.plan import CONTINUE, plan
+from prompts.lines import CONTINUE
+from prompts.plan import plan
 from schemas.rag import DialogueTurn, PromptBuildInput, RAGChunk
 from schemas.request import Message, Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
