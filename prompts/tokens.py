@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_letters, digits, punctuation
 
 from schemas.errors import SettingsError
 
@@ -57,17 +58,25 @@ _SPECIAL = re.compile(
     r"|\[/?(?:INST|SYSTEM_PROMPT)\]"
 )
 """Single tokens; Metharme's tags are plain text to most tokenizers."""
-_WORD = re.compile(r"[A-Za-z]+")
-_DIGIT = re.compile(r"[0-9]")
-_MARK = re.compile(r"[!-/:-@\[-`{-~]+")
 _LINE = re.compile(r"[^\s!-/:-@\[-`{-~\u2010-\u206f\u3000-\u303f\uff01-\uff65]\s*\n|[^\S\n]{2,}")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]+")
 _KANA = re.compile(r"[\u3041-\u30ff]+")
 _HAN = re.compile(r"[\u3005\u3400-\u9fff]+")
 _WIDE = re.compile(r"[\u2010-\u206f\u3000-\u303f\uff01-\uff65]+")
+_SPACES = re.compile(r"[^\S\n][^\S\n]")
+_WIDE_RANGES = (range(0x2010, 0x2070), range(0x3000, 0x3040), range(0xFF01, 0xFF66))
+_ANY_MARK = frozenset(punctuation) | {chr(code) for codes in _WIDE_RANGES for code in codes}
 _OTHER = re.compile(
     r"[^\x00-\x7f\uac00-\ud7a3\u3041-\u30ff\u3005\u3400-\u9fff\u2010-\u206f\u3000-\u303f\uff01-\uff65]+"
 )
+
+
+def _class(members: str) -> bytes:
+    """A table for `bytes.translate`: these characters to x, all others to spaces."""
+    return bytes(120 if chr(code) in members else 32 for code in range(256))
+
+
+_LETTERS, _DIGITS, _MARKS = map(_class, (ascii_letters, digits, punctuation))
 
 
 def estimator(family: str = "qwen") -> Count:
@@ -88,14 +97,16 @@ def estimator(family: str = "qwen") -> Count:
 def _estimate(text: str, family: Family) -> int:
     """Counts runs of each class; a line's end behind a mark is part of the mark's token."""
     text, special = _SPECIAL.subn("", text)
-    marks = _MARK.findall(text)
+    raw = b" " + text.encode()
+    marks = raw.translate(_MARKS)
+    runs = marks.count(b" x")
     tokens = (
         special
-        + family.word * len(_WORD.findall(text))
-        + 1.05 * len(_DIGIT.findall(text))
-        + 0.5 * len(marks)
-        + 0.6 * (len("".join(marks)) - len(marks))
-        + len(_LINE.findall(text))
+        + family.word * raw.translate(_LETTERS).count(b" x")
+        + 1.05 * raw.translate(_DIGITS).count(b"x")
+        + 0.5 * runs
+        + 0.6 * (marks.count(b"x") - runs)
+        + _line_ends(text)
     )
     if not text.isascii():
         words, wide = _HANGUL.findall(text), _WIDE.findall(text)
@@ -105,6 +116,14 @@ def _estimate(text: str, family: Family) -> int:
         tokens += family.wide * (len(wide) + len("".join(wide))) / 2
         tokens += family.byte * len("".join(_OTHER.findall(text)).encode())
     return max(round(tokens), int(tokens > 0))
+
+
+def _line_ends(text: str) -> int:
+    """Line ends, with the white space around them, and other runs of white space."""
+    if _SPACES.search(text):
+        return len(_LINE.findall(text))
+    *lines, _ = text.split("\n")
+    return sum(line[-1] not in _ANY_MARK for line in map(str.rstrip, lines) if line)
 
 
 def remembered(count: Count) -> Count:
