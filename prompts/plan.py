@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from cards.chance import chat_of
 from prompts.formats import Format, Turn, format_named
-from prompts.lines import CONTINUE
+from prompts.lines import CONTINUE, Rendered
 from prompts.tokens import Count, estimate
 from prompts.window import content_marks, content_sum, reach_of, verbatim_from
 from prompts.words import Words
@@ -131,7 +131,7 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> Plan:
 
 @dataclass(frozen=True)
 class Frame:
-    """A turn without its history and message."""
+    """A turn without its history and message; a line of the history is rendered only once."""
 
     given: PromptBuildInput
     words: Words
@@ -144,6 +144,8 @@ class Frame:
     examples: list[str]
     """The blocks of example dialogue that fit their share."""
     examples_tokens: int
+    _rendered: dict[int, tuple[Rendered, int]] = field(default_factory=dict, compare=False)
+    """Lines by their `id` (the history keeps them alive), and their tokens."""
 
     @classmethod
     def of(cls, given: PromptBuildInput, words: Words, count: Count) -> Frame:
@@ -171,7 +173,7 @@ class Frame:
         """The frame of the turn with this message behind so many lines: as a rule the same."""
         words = _words(self.given, message, lines)
         if words.language == self.words.language and not self.words.varies:
-            return replace(self, count=count)
+            return replace(self, count=count, _rendered=dict(self._rendered))
         return Frame.of(self.given, words, count)
 
     def plan(self, lines: Sequence[Line], message: str) -> Plan:
@@ -209,6 +211,15 @@ class Frame:
             message_tokens=message_tokens,
             instruction_tokens=self.instruction_tokens,
         )
+
+    def rendered(self, line: Line) -> tuple[Rendered, int]:
+        """A line of the history as a turn, and its tokens."""
+        found = self._rendered.get(id(line))
+        if found is None:
+            shown = self.words.line(line)
+            found = shown, self.count(shown.whole) if shown.turn.text else 0
+            self._rendered[id(line)] = found
+        return found
 
 
 def _lore(given: PromptBuildInput) -> list[str]:
@@ -286,10 +297,8 @@ class _History:
 
     def tokens(self, limit: float) -> int:
         """Tokens of the newest lines and the message: all of them, or more than the limit."""
-        words, count = self._frame.words, self._frame.count
         while self._total <= limit and len(self._turns) <= len(self._lines):
-            line = words.line(self._lines[-len(self._turns)])
-            tokens = count(line.whole) if line.turn.text else 0
+            line, tokens = self._frame.rendered(self._lines[-len(self._turns)])
             self._turns.append(line.turn)
             self._counts.append(tokens)
             self._sums.append(line.sum)
