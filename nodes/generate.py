@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import LLMResult
 from langgraph.runtime import Runtime
@@ -29,13 +29,15 @@ WARMER = 0.5
 """Least temperature of a second attempt: a greedy one would write the same again."""
 
 
-class _Ending(AsyncCallbackHandler):
+class _Ending(BaseCallbackHandler):
     """Keeps what `astream` does not hand out: how the reply ended and what it cost."""
+
+    run_inline = True  # no task for each piece
 
     def __init__(self) -> None:
         self.info: dict[str, Any] = {}
 
-    async def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """The merged generation_info of all chunks."""
         if response.generations and response.generations[0]:
             self.info = response.generations[0][0].generation_info or {}
@@ -108,7 +110,8 @@ def sampling_again(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
-    """Reads `request`, `route` and `prompt`; writes `generation`; streams what may be shown.
+    """Reads `request`, `route` and `prompt`; writes `generation` and the `reply` that it is; streams
+    what may be shown.
 
     A reply that begins by speaking for somebody else, or of which nothing is left, is given up as
     soon as that is known, and written once more: from the same prompt, within one deadline.
@@ -135,10 +138,10 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     sampling = sampling_of(request, runtime.context or Context(), model)
     first, reply = await write(sampling, last=False)
     if first.error or not reply.regenerate:
-        return {"generation": first}
-    second, _ = await write(sampling_again(sampling), last=True)
+        return {"generation": first, "reply": reply}
+    second, last = await write(sampling_again(sampling), last=True)
     known = {"usage": add_usage(first.usage, second.usage), "given_up": list(reply.cuts)}
-    return {"generation": second.model_copy(update=known)}
+    return {"generation": second.model_copy(update=known), "reply": last}
 
 
 def estimated_usage(prompt: PromptBuildOutput, text: str, model: Model) -> Usage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import cast
 
 from langgraph.runtime import Runtime
 
@@ -90,12 +91,20 @@ def stops_of(state: State) -> tuple[str, ...]:
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads all that the turn has written; writes `response`."""
-    request, generation = request_of(state), state["generation"]
-    parsed = read_reply(
+    request = request_of(state)
+    model = models.choose(request.model.name)
+    return {"response": respond(state, request, model, reply_of(state))}
+
+
+def reply_of(state: State) -> ParsedReply:
+    """The reply as it was read while it was written. A run that goes on from a checkpoint reads it
+    anew: it is not written there."""
+    if reply := state.get("reply"):
+        return cast("ParsedReply", reply)
+    generation = state["generation"]
+    return read_reply(
         generation.text,
         cast_of_turn(state),
         stops=stops_of(state),
         finish_reason=generation.finish_reason,
     )
-    model = models.choose(request.model.name)
-    return {"response": respond(state, request, model, parsed)}

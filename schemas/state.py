@@ -92,6 +92,7 @@ class State(TypedDict, total=False):
     progress: StoryProgress | None  # route; None where no story runs
     prompt: PromptBuildOutput  # build_prompt
     generation: Generation  # generate
+    reply: Annotated[object, UntrackedValue]  # generate; what it read, a replies.reply.ParsedReply
     response: ChatResponse  # parse_reply
     timing: Annotated[dict[str, float], operator.or_]  # every node: its own milliseconds
 
