@@ -110,8 +110,8 @@ def sampling_again(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
-    """Reads `request`, `route` and `prompt`; writes `generation` and the `reply` that it is; streams
-    what may be shown.
+    """Reads `request`, `route` and `prompt`; writes `generation` and `reply`; streams what may be
+    shown.
 
     A reply that begins by speaking for somebody else, or of which nothing is left, is given up as
     soon as that is known, and written once more: from the same prompt, within one deadline.

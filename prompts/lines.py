@@ -19,7 +19,7 @@ CONTINUE = "/continue"
 """A message that says nothing in the scene: the story shall go on."""
 
 KEPT = 8_192
-"""Rendered lines that are kept: some 50 windows of 8,192 tokens, 5 MB."""
+"""Rendered lines that are kept: some 50 windows of 8,192 tokens, 5 MB; and half as many notes."""
 
 LONGEST = 4_000
 """Characters of a line that is kept; a window holds few longer ones."""
@@ -80,6 +80,13 @@ class Voices:
             return f"{self.form.user_label}:"
         return neutralise(f"{name}:", self.form)
 
+    def note(self, speaker: str | None, time: str, text: str) -> str:
+        """A line of the notes: who said it and when it was, where that is told, and a text."""
+        line = self.item(text)
+        if speaker is not None:
+            line = f"{self.tag('character', self.item(speaker))} {line}"
+        return f"({self.item(time)}) {line}" if time else line
+
     def line(self, role: Role, name: str | None, text: str) -> Rendered:
         """A line whose text is safe. The narrator speaks on the model's side, as does the
         character; a line of the system is a note on the user's side, so that the system keeps one
@@ -114,3 +121,12 @@ def _line(voices: Voices, role: Role, name: str | None, content: str) -> Rendere
 
 
 _kept_line = lru_cache(maxsize=KEPT)(_line)
+
+
+def note_of(voices: Voices, speaker: str | None, time: str, text: str) -> str:
+    """`Voices.note`: what was recalled once is soon recalled again."""
+    make = Voices.note if len(text) > LONGEST else _kept_note
+    return make(voices, speaker, time, text)
+
+
+_kept_note = lru_cache(maxsize=KEPT // 2)(Voices.note)

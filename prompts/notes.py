@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, zip_longest
 from typing import Literal, get_args
 
 from prompts.ledger import ItemLedger
+from prompts.lines import note_of
 from prompts.plan import Plan
 from prompts.tokens import Count
 from prompts.words import Words
@@ -131,15 +132,25 @@ def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:
 
 def _frame(notes: Notes, given: PromptBuildInput, count: Count) -> int:
     """Tokens of all that is not a chunk: headings, state and direction."""
-    dummies = ["."]
-    text = notes.words.notes(
-        memories=dummies if given.chat_context else [],
-        story=dummies if given.story_context else [],
-        secrets=dummies if given.narrator_only and given.speaker == "narrator" else [],
-        state=notes.state,
-        direction=notes.direction,
-    )
+    secrets = bool(given.narrator_only) and given.speaker == "narrator"
+    lists = bool(given.chat_context), bool(given.story_context), secrets
+    text = _headings(notes.words, *lists, notes.state, notes.direction)
     return count(text + "\n\n") if text else 0
+
+
+@lru_cache(maxsize=256)
+def _headings(
+    words: Words, memories: bool, story: bool, secrets: bool, state: str, direction: str
+) -> str:
+    """Notes whose lists hold next to nothing."""
+    dummies = ["."]
+    return words.notes(
+        memories=dummies if memories else [],
+        story=dummies if story else [],
+        secrets=dummies if secrets else [],
+        state=state,
+        direction=direction,
+    )
 
 
 class _Standing:
@@ -170,8 +181,6 @@ def _place(chunk: RAGChunk) -> tuple[float, str]:
 def _line(words: Words, kind: Kind, chunk: RAGChunk) -> str:
     """A chunk as one line: who said it or when it was, and its text."""
     name, time = chunk.meta.get("name"), chunk.meta.get("time")
-    text = words.voices.item(chunk.text)
-    if kind == "memory" and (name or chunk.meta.get("role") in ROLES):
-        speaker = words.voices.item(str(name or words.voices.role_name(chunk.meta["role"])))
-        text = f"{words.voices.tag('character', speaker)} {text}"
-    return f"({words.voices.item(time)}) {text}" if isinstance(time, str) and time else text
+    told = kind == "memory" and (name or chunk.meta.get("role") in ROLES)
+    speaker = str(name or words.voices.role_name(chunk.meta["role"])) if told else None
+    return note_of(words.voices, speaker, time if isinstance(time, str) else "", chunk.text)

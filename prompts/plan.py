@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
@@ -285,36 +286,33 @@ class _History:
 
     def __init__(self, frame: Frame, lines: Sequence[Line], message: Turn, tokens: int) -> None:
         self._frame, self._lines = frame, lines
-        self._turns = [message]  # newest first
-        self._counts = [tokens]
-        self._sums = [content_sum(message.text)]
+        self._known = [(frame.words.voices.rendered(message), tokens)]  # newest first
         self._total = tokens
 
     @property
     def message(self) -> int:
         """Tokens of the user's message."""
-        return self._counts[0]
+        return self._known[0][1]
 
     def tokens(self, limit: float) -> int:
         """Tokens of the newest lines and the message: all of them, or more than the limit."""
-        while self._total <= limit and len(self._turns) <= len(self._lines):
-            line, tokens = self._frame.rendered(self._lines[-len(self._turns)])
-            self._turns.append(line.turn)
-            self._counts.append(tokens)
-            self._sums.append(line.sum)
-            self._total += tokens
+        for line in islice(reversed(self._lines), len(self._known) - 1, None):
+            if self._total > limit:
+                break
+            found = self._frame.rendered(line)
+            self._known.append(found)
+            self._total += found[1]
         return self._total
 
     def cut(self, window: int, layout: PromptLayout) -> int:
         """Row of the first line that stays verbatim; `len(lines)` if none does."""
         self.tokens(window + reach_of(window, layout.keep))
-        known = len(self._turns)
-        hidden = len(self._lines) + 1 - known
-        before = [content_sum(line.content) for line in self._lines[hidden - 1 : hidden]]
-        marks = content_marks([*before, *reversed(self._sums)])[-known:]
+        hidden = len(self._lines) + 1 - len(self._known)
+        before = [content_sum(line.content) for line in self._lines[max(0, hidden - 1) : hidden]]
+        sums = [line.sum for line, _ in reversed(self._known)]
         return hidden + verbatim_from(
-            self._counts[::-1],
-            marks,
+            [tokens for _, tokens in reversed(self._known)],
+            content_marks([*before, *sums])[len(before) :],
             window,
             layout.keep,
             recent_only=layout.recent_only or hidden > 0,
@@ -322,5 +320,5 @@ class _History:
 
     def since(self, first: int) -> tuple[list[Turn], list[int]]:
         """The turns from a row on, and their tokens, without the message."""
-        size = len(self._lines) - first
-        return self._turns[size:0:-1], self._counts[size:0:-1]
+        known = self._known[len(self._lines) - first : 0 : -1]
+        return [line.turn for line, _ in known], [tokens for _, tokens in known]

@@ -17,7 +17,7 @@ from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.segments import has_speech, typed
 from replies.tidy import PAIRS, readable, tidy, wrapping
 from replies.tokens import opening_end, opening_is_open
-from replies.trim import last_end
+from replies.trim import last_end, settled
 from schemas.response import ResponseContent
 
 _RULE = " \t\n-=_#>*"
@@ -76,6 +76,7 @@ class StreamReader:
         self._opening: str | None = ""  # None once it is over
         self._text = ""  # what follows the opening
         self._shown = 0
+        self._searched = 0  # the ends of sentences before it are known
         self._closed = 0  # paragraphs before it are read
         self._waiting: list[list[Piece]] = []  # paragraphs whose style is not known yet
         self._quoted = False
@@ -103,7 +104,7 @@ class StreamReader:
         self._guard.advance(self._text, final=False)
         text = self._certain()
         events: list[Event] = []
-        shown = len(text) if self._live else last_end(text, self._shown)
+        shown = len(text) if self._live else self._last_end(text)
         if shown > self._shown:
             events.append(TextDelta(text[self._shown : shown]))
             self._shown = shown
@@ -166,6 +167,13 @@ class StreamReader:
             self._wrapping = wrapping(text)
         return self._wrapping != "no"
 
+    def _last_end(self, text: str) -> int:
+        """Where its last sentence ends; looks again at what may have become an end."""
+        start = max(self._shown, self._searched)
+        self._searched = settled(text)
+        end = last_end(text, start)
+        return end if end > start else self._shown
+
     def _close_pieces(self, text: str) -> Iterator[ResponseContent]:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
         complete = [span for span in paragraphs(text, self._closed) if span[1] < len(text)]
@@ -173,9 +181,9 @@ class StreamReader:
         for start, end in complete:
             if end < certain:
                 self._waiting.append(pieces(text, start, end))
+                self._quoted = self._quoted or has_speech(self._waiting[-1])
                 self._closed = end
-        if any(map(has_speech, self._waiting)) or self._quoted:
-            self._quoted = True
+        if self._quoted:
             for paragraph in self._waiting:
                 for content in typed(text, paragraph, self._cast, quoted=True, starred=True):
                     self._sent += 1

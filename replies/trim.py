@@ -17,6 +17,8 @@ _END = re.compile(
 )
 """An end inside a text: only in front of white space, so `3.14` and `don’t` hold none."""
 
+_PART_OF_END = re.compile(f"[{_STOP}{_SOFT}{_CLOSERS}ㅋㅎㅠㅜ^]")
+
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|jr|sr|vs|prof|capt|lt|sgt|e\.g|i\.e)|\b[A-Z]|^[ \t]*\d{1,3})\.$",
     re.IGNORECASE | re.MULTILINE,
@@ -56,6 +58,15 @@ def last_end(text: str, start: int = 0) -> int:
         if end > found and not _abbreviates(text, end) and not _is_mention(text, match):
             found = end
     return found
+
+
+def settled(text: str) -> int:
+    """Where `last_end` may start in a longer text that begins with this one, of which all ends are
+    known: before the last character that is no part of an end."""
+    at = len(text) - 1
+    while at > 0 and _PART_OF_END.match(text, at):
+        at -= 1
+    return max(at, 0)
 
 
 def trim(text: str) -> str:
