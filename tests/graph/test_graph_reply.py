@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.outputs import GenerationChunk
 
-from graph.pipeline import Pipeline
+from graph.pipeline import Pipeline, read_request
 from llm.scripted import ScriptedLLM
+from nodes.parse_reply import reply_of
+from replies.reply import ParsedReply
 from schemas.models import Models
+from schemas.state import State
 from tests.support import MakePipeline, ask
 
 MIN = {"user_name": "민준"}
@@ -184,3 +187,23 @@ async def test_the_narrators_own_name_is_the_chats(make_pipeline: MakePipeline) 
     response = await make_pipeline(llm).chat(ask(respond_as="narrator", history=HISTORY))
     assert text_of(response) == "비가 그친다."
     assert response["meta"]["reply"]["cuts"] == ["own_tag"]
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        ["*nods* Yes.\n민준: 나도."],
+        ["민준: 안녕.", "하늘: 왔어?"],
+        ["민준: 안녕.", "민준: 응."],
+        ['"Hi."'],
+    ],
+)
+async def test_a_reply_is_read_the_same_while_it_is_written_and_afterwards(
+    make_pipeline: MakePipeline, replies: list[str]
+) -> None:
+    """A run that goes on from a checkpoint has the raw text only."""
+    pipeline = make_pipeline(ScriptedLLM(replies=replies))
+    state = await pipeline.graph.ainvoke({"request": read_request(ask(**MIN))})
+    assert isinstance(state["reply"], ParsedReply)
+    written = {key: value for key, value in state.items() if key != "reply"}
+    assert reply_of(cast("State", written)) == state["reply"]

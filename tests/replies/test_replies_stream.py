@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.parse_reply import cast_of
+from replies import stream
 from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.stream import Event, PieceClosed, StreamReader, TextDelta
+from replies.trim import last_end
 
 CASTS = (
     cast_of("character", ("세라피나", "Seraphina"), ("김민준", "Bart Simpson"), ("Elara",)),
@@ -180,3 +183,26 @@ def test_knows_early_that_the_reply_must_be_asked_for_again() -> None:
     reader = StreamReader(CASTS[0])
     assert reader.feed("민준: 나 왔어. 문 열어") == []
     assert reader.regenerate
+
+
+@pytest.mark.parametrize("unit", ["바다를 바라본다 ", "over the harbor ", "灯台の光"])
+@pytest.mark.parametrize("live", [True, False])
+def test_a_long_line_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch, unit: str, live: bool
+) -> None:
+    """20,000 characters without the end of a sentence cost as many, not their square."""
+    looked_at: list[int] = []
+
+    def counted(text: str, start: int = 0) -> int:
+        looked_at.append(len(text) - start)
+        return last_end(text, start)
+
+    monkeypatch.setattr(stream, "last_end", counted)
+    reader = StreamReader(CASTS[1], live=live)
+    raw = unit * (20_000 // len(unit))
+    events = [event for at in range(0, len(raw), 5) for event in reader.feed(raw[at : at + 5])]
+    assert sum(looked_at) < 4 * len(raw)
+    assert bool(events) == live
+    rest, result = reader.finish()
+    shown = "".join(event.text for event in [*events, *rest] if isinstance(event, TextDelta))
+    assert shown == result.text == raw.strip()
