@@ -18,8 +18,8 @@ from schemas.request import Role
 CONTINUE = "/continue"
 """A message that says nothing in the scene: the story shall go on."""
 
-KEPT = 8_192
-"""Rendered lines that are kept: some 50 windows of 8,192 tokens, 5 MB; and half as many notes."""
+KEPT = 4_096
+"""Rendered lines that are kept: some 20 windows of 8,192 tokens, 4 MB; and half as many notes."""
 
 LONGEST = 4_000
 """Characters of a line that is kept; a window holds few longer ones."""

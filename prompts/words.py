@@ -35,8 +35,8 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
 }
 """Language named in the instruction; others are left to the chat, which shows them."""
 
-KEPT = 256
-"""Chats whose words are kept for their next turn, some 30 kB each."""
+KEPT = 128
+"""Chats whose words are kept for their next turn, some 20 kB each."""
 
 
 class Card(NamedTuple):
