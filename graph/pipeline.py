@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
@@ -76,6 +77,7 @@ class Pipeline:
         """Compiles the graph; nothing is loaded before the first turn."""
         self.services = services
         self.graph = build_graph(services)
+        self._may_ask = any(model.second_opinion for model in services.models.offered)
         self._histories = Histories()
         self._afterwards: set[asyncio.Task[None]] = set()
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
@@ -103,9 +105,8 @@ class Pipeline:
         """
         started = time.perf_counter()
         state: State = {"request": read_request(payload, self._histories)}
-        parts = self.graph.astream(
-            state, context=Context(), stream_mode=["custom", "values"], version="v2"
-        )
+        modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
+        parts = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
         async with (
             AsyncExitStack() as place,
             aclosing(cast("AsyncGenerator[Any, None]", parts)),  # leaving ends the work
