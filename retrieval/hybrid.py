@@ -19,6 +19,7 @@ an array, nothing is embedded, read or stored here.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -133,10 +134,10 @@ class Index:
         self.vectors: np.ndarray | None = None  # (up to parts, d) as `part_vectors` found them
         self.embedder = ""  # the fingerprint of theirs
         self._part_size = part_size
-        self._starts: list[int] = []  # first part of each passage
-        self._speakers: dict[str, list[int]] = {}
-        self._asks: list[bool] = []
-        self._begins: list[bool] = []  # a scene
+        self._starts = array("i")  # first part of each passage
+        self._speakers: dict[str, array[int]] = {}  # the passages of each
+        self._asks = array("f")
+        self._begins = array("b")  # a scene
         self.update(passages)
 
     def __len__(self) -> int:
@@ -169,7 +170,7 @@ class Index:
         self.passages.append(passage)
         self._starts.append(len(self.parts))
         self._begins.append(row == 0 or self.passages[row - 1].scene != passage.scene)
-        self._speakers.setdefault(normal(passage.speaker), []).append(row)
+        self._speakers.setdefault(normal(passage.speaker), array("i")).append(row)
         self._asks.append(asks(passage.text))
         for part in parts(passage.text, self._part_size):
             self.parts.append(part)
@@ -191,19 +192,19 @@ class Index:
         said = np.zeros(len(self), dtype=np.float32)
         rows = [self._speakers[name] for name in sorted(speakers) if name in self._speakers]
         for theirs in rows:
-            said[theirs] = 1 / len(rows)
+            said[np.array(theirs)] = 1 / len(rows)
         return said
 
     def of_parts(self, values: np.ndarray) -> np.ndarray:
         """(parts,) the value of each part's passage."""
-        counts = np.diff(np.append(self.starts, len(self.parts)))
-        return np.repeat(values, counts)
+        of_parts: np.ndarray = values[self.lexical.owner()]
+        return of_parts
 
     def before(self, values: np.ndarray) -> np.ndarray:
         """(passages,) the value of the passage before, 0 where a scene begins."""
         moved = np.zeros_like(values)
         moved[1:] = values[:-1]
-        moved[self._begins] = 0
+        moved[np.array(self._begins, dtype=bool)] = 0
         return moved
 
     def neighbours(self, row: int) -> list[int]:
@@ -441,8 +442,10 @@ def _best(by_part: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """(passages,) the part with the most evidence, the first of equals."""
     if len(starts) == len(by_part):
         return starts
-    owner = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(by_part))))
-    best: np.ndarray = np.lexsort((-by_part, owner))[starts]
+    sizes = np.diff(starts, append=len(by_part))
+    most = np.repeat(np.maximum.reduceat(by_part, starts), sizes)
+    first = np.where(by_part == most, np.arange(len(by_part)), len(by_part))
+    best: np.ndarray = np.minimum.reduceat(first, starts)
     return best
 
 
@@ -450,7 +453,7 @@ def _circumstance(index: Index, query: Query, knobs: Knobs) -> np.ndarray:
     """(passages,) what recency and the running scene add."""
     bonus = knobs.recency * np.linspace(0, 1, len(index), dtype=np.float32)
     if knobs.in_scene and query.scene:
-        bonus += knobs.in_scene * np.array([it.scene == query.scene for it in index.passages])
+        bonus += knobs.in_scene * index.lexical.in_scene(query.scene)[index.starts]
     return bonus
 
 

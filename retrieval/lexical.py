@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 K1, B = 1.2, 0.75  # Lucene's defaults; .9 to 1.6 and .2 to .75 differ by less than .01 here
 KERNEL = {-2: 0.49, -1: 0.7, 0: 1.0, 1: 0.3, 2: 0.09}
 """Weight of the part so many places away: .7 a step back, .3 a step ahead."""
+_OFFSETS = np.array([*KERNEL])[:, None]
+_KERNEL = np.array([*KERNEL.values()], dtype=np.float32)[:, None]
 REACH = 3
 """Places in a query between two terms that belong together."""
 MAX_QUERY_TERMS = 48  # those that weigh most; keeps the cost of a long chat as query bounded
@@ -44,6 +47,18 @@ class _Posting:
 
     parts: array[int] = field(default_factory=lambda: array("i"))
     counts: array[float] = field(default_factory=lambda: array("f"))
+    passages: int = 0  # to which the parts belong
+
+
+_NOWHERE = _Posting()
+
+
+class _Occurrences(NamedTuple):
+    """Where the terms of a query occur, one after the other."""
+
+    terms: np.ndarray  # (found,) which term
+    parts: np.ndarray  # (found,) in which part
+    counts: np.ndarray  # (found,) how often there
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +68,18 @@ class _Layout:
     owner: np.ndarray  # (parts,) passage of each part
     norms: np.ndarray  # (passages,) BM25's norm by the number of terms
     richness: np.ndarray  # (passages,) distinct terms
-    windows: np.ndarray  # (parts,) the same by the weighted terms in the window
-    targets: dict[int, np.ndarray]  # offset: (parts,) the part that sees this one there, or -1
+    windows: np.ndarray  # (parts + 1,) the norm by the weighted terms in the window; 1 for no part
+    around: np.ndarray  # (offsets, parts) the part that stands there, or `parts` for none
 
 
 class LexicalIndex:
     """Terms to parts; grows by `add`, shrinks from its end by `truncate`."""
 
     def __init__(self) -> None:
-        self._postings: dict[str, _Posting] = {}
+        self._postings: defaultdict[str, _Posting] = defaultdict(_Posting)
         self._terms: list[tuple[str, ...]] = []  # of each part
         self._lengths = array("f")
+        self._distinct = array("f")
         self._owner = array("i")
         self._scenes = array("i")
         self._scene_numbers: dict[str, int] = {}
@@ -78,31 +94,45 @@ class LexicalIndex:
         part = len(self._terms)
         counts = Counter(terms)
         for term, count in counts.items():
-            posting = self._postings.setdefault(term, _Posting())
+            posting = self._postings[term]
+            if not posting.parts or self._owner[posting.parts[-1]] != passage:
+                posting.passages += 1
             posting.parts.append(part)
             posting.counts.append(count)
         self._terms.append(tuple(counts))
         self._lengths.append(len(terms))
+        self._distinct.append(len(counts))
         self._owner.append(passage)
         self._scenes.append(self._scene_numbers.setdefault(scene, len(self._scene_numbers)))
         self._layout = None
 
     def truncate(self, length: int) -> None:
         """Forget all parts from `length` on: postings end with them, as parts ascend."""
-        for terms in reversed(self._terms[length:]):
-            for term in terms:
+        for part in range(len(self) - 1, length - 1, -1):
+            for term in self._terms[part]:
                 posting = self._postings[term]
                 posting.parts.pop()
                 posting.counts.pop()
                 if not posting.parts:
                     del self._postings[term]
-        del self._terms[length:], self._lengths[length:]
+                elif self._owner[posting.parts[-1]] != self._owner[part]:
+                    posting.passages -= 1
+        del self._terms[length:], self._lengths[length:], self._distinct[length:]
         del self._owner[length:], self._scenes[length:]
         self._layout = None
 
     def terms(self, part: int) -> tuple[str, ...]:
         """The distinct terms of a part."""
         return self._terms[part]
+
+    def owner(self) -> np.ndarray:
+        """(parts,) the passage of each part."""
+        return self._arrays().owner
+
+    def in_scene(self, scene: str) -> np.ndarray:
+        """(parts,) 1 for those of the scene, else 0."""
+        here: np.ndarray = np.array(self._scenes) == self._scene_numbers.get(scene, -1)
+        return here.astype(np.float32)
 
     def richness(self) -> np.ndarray:
         """(passages,) distinct terms of the parts, summed."""
@@ -115,28 +145,39 @@ class LexicalIndex:
         missed. A term's idf is that among parts for windows, among passages for whole passages.
         Parts that are not `usable`, (parts,) bool, score nothing and lend nothing to a window.
         """
-        layout = self._arrays()
-        window = np.zeros(len(self), dtype=np.float32)
-        alone = np.zeros_like(window)
-        own = np.zeros(len(layout.norms), dtype=np.float32)
-        most = most_own = 1e-9
-        for term, weight, idf in self._heaviest(query):
-            most += weight * idf
-            posting = self._postings.get(term)
-            if posting is None:
-                most_own += weight * _idf(0, len(own))
-                continue
-            parts = np.array(posting.parts, dtype=np.intp)
-            counts = np.array(posting.counts, dtype=np.float32)
-            idf_own = _idf(len(np.unique(layout.owner[parts])), len(own))
-            if usable is not None:
-                parts, counts = parts[usable[parts]], counts[usable[parts]]
-            window += weight * idf * _saturated(_windowed(parts, counts, layout), layout.windows)
-            alone[parts] += weight * idf
-            in_passages = np.bincount(layout.owner[parts], counts, len(own))
-            own += weight * idf_own * _saturated(in_passages, layout.norms)
-            most_own += weight * idf_own
+        layout, heaviest = self._arrays(), self._heaviest(query)
+        found = self._occurrences([term for term, _, _ in heaviest], usable)
+        in_parts = [weight * idf for _, weight, idf in heaviest]
+        in_passages = [weight * self._idf_of_passages(term) for term, weight, _ in heaviest]
+        most, most_own = sum(in_parts) + 1e-9, sum(in_passages) + 1e-9
+        in_windows = _Occurrences(
+            np.tile(found.terms, len(KERNEL)),
+            layout.around[::-1, found.parts].ravel(),  # whom it is seen by at an offset
+            (_KERNEL * found.counts).ravel(),
+        )
+        window = _weighted(in_windows, in_parts, layout.windows)[:-1]
+        own = _weighted(found._replace(parts=layout.owner[found.parts]), in_passages, layout.norms)
+        alone = np.zeros(len(self), dtype=np.float32)
+        np.add.at(alone, found.parts, np.array(in_parts, dtype=np.float32)[found.terms])
         return LexicalScores(window / most, own / most_own, alone / most)
+
+    def _occurrences(self, terms: Sequence[str], usable: np.ndarray | None) -> _Occurrences:
+        """Of the terms in the usable parts."""
+        parts, counts, sizes = array("i"), array("f"), []
+        for term in terms:
+            posting = self._postings.get(term, _NOWHERE)
+            parts += posting.parts
+            counts += posting.counts
+            sizes.append(len(posting.parts))
+        found = _Occurrences(
+            np.repeat(np.arange(len(terms)), sizes),
+            np.array(parts, dtype=np.intp),
+            np.array(counts, dtype=np.float32),
+        )
+        if usable is None:
+            return found
+        may = usable[found.parts]
+        return _Occurrences(*(each[may] for each in found))
 
     def near(self, query: Mapping[str, float], usable: np.ndarray | None = None) -> np.ndarray:
         """(parts,) how near terms stand that are near in the query, 0 to 1.
@@ -172,59 +213,62 @@ class LexicalIndex:
         heaviest = sorted(query, key=lambda term: (-query[term] * idf[term], term))
         return [(term, query[term], idf[term]) for term in heaviest[:MAX_QUERY_TERMS]]
 
+    def _idf_of_passages(self, term: str) -> float:
+        passages = self._owner[-1] + 1 if self._owner else 0
+        return _idf(self._postings.get(term, _NOWHERE).passages, passages)
+
     def _arrays(self) -> _Layout:
         if self._layout is None:
             owner = np.array(self._owner, dtype=np.intp)
             lengths = np.array(self._lengths, dtype=np.float32)
-            targets = _targets(np.array(self._scenes, dtype=np.intp))
-            window_lengths = np.zeros_like(lengths)
-            for offset, target in targets.items():
-                seen = target >= 0
-                window_lengths[target[seen]] += KERNEL[offset] * lengths[seen]
-            distinct = np.array([len(terms) for terms in self._terms], dtype=np.float32)
+            around = _around(np.array(self._scenes))
             self._layout = _Layout(
                 owner=owner,
                 norms=_norms(np.bincount(owner, lengths).astype(np.float32)),
-                richness=np.bincount(owner, distinct).astype(np.float32),
-                windows=_norms(window_lengths),
-                targets=targets,
+                richness=np.bincount(owner, self._distinct).astype(np.float32),
+                windows=np.append(_norms(_windowed(lengths, around)), np.float32(1)),
+                around=around,
             )
         return self._layout
 
     def smooth(self, values: np.ndarray) -> np.ndarray:
         """(parts,) each value averaged over its window by `KERNEL`; NaN is left out, or stays."""
-        total = np.zeros_like(values)
-        weight = np.zeros_like(values)
-        known = ~np.isnan(values)
-        for offset, target in self._arrays().targets.items():
-            seen = (target >= 0) & known
-            total[target[seen]] += KERNEL[offset] * values[seen]
-            weight[target[seen]] += KERNEL[offset]
+        around, known = self._arrays().around, ~np.isnan(values)
+        total = _windowed(np.where(known, values, np.float32(0)), around)
         with np.errstate(invalid="ignore"):
-            average: np.ndarray = total / weight
+            average: np.ndarray = total / _windowed(known, around)
         return average
 
 
-def _targets(scenes: np.ndarray) -> dict[int, np.ndarray]:
-    """For each offset the part whose window holds this one at that offset, or -1."""
+def _around(scenes: np.ndarray) -> np.ndarray:
+    """(offsets, parts) the part that stands there in the same scene, or `parts` for none."""
     here = np.arange(len(scenes))
-    targets = {}
-    for offset in KERNEL:
-        target = here - offset
-        inside = (target >= 0) & (target < len(scenes))
-        inside[inside] = scenes[target[inside]] == scenes[inside]
-        targets[offset] = np.where(inside, target, -1)
-    return targets
+    there = here + _OFFSETS
+    inside = (there >= 0) & (there < len(scenes))
+    same = inside & (scenes[np.where(inside, there, here)] == scenes)
+    return np.where(same, there, len(scenes))
 
 
-def _windowed(parts: np.ndarray, counts: np.ndarray, layout: _Layout) -> np.ndarray:
-    """(parts,) a term's weighted count in each window."""
-    found = np.zeros(len(layout.owner), dtype=np.float32)
-    for offset, target in layout.targets.items():
-        at = target[parts]
-        seen = at >= 0
-        found[at[seen]] += KERNEL[offset] * counts[seen]
-    return found
+def _windowed(values: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """(parts,) float32 the values in each window, weighted and summed."""
+    total: np.ndarray = (_KERNEL * np.append(values, values.dtype.type(0))[around]).sum(axis=0)
+    return total
+
+
+def _weighted(found: _Occurrences, weights: Sequence[float], norms: np.ndarray) -> np.ndarray:
+    """(texts,) BM25's factors of the terms, each 0 to 1, weighted and summed.
+
+    Args:
+        found: terms in texts, which it calls parts; their counts add up.
+        weights: of the terms.
+        norms: (texts,) what a count is compared with.
+    """
+    factors = np.zeros((len(weights), len(norms)), dtype=np.float32)
+    np.add.at(factors.reshape(-1), found.terms * len(norms) + found.parts, found.counts)
+    factors /= factors + norms
+    factors *= np.array(weights, dtype=np.float32)[:, None]
+    total: np.ndarray = factors.sum(axis=0)  # term by term: equal texts get equal sums
+    return total
 
 
 def _norms(lengths: np.ndarray) -> np.ndarray:
@@ -232,14 +276,6 @@ def _norms(lengths: np.ndarray) -> np.ndarray:
     less."""
     norms: np.ndarray = K1 * (1 - B + B * lengths / max(1.0, float(lengths.mean())))
     return norms
-
-
-def _saturated(counts: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """BM25's factor of a term from its counts and the norms of the texts, 0 to 1."""
-    factor = np.zeros(len(counts), dtype=np.float32)
-    at = np.flatnonzero(counts)
-    factor[at] = counts[at] / (counts[at] + norms[at])
-    return factor
 
 
 def _idf(found: int, total: int) -> float:

@@ -10,22 +10,23 @@ from retrieval.text import tokens
 TEXTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=6), min_size=1, max_size=12)
 
 
-def build(texts: list[list[str]], scene_size: int = 4) -> LexicalIndex:
+def build(texts: list[list[str]], scene_size: int = 4, each: int = 1) -> LexicalIndex:
+    """Of passages with so many parts each."""
     index = LexicalIndex()
     for row, terms in enumerate(texts):
-        index.add(terms, passage=row, scene=str(row // scene_size))
+        index.add(terms, passage=row // each, scene=str(row // scene_size))
     return index
 
 
-@given(TEXTS, TEXTS)
+@given(TEXTS, TEXTS, st.integers(1, 3))
 def test_growing_and_shrinking_leaves_no_trace(
-    texts: list[list[str]], more: list[list[str]]
+    texts: list[list[str]], more: list[list[str]], each: int
 ) -> None:
-    index = build(texts)
+    index = build(texts, each=each)
     expected = index.scores({"a": 1.0, "b": 0.5})
     for terms in more:
-        index.add(terms, passage=len(index), scene="new")
-    index.scores({"a": 1.0})
+        index.add(terms, passage=len(index) // each, scene="new")
+        index.scores({"a": 1.0})
     index.truncate(len(texts))
     found = index.scores({"a": 1.0, "b": 0.5})
     np.testing.assert_array_equal(found.window, expected.window)
@@ -38,6 +39,15 @@ def test_scores_are_shares(texts: list[list[str]]) -> None:
     near = build(texts).near({"a": 1.0, "b": 1.0, "z": 1.0})
     for array in (scores.window, scores.own, scores.alone, near):
         assert ((array >= 0) & (array <= 1)).all()
+
+
+@given(TEXTS)
+def test_a_passage_is_one_whatever_its_parts(texts: list[list[str]]) -> None:
+    cut = [half for terms in texts for half in (terms[:2], terms[2:])]
+    whole, parted = (
+        index.scores({"a": 1.0, "b": 0.5}).own for index in (build(texts), build(cut, each=2))
+    )
+    np.testing.assert_array_equal(parted, whole)
 
 
 def test_a_rare_term_outweighs_a_common_one() -> None:
@@ -68,6 +78,18 @@ def test_what_stands_together_as_it_is_asked_is_nearest() -> None:
     assert near[3] > near[2] > 0
     assert near[0] == 0
     assert not build([together]).near({"배": 1.0}).any(), "a term alone is near to none"
+
+
+def test_who_stands_between_does_not_part_a_scene() -> None:
+    index = LexicalIndex()
+    for row, line in enumerate(["q a", "y b", "y a", "y b"]):
+        term, scene = line.split()
+        index.add([term], passage=row, scene=scene)
+    window = index.scores({"q": 1.0}).window
+    assert window[0] > window[2] > 0
+    assert not window[[1, 3]].any()
+    assert index.in_scene("a").tolist() == [1, 0, 1, 0]
+    assert not index.in_scene("c").any()
 
 
 def test_smoothing_leaves_out_what_is_unknown() -> None:
