@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from langgraph.runtime import Runtime
@@ -11,9 +12,10 @@ from langgraph.runtime import Runtime
 from cards.chance import chat_of
 from nodes.plan_prompt import planned
 from retrieval.cache import IndexCache
-from retrieval.hybrid import CHAT, Index, Knobs, rank
+from retrieval.chat import ChatIndex
+from retrieval.hybrid import CHAT, Index, Knobs, Passage, rank
 from retrieval.recollection import still_said
-from retrieval.scenes import passages, speaker_of
+from retrieval.scenes import speaker_of
 from retrieval.vectors import part_vectors, unread
 from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError, StoreError
@@ -34,18 +36,18 @@ def retrieve_chat_context(
     index: Index,
     vectors: np.ndarray | None,
     *,
-    verbatim: Sequence[Message] = (),
+    allowed: np.ndarray,
     top_k: int,
     knobs: Knobs,
 ) -> list[RAGChunk]:
     """The past messages that bear on the search, best first.
 
-    What stands verbatim in the prompt is left out before the ranking, so it takes no one's place.
+    What is not allowed is left out before the ranking, so it takes no one's place.
 
     Args:
         messages: n messages, oldest first, the passages of `index`.
         vectors: (parts of the index, d), rows of unit length, NaN where not known.
-        verbatim: what the prompt holds already.
+        allowed: (n,) which may be recalled (`ChatIndex.recallable`).
     """
     hits = rank(
         index,
@@ -53,7 +55,7 @@ def retrieve_chat_context(
         limit=top_k,
         vectors=vectors,
         query_vectors=search.views,
-        allowed=_recallable(messages, verbatim),
+        allowed=allowed,
         knobs=knobs,
     )
     return [_chunk(messages[hit.row], hit.row, hit.score, list(hit.why)) for hit in hits]
@@ -62,24 +64,26 @@ def retrieve_chat_context(
 def beside(
     found: Sequence[RAGChunk],
     messages: Sequence[Message],
-    scene: Sequence[str],
+    passages: Sequence[Passage],
     *,
-    verbatim: Sequence[Message] = (),
+    allowed: np.ndarray,
     reach: int,
 ) -> list[RAGChunk]:
     """The messages around those that were found, of the same scene, those of better ones first.
 
     Args:
-        scene: of each message.
+        found: of the messages.
+        messages: n messages, oldest first.
+        passages: the same, which know their scenes.
+        allowed: (n,) which may be recalled.
     """
     taken = {chunk.meta["row"] for chunk in found}
     around = []
     for chunk in found:
         at = chunk.meta["row"]
-        first = max(0, at - reach)
-        allowed = _recallable(messages[first : at + reach + 1], verbatim)
-        for row, may in enumerate(allowed.tolist(), first):
-            if may and row not in taken and scene[row] == scene[at]:
+        for row in range(max(0, at - reach), min(len(messages), at + reach + 1)):
+            same = passages[row].scene == passages[at].scene
+            if allowed[row] and row not in taken and same:
                 taken.add(row)
                 around.append(_chunk(messages[row], row, None, [f"beside {chunk.id}"]))
     return around
@@ -106,23 +110,20 @@ async def reranked(
     ]
 
 
-def _recallable(messages: Sequence[Message], verbatim: Sequence[Message]) -> np.ndarray:
-    """(n,) which messages may be recalled: what was said in the scene and is not seen already."""
-    seen = {message.content for message in verbatim}
-    return np.array(
-        [
-            m.role != "system" and bool(m.content.strip()) and m.content not in seen
-            for m in messages
-        ],
-        dtype=bool,
-    )
-
-
 def _chunk(message: Message, row: int, score: float | None, why: list[str]) -> RAGChunk:
     """A message as retrieval hands it on."""
     meta = {"row": row, "role": message.role, "name": message.name, "why": why}
     name = message.id or embedding_id(message.content)
     return RAGChunk(id=name, source="chat", text=message.content, score=score, meta=meta)
+
+
+class _Found(NamedTuple):
+    """What a turn takes from an index before the next one may have it."""
+
+    chunks: list[RAGChunk]
+    unread: list[str]  # parts without a vector
+    allowed: np.ndarray  # (n,) which messages may be recalled
+    passages: list[Passage]  # the messages
 
 
 async def node(
@@ -147,7 +148,9 @@ async def node(
         return {"chat": ChatRAGResult(verbatim_from=cut)}
     older, warning = await _remembered(request, memory)
     past, verbatim = [*older, *request.history[:cut]], request.history[cut:]
-    said = passages(past, request)
+    if not past:
+        chat = ChatRAGResult(verbatim_from=cut, warning=warning)
+        return {"chat": chat, "unread": []}
     knobs = Knobs(
         weights=CHAT,
         recency=context.chat_recency,
@@ -159,23 +162,24 @@ async def node(
         ),
     )
 
-    def find() -> tuple[list[RAGChunk], list[str]]:
-        with indexes.index((request.user_id, chat_of(request)), said) as index:
+    def find() -> _Found:
+        with indexes.index((request.user_id, chat_of(request)), ChatIndex) as index:
+            index.read(past, request)
             vectors = part_vectors(index, state["query"].query, embedder)
-            pool = top_k * POOL if reranker else top_k
+            may, pool = index.recallable(verbatim), top_k * POOL if reranker else top_k
             found = retrieve_chat_context(
-                state["query"], past, index, vectors, verbatim=verbatim, top_k=pool, knobs=knobs
+                state["query"], past, index, vectors, allowed=may, top_k=pool, knobs=knobs
             )
-            return found, [index.parts[row] for row in unread(index)]
+            left = [index.parts[row] for row in unread(index)]
+            return _Found(found, left, may, [*index.passages])
 
-    found, left = await asyncio.to_thread(find) if past else ([], [])
+    found, left, may, passages = await asyncio.to_thread(find)
     if reranker and found:
         try:
             found = await reranked(request.message, found, reranker, top_k=top_k)
         except EmbeddingError as error:
             found, warning = found[:top_k], f"not reranked: {error.message}"
-    scene = [passage.scene for passage in said]
-    found += beside(found, past, scene, verbatim=verbatim, reach=context.chat_neighbours)
+    found += beside(found, past, passages, allowed=may, reach=context.chat_neighbours)
     named = [_named(chunk, past, request, len(older)) for chunk in found]
     chat = ChatRAGResult(context=named, verbatim_from=cut, warning=warning)
     return {"chat": chat, "unread": left}

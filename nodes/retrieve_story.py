@@ -12,7 +12,7 @@ from nodes.lore import is_lore
 from retrieval.cache import IndexCache
 from retrieval.hybrid import STORY, Hit, Index, Knobs, rank
 from retrieval.knowledge import has_happened, may_know, names_of
-from retrieval.story import EVENT_PART_SIZE, awakened, event_chunk, event_passages
+from retrieval.story import EventIndex, awakened, event_chunk
 from retrieval.vectors import part_vectors
 from routing import parse_directive
 from routing.happening import split
@@ -113,7 +113,8 @@ async def node(
 
     def find() -> StoryRAGResult:
         events = story.events
-        with indexes.index(story.name, event_passages(events), part_size=EVENT_PART_SIZE) as index:
+        with indexes.index(story.name, EventIndex) as index:
+            index.read(events)
             return retrieve_story_context(
                 search,
                 events,

@@ -132,6 +132,7 @@ class Index:
         self.parts: list[str] = []
         self.lexical = LexicalIndex()
         self.vectors: np.ndarray | None = None  # (up to parts, d) as `part_vectors` found them
+        self.blank = np.arange(0)  # rows of theirs that are NaN
         self.embedder = ""  # the fingerprint of theirs
         self._part_size = part_size
         self._starts = array("i")  # first part of each passage

@@ -1,12 +1,11 @@
-"""Messages of a chat as passages: who spoke, and in which scene."""
+"""Messages of a chat: who spoke, and in which scene."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
-from retrieval.hybrid import Passage
 from schemas.request import ChatRequest, Message, Role
 
 BREAK = timedelta(hours=4)
@@ -30,31 +29,31 @@ def speakers(messages: Sequence[Message], request: ChatRequest) -> set[str]:
     return {speaker_of(line, request) for line in lines.values()}
 
 
-def scenes(messages: Sequence[Message]) -> list[str]:
-    """The number of each message's scene; messages without a time belong to the one before."""
+def names_of_roles(request: ChatRequest) -> dict[Role, str]:
+    """Who says a line of each role that came without a name."""
+    return {role: speaker_of(Message(role=role, content=""), request) for role in get_args(Role)}
+
+
+def scenes(
+    messages: Iterable[Message], number: str = "0", last: datetime | None = None
+) -> list[str]:
+    """The number of each message's scene; messages without a time belong to the one before.
+
+    Args:
+        messages: oldest first.
+        number: the scene before them.
+        last: when something was last said in it.
+    """
     numbers: list[str] = []
-    scene, number, last = 0, "0", None
+    last = last and _utc(last)
     for time in [message.timestamp for message in messages]:
         if time:
             time = _utc(time)
             if last and abs(time - last) > BREAK:
-                scene += 1
-                number = str(scene)
+                number = str(int(number) + 1)
             last = time
         numbers.append(number)
     return numbers
-
-
-def passages(messages: Sequence[Message], request: ChatRequest) -> list[Passage]:
-    """The messages as retrieval searches them, row by row."""
-    said_by = {role: speaker_of(Message(role=role, content=""), request) for role in get_args(Role)}
-    columns = (
-        [message.id or "" for message in messages],
-        [message.content for message in messages],
-        [message.name or said_by[message.role] for message in messages],
-        scenes(messages),
-    )
-    return [*map(Passage._make, zip(*columns, strict=True))]
 
 
 def _utc(time: datetime) -> datetime:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from retrieval.hybrid import Passage
+from retrieval.hybrid import Index, Passage
 from retrieval.text import mentions
 from schemas.rag import RAGChunk
 from schemas.request import StoryEvent
 
 EVENT_PART_SIZE = 120  # characters, about a sentence: questions ask for a detail of an event
+
+
+class EventIndex(Index):
+    """The events of a story as passages."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        super().__init__(part_size=EVENT_PART_SIZE)
+        self._events: tuple[StoryEvent, ...] = ()
+
+    def read(self, events: Sequence[StoryEvent]) -> None:
+        """Make the index hold exactly these events, in the order of the story."""
+        if self._events != (events := tuple(events)):
+            self.update(event_passages(events))
+            self._events = events
 
 
 def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:

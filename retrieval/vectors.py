@@ -56,20 +56,32 @@ def part_vectors(
         newest = round(NEWEST * at_once)
         rows = first_to_embed(index, query, missing, limit=at_once, newest=newest)
         fresh = source.encode_passages([index.parts[row] for row in rows])
-    vectors = np.full((len(index.parts), fresh.shape[1]), np.nan, dtype=np.float32)
-    if index.vectors is not None:
-        vectors[: len(index.vectors)] = index.vectors
+    vectors = _lengthened(index.vectors, len(index.parts), fresh.shape[1])
     if known.any():
         vectors[asked[known]] = found[known]
     vectors[rows] = fresh
-    index.vectors = vectors
+    missing[rows] = False
+    index.vectors, index.blank = vectors, np.flatnonzero(missing)
     return vectors
 
 
 def unread(index: Index) -> np.ndarray:
     """The numbers of the parts whose vectors the index does not have."""
-    if index.vectors is None:
-        return np.arange(len(index.parts))
-    kept = len(index.vectors)
-    missing = np.flatnonzero(np.isnan(index.vectors[:, 0]))
-    return np.append(missing, np.arange(kept, len(index.parts)))
+    kept = 0 if index.vectors is None else len(index.vectors)
+    return np.append(index.blank[index.blank < kept], np.arange(kept, len(index.parts)))
+
+
+def _lengthened(vectors: np.ndarray | None, rows: int, width: int) -> np.ndarray:
+    """(rows, width) these vectors and NaN behind them, in the same memory while that has room.
+
+    A chat grows by two messages a turn: an eighth of room spares most turns a copy of everything,
+    and takes no memory until it is written to.
+    """
+    kept = np.empty((0, width), dtype=np.float32) if vectors is None else vectors
+    memory = kept.base
+    if memory is None or len(memory) < rows:
+        memory = np.empty((rows + rows // 8, width), dtype=np.float32)
+        memory[: len(kept)] = kept
+    longer = memory[:rows]
+    longer[len(kept) :] = np.nan
+    return longer

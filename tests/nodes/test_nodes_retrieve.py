@@ -12,11 +12,12 @@ from embedding.fake import HashEmbeddings
 from nodes.embed import query_of
 from nodes.retrieve_chat import beside, reranked, retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
-from retrieval.hybrid import Index, Knobs
+from retrieval.chat import ChatIndex
+from retrieval.hybrid import Knobs
 from retrieval.query import view_vectors
 from retrieval.recollection import still_said
-from retrieval.scenes import passages, scenes
-from retrieval.story import EVENT_PART_SIZE, event_passages
+from retrieval.scenes import scenes
+from retrieval.story import EventIndex
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Persona, StoryEvent
 from schemas.search import Search
@@ -44,11 +45,14 @@ def said(*contents: str, **fields: Any) -> list[Message]:
     ]
 
 
-def recall(message: str, past: list[Message], **options: Any) -> list[RAGChunk]:
+def recall(
+    message: str, past: list[Message], verbatim: Sequence[Message] = (), **options: Any
+) -> list[RAGChunk]:
     looked_for, request = search(message)
-    index = Index(passages(past, request))
+    index = ChatIndex()
+    index.read(past, request)
     rows = vectors(index.parts) if index.parts else None
-    options = {"top_k": 5, "knobs": Knobs(), **options}
+    options = {"allowed": index.recallable(verbatim), "top_k": 5, "knobs": Knobs(), **options}
     return retrieve_chat_context(looked_for, past, index, rows, **options)
 
 
@@ -98,10 +102,13 @@ def test_repeated_messages_are_told_once_and_notes_of_the_system_never() -> None
 
 def test_a_hit_brings_what_was_said_around_it() -> None:
     alone = recall("compass", PAST, top_k=1)
-    around = beside(alone, PAST, scenes(PAST), reach=1)
+    index = ChatIndex()
+    index.read(PAST, search("compass")[1])
+    around = beside(alone, PAST, index.passages, allowed=index.recallable(()), reach=1)
     assert [chunk.id for chunk in alone] == ["m0"]
     assert [(chunk.id, chunk.meta["why"]) for chunk in around] == [("m1", ["beside m0"])]
-    assert beside(alone, PAST, scenes(PAST), verbatim=PAST[1:2], reach=1) == []
+    seen = index.recallable(PAST[1:2])
+    assert beside(alone, PAST, index.passages, allowed=seen, reach=1) == []
 
 
 class ByLength:
@@ -157,7 +164,8 @@ def tell(
     events: list[StoryEvent], position: int | None, message: str = "?", **options: Any
 ) -> tuple[list[RAGChunk], list[RAGChunk]]:
     looked_for, _ = search(message)
-    index = Index(event_passages(events), part_size=EVENT_PART_SIZE)
+    index = EventIndex()
+    index.read(events)
     options = {"top_k": 50, **options}
     found = retrieve_story_context(
         looked_for,

@@ -1,55 +1,51 @@
 """Indexes that are lent."""
 
+from collections.abc import Hashable
+
 from retrieval.cache import IndexCache
-from retrieval.hybrid import Passage
+from retrieval.hybrid import Index, Passage
 
 ONE = [Passage("a", "one"), Passage("b", "two")]
 
 
-def test_an_index_is_kept_and_extended() -> None:
-    cache = IndexCache()
-    with cache.index("key", ONE) as first:
-        pass
-    with cache.index("key", [*ONE, Passage("c", "three")]) as second:
-        assert second is first
-        assert len(second) == 3
+def lent(cache: IndexCache, key: Hashable) -> Index:
+    """What the cache had for the key, which reads `ONE` now."""
+    with cache.index(key, Index) as index:
+        index.update(ONE)
+    return index
 
 
-def test_a_wrong_key_leaks_nothing() -> None:
+class Other(Index):
+    """Another kind."""
+
+
+def test_an_index_is_kept_for_its_key_and_kind() -> None:
     cache = IndexCache()
-    with cache.index("key", ONE):
-        pass
-    with cache.index("key", [Passage("z", "other")]) as index:
-        assert [passage.id for passage in index.passages] == ["z"]
-        assert index.parts == ["other"]
+    first = lent(cache, "key")
+    with cache.index("key", Index) as again, cache.index("key", Other) as other:
+        assert again is first
+        assert type(other) is Other and not other.passages
 
 
 def test_two_borrowers_do_not_share() -> None:
     cache = IndexCache()
-    with cache.index("key", ONE) as first, cache.index("key", ONE) as second:
+    lent(cache, "key")
+    with cache.index("key", Index) as first, cache.index("key", Index) as second:
         assert first is not second
 
 
 def test_the_least_used_goes_and_the_forgotten_too() -> None:
     cache = IndexCache(capacity=2)
-    kept = {}
-    for key in ("a", "b", "c"):
-        with cache.index(key, ONE) as kept[key]:
-            pass
+    kept = {key: lent(cache, key) for key in ("a", "b", "c")}
     cache.forget("c")
-    with cache.index("a", ONE) as a, cache.index("b", ONE) as b, cache.index("c", ONE) as c:
-        assert a is not kept["a"]
-        assert b is kept["b"]
-        assert c is not kept["c"]
+    assert lent(cache, "b") is kept["b"]
+    assert lent(cache, "c") is not kept["c"]
+    assert lent(cache, "a") is not kept["a"]
 
 
 def test_many_parts_drive_out_the_least_used() -> None:
     cache = IndexCache(max_parts=5)
-    kept = {}
-    for key in ("a", "b", "c"):  # two parts each
-        with cache.index(key, ONE) as kept[key]:
-            pass
-    with cache.index("b", ONE) as b, cache.index("c", ONE) as c, cache.index("a", ONE) as a:
-        assert a is not kept["a"]
-        assert b is kept["b"]
-        assert c is kept["c"]
+    kept = {key: lent(cache, key) for key in ("a", "b", "c")}  # two parts each
+    assert lent(cache, "b") is kept["b"]
+    assert lent(cache, "c") is kept["c"]
+    assert lent(cache, "a") is not kept["a"]

@@ -1,0 +1,57 @@
+"""The index of a chat, which grows with it."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+import numpy as np
+
+from retrieval.hybrid import Index, Passage, common
+from retrieval.scenes import names_of_roles, scenes
+from schemas.request import ChatRequest, Message, Role
+
+_TEXT = attrgetter("text")
+
+
+class ChatIndex(Index):
+    """The messages of a chat as passages: who said them, and in which scene.
+
+    A turn reads what is new: messages that equal those before are not made passages again.
+    """
+
+    def __init__(self) -> None:
+        """Empty."""
+        super().__init__()
+        self._messages: list[Message] = []
+        self._names: dict[Role, str] = {}
+        self._told = array("b")  # whether each was said in the scene, in words
+
+    def read(self, messages: Sequence[Message], request: ChatRequest) -> None:
+        """Make the index hold exactly these messages, oldest first, row by row."""
+        names = names_of_roles(request)
+        known = common(self._messages, messages) if names == self._names else 0
+        new = messages[known:]
+        passages = [
+            Passage(line.id or "", line.content, line.name or names[line.role], scene)
+            for line, scene in zip(new, self._scenes_after(known, new), strict=True)
+        ]
+        self.update([*self.passages[:known], *passages])
+        del self._told[known:]
+        self._told.extend(line.role != "system" and bool(line.content.strip()) for line in new)
+        self._messages, self._names = [*messages], names
+
+    def _scenes_after(self, known: int, new: Sequence[Message]) -> list[str]:
+        if not known:
+            return scenes(new)
+        times = (message.timestamp for message in reversed(self._messages[:known]))
+        return scenes(new, self.passages[known - 1].scene, next(filter(None, times), None))
+
+    def recallable(self, seen: Iterable[Message]) -> np.ndarray:
+        """(messages,) bool: what was said in the scene, in words that were not `seen` already."""
+        contents = {message.content for message in seen}
+        may = np.array(self._told, dtype=bool)
+        if not contents.isdisjoint(map(_TEXT, self.passages)):
+            may &= [text not in contents for text in map(_TEXT, self.passages)]
+        return may
