@@ -115,7 +115,7 @@ async def node(
         events = story.events
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
-            return retrieve_story_context(
+            found = retrieve_story_context(
                 search,
                 events,
                 index,
@@ -131,15 +131,20 @@ async def node(
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
 
-    found = await asyncio.to_thread(find)
-    upcoming = await _upcoming(request, story.events, search.message, embedder)
-    return {"story": found.model_copy(update={"upcoming": upcoming})}
+            upcoming = _upcoming(request, events, index, search.message, embedder)
+            return found.model_copy(update={"upcoming": upcoming})
+
+    return {"story": await asyncio.to_thread(find)}
 
 
-async def _upcoming(
-    request: ChatRequest, events: Sequence[StoryEvent], message: np.ndarray, embedder: Embedder
+def _upcoming(
+    request: ChatRequest,
+    events: Sequence[StoryEvent],
+    index: EventIndex,
+    message: np.ndarray,
+    embedder: Embedder,
 ) -> Upcoming | None:
-    """The next event that waits for its trigger, and how near the message is to it."""
+    """The next event that waits for its trigger, and how near the message is to it. Blocks."""
     position = request.story_position
     if position is None:
         return None
@@ -149,10 +154,12 @@ async def _upcoming(
         return None
     event = ahead[waiting]
     triggers = [e.trigger for e in events if e.trigger]
-    vectors = await embedder.aencode_passages([*triggers, *(event_told(e) for e in events)])
+    vectors = embedder.encode_passages([*triggers, *(event_told(e) for e in events)])
     cosines = vectors @ message
     own = [row for row, e in enumerate(events) if e.trigger]
-    trust = trust_in(vectors[: len(triggers)], vectors[len(triggers) :], own)
+    if (trust := index.trust.get(embedder.fingerprint)) is None:
+        trust = trust_in(vectors[: len(triggers)], vectors[len(triggers) :], own)
+        index.trust[embedder.fingerprint] = trust
     of_triggers = np.full(len(events), np.nan)
     of_triggers[own] = cosines[: len(triggers)]
     directive = parse_directive(request.message)
@@ -161,9 +168,8 @@ async def _upcoming(
     at = line.index(events.index(event))
     later, past = line[at + 1 : at + 1 + AHEAD], line[max(0, at - PAST) : at]
     rows = [line[at], *later, *past]
-    near, *others = await asyncio.to_thread(
-        likenesses, happens, events, rows, (of_triggers, cosines[len(triggers) :]), trust
-    )
+    of_both = of_triggers, cosines[len(triggers) :]
+    near, *others = likenesses(happens, events, rows, of_both, trust)
     return Upcoming(
         event=event,
         passing=ahead[:waiting],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from retrieval.hybrid import Index, Passage
-from retrieval.text import mentions
+from retrieval.text import mentioned_in
 from schemas.rag import RAGChunk
 from schemas.request import StoryEvent
 
@@ -18,6 +18,7 @@ class EventIndex(Index):
     def __init__(self) -> None:
         """Empty."""
         super().__init__(part_size=EVENT_PART_SIZE)
+        self.trust: dict[str, float] = {}  # by embedder, how well it tells these events apart
         self._events: tuple[StoryEvent, ...] = ()
 
     def read(self, events: Sequence[StoryEvent]) -> None:
@@ -25,6 +26,7 @@ class EventIndex(Index):
         if self._events != (events := tuple(events)):
             self.update(event_passages(events))
             self._events = events
+            self.trust.clear()
 
 
 def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:
@@ -41,13 +43,9 @@ def event_text(event: StoryEvent) -> str:
 
 def awakened(events: Iterable[StoryEvent], texts: Sequence[str]) -> dict[str, str]:
     """Id to the first keyword, of each event with a keyword that one of the texts mentions."""
-    return {
-        event.id: keyword for event in events for keyword in _mentioned(event.keywords, texts)[:1]
-    }
-
-
-def _mentioned(keywords: Iterable[str], texts: Sequence[str]) -> list[str]:
-    return [keyword for keyword in keywords if any(mentions(text, keyword) for text in texts)]
+    mentioned = mentioned_in(texts)
+    first = ((event.id, next(filter(mentioned, event.keywords), None)) for event in events)
+    return {id: keyword for id, keyword in first if keyword is not None}
 
 
 def event_chunk(event: StoryEvent, score: float | None, why: list[str]) -> RAGChunk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -131,9 +131,19 @@ def mentions(text: str, keyword: str) -> bool:
     A keyword `/pattern/flags` is a regular expression (flags i, m, s; others are ignored); one that
     is invalid, longer than `MAX_PATTERN` or slower than `PATTERN_SECONDS` mentions nothing.
     """
-    if keyword.startswith("/") and (pattern := as_pattern(keyword)) is not None:
-        return _searches(pattern, text)
-    return finder(keyword)(normal(text))
+    return mentioned_in([text])(keyword)
+
+
+def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
+    """A test for whether one of the texts `mentions` a keyword, for many keywords."""
+    normals = [normal(text) for text in texts]
+
+    def mentioned(keyword: str) -> bool:
+        if keyword.startswith("/") and (pattern := as_pattern(keyword)) is not None:
+            return any(_searches(pattern, text) for text in texts)
+        return any(map(finder(keyword), normals))
+
+    return mentioned
 
 
 @lru_cache(maxsize=4096)

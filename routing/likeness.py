@@ -56,22 +56,20 @@ def likenesses(
     texts = tuple("\n".join([e.trigger, event_text(e), *e.characters]) for e in events)
     words = shared_words(happens, texts)
     triggers, told = cosines
-    found = []
-    for row in rows:
-        others = np.arange(len(events)) != row
-        found.append(
-            Likeness(
-                trigger=float(triggers[row]),
-                trigger_others=_mean(triggers[others & ~np.isnan(triggers)]),
-                event=float(told[row]),
-                event_others=_mean(told[others]),
-                words=float(words[row]),
-                words_others=_mean(words[others]),
-                trigger_words=_heard(happens, events[row].trigger, texts) if words[row] else 0.0,
-                trust=trust,
-            )
+    other_triggers, others_told, other_words = map(_means_of_others, (triggers, told, words))
+    return [
+        Likeness(
+            trigger=float(triggers[row]),
+            trigger_others=float(other_triggers[row]),
+            event=float(told[row]),
+            event_others=float(others_told[row]),
+            words=float(words[row]),
+            words_others=float(other_words[row]),
+            trigger_words=_heard(happens, events[row].trigger, texts) if words[row] else 0.0,
+            trust=trust,
         )
-    return found
+        for row in rows
+    ]
 
 
 def trust_in(triggers: np.ndarray, told: np.ndarray, own: Sequence[int]) -> float:
@@ -152,5 +150,9 @@ def _idf(found: int, total: int) -> float:
     return math.log(1 + (total - found + 0.5) / (found + 0.5))
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _means_of_others(values: np.ndarray) -> np.ndarray:
+    """(n,) the mean of all but each value, NaN left out; 0 where there is no other."""
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0)
+    means: np.ndarray = (filled.sum() - filled) / np.maximum(1, known.sum() - known)
+    return means
