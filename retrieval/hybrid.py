@@ -290,7 +290,7 @@ def rank(
             lend nothing to their neighbours.
         knobs: how.
     """
-    if not len(index) or limit < 1:
+    if limit < 1 or not (len(index) if allowed is None else allowed.any()):
         return []
     evidence = gather(
         index, query, vectors=vectors, query_vectors=query_vectors, allowed=allowed, knobs=knobs
@@ -385,13 +385,13 @@ def _in_view(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """What one view of the query finds: measures, `Evidence.alone` and `Evidence.part`."""
     lexical = index.lexical.scores(view.terms, usable)
-    dense, dense_window = _dense(index, cosine)
+    dense, dense_window = _dense(index, cosine, usable)
     starts = index.starts
     part = _best(
+        index,
         weights.lexical_window * lexical.window
         + weights.dense * dense
         + weights.dense_window * dense_window,
-        starts,
     )
     measures = {
         "lexical_window": np.maximum.reduceat(lexical.window, starts),
@@ -403,7 +403,9 @@ def _in_view(
     return measures, lexical.alone[part], part
 
 
-def _dense(index: Index, cosine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _dense(
+    index: Index, cosine: np.ndarray | None, usable: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """(parts,) cosine, and its average over the window.
 
     A part that was not embedded counts as the lower quartile of those that were.
@@ -414,7 +416,8 @@ def _dense(index: Index, cosine: np.ndarray | None) -> tuple[np.ndarray, np.ndar
     window = index.lexical.smooth(cosine)
     missing = np.isnan(cosine)
     if missing.any():
-        low = np.float32(np.quantile(cosine[~missing], 0.25))
+        unread = missing if usable is None else missing & usable
+        low = np.float32(np.quantile(cosine[~missing], 0.25) if unread.any() else 0)
         cosine = np.where(missing, low, cosine)
         window = np.where(np.isnan(window), low, window)
     return cosine, window
@@ -439,12 +442,12 @@ def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
     return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part, clarity)
 
 
-def _best(by_part: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def _best(index: Index, by_part: np.ndarray) -> np.ndarray:
     """(passages,) the part with the most evidence, the first of equals."""
+    starts = index.starts
     if len(starts) == len(by_part):
         return starts
-    sizes = np.diff(starts, append=len(by_part))
-    most = np.repeat(np.maximum.reduceat(by_part, starts), sizes)
+    most = index.of_parts(np.maximum.reduceat(by_part, starts))
     first = np.where(by_part == most, np.arange(len(by_part)), len(by_part))
     best: np.ndarray = np.minimum.reduceat(first, starts)
     return best

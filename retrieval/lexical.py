@@ -13,7 +13,6 @@ Lucene's idf, which is never negative.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -51,6 +50,15 @@ class _Posting:
 
 
 _NOWHERE = _Posting()
+
+
+class _Asked(NamedTuple):
+    """The terms of a query."""
+
+    terms: list[str]
+    postings: list[_Posting]
+    weights: np.ndarray  # (terms,) in the query
+    idf: np.ndarray  # (terms,) among parts
 
 
 class _Occurrences(NamedTuple):
@@ -145,39 +153,22 @@ class LexicalIndex:
         missed. A term's idf is that among parts for windows, among passages for whole passages.
         Parts that are not `usable`, (parts,) bool, score nothing and lend nothing to a window.
         """
-        layout, heaviest = self._arrays(), self._heaviest(query)
-        found = self._occurrences([term for term, _, _ in heaviest], usable)
-        in_parts = [weight * idf for _, weight, idf in heaviest]
-        in_passages = [weight * self._idf_of_passages(term) for term, weight, _ in heaviest]
-        most, most_own = sum(in_parts) + 1e-9, sum(in_passages) + 1e-9
+        layout, asked = self._arrays(), self._heaviest(query)
+        found = _occurrences(asked.postings, usable)
+        in_parts = (asked.weights * asked.idf).astype(np.float32)
+        of_passages = np.array([posting.passages for posting in asked.postings], dtype=np.float32)
+        in_passages = (asked.weights * _idf(of_passages, len(layout.norms))).astype(np.float32)
         in_windows = _Occurrences(
             np.tile(found.terms, len(KERNEL)),
-            layout.around[::-1, found.parts].ravel(),  # whom it is seen by at an offset
+            layout.around[::-1, found.parts].ravel(),  # by whom it is seen at an offset
             (_KERNEL * found.counts).ravel(),
         )
         window = _weighted(in_windows, in_parts, layout.windows)[:-1]
         own = _weighted(found._replace(parts=layout.owner[found.parts]), in_passages, layout.norms)
         alone = np.zeros(len(self), dtype=np.float32)
-        np.add.at(alone, found.parts, np.array(in_parts, dtype=np.float32)[found.terms])
+        np.add.at(alone, found.parts, in_parts[found.terms])
+        most, most_own = in_parts.sum() + 1e-9, in_passages.sum() + 1e-9
         return LexicalScores(window / most, own / most_own, alone / most)
-
-    def _occurrences(self, terms: Sequence[str], usable: np.ndarray | None) -> _Occurrences:
-        """Of the terms in the usable parts."""
-        parts, counts, sizes = array("i"), array("f"), []
-        for term in terms:
-            posting = self._postings.get(term, _NOWHERE)
-            parts += posting.parts
-            counts += posting.counts
-            sizes.append(len(posting.parts))
-        found = _Occurrences(
-            np.repeat(np.arange(len(terms)), sizes),
-            np.array(parts, dtype=np.intp),
-            np.array(counts, dtype=np.float32),
-        )
-        if usable is None:
-            return found
-        may = usable[found.parts]
-        return _Occurrences(*(each[may] for each in found))
 
     def near(self, query: Mapping[str, float], usable: np.ndarray | None = None) -> np.ndarray:
         """(parts,) how near terms stand that are near in the query, 0 to 1.
@@ -187,7 +178,8 @@ class LexicalIndex:
         and Croft, 2005). Parts that are not `usable`, (parts,) bool, score nothing.
         """
         found = np.zeros(len(self), dtype=np.float32)
-        idf = {term: idf for term, _, idf in self._heaviest(query)}
+        asked = self._heaviest(query)
+        idf = dict(zip(asked.terms, asked.idf.tolist(), strict=True))
         terms = [term for term in query if term in idf]
         parts = {term: set(self._postings[term].parts) for term in terms if term in self._postings}
         most = 1e-9
@@ -203,19 +195,18 @@ class LexicalIndex:
         nearness: np.ndarray = found / np.float32(most)
         return nearness
 
-    def _heaviest(self, query: Mapping[str, float]) -> list[tuple[str, float, float]]:
-        """Terms, weights and idf; the `MAX_QUERY_TERMS` that weigh most."""
-        found = {term: self._postings.get(term) for term in query}
-        idf = {
-            term: _idf(len(posting.parts) if posting else 0, len(self))
-            for term, posting in found.items()
-        }
-        heaviest = sorted(query, key=lambda term: (-query[term] * idf[term], term))
-        return [(term, query[term], idf[term]) for term in heaviest[:MAX_QUERY_TERMS]]
-
-    def _idf_of_passages(self, term: str) -> float:
-        passages = self._owner[-1] + 1 if self._owner else 0
-        return _idf(self._postings.get(term, _NOWHERE).passages, passages)
+    def _heaviest(self, query: Mapping[str, float]) -> _Asked:
+        """The `MAX_QUERY_TERMS` that weigh most."""
+        terms, weights = [*query], np.array([*query.values()], dtype=np.float64)
+        postings = [self._postings.get(term, _NOWHERE) for term in terms]
+        idf = _idf(np.array([len(posting.parts) for posting in postings]), len(self))
+        if len(terms) <= MAX_QUERY_TERMS:
+            return _Asked(terms, postings, weights, idf)
+        lightness = (-weights * idf).tolist()
+        rows = sorted(range(len(terms)), key=lambda row: (lightness[row], terms[row]))
+        rows = rows[:MAX_QUERY_TERMS]
+        kept = [terms[row] for row in rows], [postings[row] for row in rows]
+        return _Asked(*kept, weights[rows], idf[rows])
 
     def _arrays(self) -> _Layout:
         if self._layout is None:
@@ -255,18 +246,35 @@ def _windowed(values: np.ndarray, around: np.ndarray) -> np.ndarray:
     return total
 
 
-def _weighted(found: _Occurrences, weights: Sequence[float], norms: np.ndarray) -> np.ndarray:
+def _occurrences(postings: Sequence[_Posting], usable: np.ndarray | None) -> _Occurrences:
+    """Of the terms of these postings in the usable parts."""
+    parts, counts = array("i"), array("f")
+    for posting in postings:
+        parts += posting.parts
+        counts += posting.counts
+    found = _Occurrences(
+        np.repeat(np.arange(len(postings)), [len(posting.parts) for posting in postings]),
+        np.array(parts, dtype=np.intp),
+        np.array(counts, dtype=np.float32),
+    )
+    if usable is None:
+        return found
+    may = usable[found.parts]
+    return _Occurrences(*(each[may] for each in found))
+
+
+def _weighted(found: _Occurrences, weights: np.ndarray, norms: np.ndarray) -> np.ndarray:
     """(texts,) BM25's factors of the terms, each 0 to 1, weighted and summed.
 
     Args:
         found: terms in texts, which it calls parts; their counts add up.
-        weights: of the terms.
+        weights: (terms,) float32.
         norms: (texts,) what a count is compared with.
     """
     factors = np.zeros((len(weights), len(norms)), dtype=np.float32)
     np.add.at(factors.reshape(-1), found.terms * len(norms) + found.parts, found.counts)
     factors /= factors + norms
-    factors *= np.array(weights, dtype=np.float32)[:, None]
+    factors *= weights[:, None]
     total: np.ndarray = factors.sum(axis=0)  # term by term: equal texts get equal sums
     return total
 
@@ -278,5 +286,6 @@ def _norms(lengths: np.ndarray) -> np.ndarray:
     return norms
 
 
-def _idf(found: int, total: int) -> float:
-    return math.log(1 + (total - found + 0.5) / (found + 0.5))
+def _idf(found: np.ndarray, total: int) -> np.ndarray:
+    idf: np.ndarray = np.log(1 + (total - found + 0.5) / (found + 0.5))
+    return idf
