@@ -13,7 +13,7 @@ from cards.chance import chat_of
 from nodes.plan_prompt import planned
 from retrieval.cache import IndexCache
 from retrieval.chat import ChatIndex
-from retrieval.hybrid import CHAT, Index, Knobs, Passage, rank
+from retrieval.hybrid import CHAT, Index, Knobs, rank
 from retrieval.recollection import still_said
 from retrieval.scenes import speaker_of
 from retrieval.vectors import part_vectors, unread
@@ -64,7 +64,7 @@ def retrieve_chat_context(
 def beside(
     found: Sequence[RAGChunk],
     messages: Sequence[Message],
-    passages: Sequence[Passage],
+    scenes: np.ndarray,
     *,
     allowed: np.ndarray,
     reach: int,
@@ -74,7 +74,7 @@ def beside(
     Args:
         found: of the messages.
         messages: n messages, oldest first.
-        passages: the same, which know their scenes.
+        scenes: (n,) the scene of each.
         allowed: (n,) which may be recalled.
     """
     taken = {chunk.meta["row"] for chunk in found}
@@ -82,8 +82,7 @@ def beside(
     for chunk in found:
         at = chunk.meta["row"]
         for row in range(max(0, at - reach), min(len(messages), at + reach + 1)):
-            same = passages[row].scene == passages[at].scene
-            if allowed[row] and row not in taken and same:
+            if allowed[row] and row not in taken and scenes[row] == scenes[at]:
                 taken.add(row)
                 around.append(_chunk(messages[row], row, None, [f"beside {chunk.id}"]))
     return around
@@ -123,7 +122,7 @@ class _Found(NamedTuple):
     chunks: list[RAGChunk]
     unread: list[str]  # parts without a vector
     allowed: np.ndarray  # (n,) which messages may be recalled
-    passages: list[Passage]  # the messages
+    scenes: np.ndarray  # (n,) of the messages
 
 
 async def node(
@@ -171,25 +170,20 @@ async def node(
                 state["query"], past, index, vectors, allowed=may, top_k=pool, knobs=knobs
             )
             left = [index.parts[row] for row in unread(index)]
-            return _Found(found, left, may, [*index.passages])
+            return _Found(found, left, may, index.scenes())
 
-    found, left, may, passages = await asyncio.to_thread(find)
+    found, left, may, scenes = await asyncio.to_thread(find)
     if reranker and found:
         try:
             found = await reranked(request.message, found, reranker, top_k=top_k)
         except EmbeddingError as error:
             found, warning = found[:top_k], f"not reranked: {error.message}"
-    found += beside(found, past, passages, allowed=may, reach=context.chat_neighbours)
-    named = [_named(chunk, past, request, len(older)) for chunk in found]
-    chat = ChatRAGResult(context=named, verbatim_from=cut, warning=warning)
+    found += beside(found, past, scenes, allowed=may, reach=context.chat_neighbours)
+    for chunk in found:  # the row in the request's history; below 0: remembered
+        row = chunk.meta["row"]
+        chunk.meta.update(row=row - len(older), name=speaker_of(past[row], request))
+    chat = ChatRAGResult(context=found, verbatim_from=cut, warning=warning)
     return {"chat": chat, "unread": left}
-
-
-def _named(chunk: RAGChunk, past: Sequence[Message], request: ChatRequest, older: int) -> RAGChunk:
-    """The chunk with its speaker, and its row in the request's history (below 0: remembered)."""
-    row = chunk.meta["row"]
-    meta = {**chunk.meta, "row": row - older, "name": speaker_of(past[row], request)}
-    return chunk.model_copy(update={"meta": meta})
 
 
 async def _remembered(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 import numpy as np
 
 from retrieval.hybrid import Index, Passage, common
 from retrieval.scenes import names_of_roles, scenes
 from schemas.request import ChatRequest, Message, Role
-
-_TEXT = attrgetter("text")
 
 
 class ChatIndex(Index):
@@ -27,19 +24,25 @@ class ChatIndex(Index):
         self._messages: list[Message] = []
         self._names: dict[Role, str] = {}
         self._told = array("b")  # whether each was said in the scene, in words
+        self._contents: set[str] = set()
 
     def read(self, messages: Sequence[Message], request: ChatRequest) -> None:
         """Make the index hold exactly these messages, oldest first, row by row."""
         names = names_of_roles(request)
         known = common(self._messages, messages) if names == self._names else 0
         new = messages[known:]
-        passages = [
-            Passage(line.id or "", line.content, line.name or names[line.role], scene)
-            for line, scene in zip(new, self._scenes_after(known, new), strict=True)
-        ]
-        self.update([*self.passages[:known], *passages])
+        self.replace(
+            known,
+            [
+                Passage(line.id or "", line.content, line.name or names[line.role], scene)
+                for line, scene in zip(new, self._scenes_after(known, new), strict=True)
+            ],
+        )
         del self._told[known:]
         self._told.extend(line.role != "system" and bool(line.content.strip()) for line in new)
+        if known < len(self._messages):
+            self._contents = {message.content for message in messages[:known]}
+        self._contents.update(message.content for message in new)
         self._messages, self._names = [*messages], names
 
     def _scenes_after(self, known: int, new: Sequence[Message]) -> list[str]:
@@ -50,8 +53,8 @@ class ChatIndex(Index):
 
     def recallable(self, seen: Iterable[Message]) -> np.ndarray:
         """(messages,) bool: what was said in the scene, in words that were not `seen` already."""
-        contents = {message.content for message in seen}
+        contents = {message.content for message in seen} & self._contents
         may = np.array(self._told, dtype=bool)
-        if not contents.isdisjoint(map(_TEXT, self.passages)):
-            may &= [text not in contents for text in map(_TEXT, self.passages)]
+        if contents:
+            may &= [message.content not in contents for message in self._messages]
         return may

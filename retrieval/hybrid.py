@@ -161,10 +161,14 @@ class Index:
         Costs what changed: everything after the first difference is read anew.
         """
         kept = common(self.passages, passages)
-        self._truncate(kept)
-        for passage in passages[kept:]:
-            self._add(passage)
+        self.replace(kept, passages[kept:])
         return kept
+
+    def replace(self, kept: int, passages: Iterable[Passage]) -> None:
+        """Make the index hold the first `kept` of its passages, and then these."""
+        self._truncate(kept)
+        for passage in passages:
+            self._add(passage)
 
     def _add(self, passage: Passage) -> None:
         row = len(self.passages)
@@ -215,6 +219,11 @@ class Index:
             *([row - 1] if not self._begins[row] else []),
             *([after] if after < len(self) and not self._begins[after] else []),
         ]
+
+    def scenes(self) -> np.ndarray:
+        """(passages,) the same number for those of one scene."""
+        of_passages: np.ndarray = self.lexical.scenes()[self.starts]
+        return of_passages
 
     def asks(self) -> np.ndarray:
         """(passages,) 1 for what ends in a question, else 0."""
@@ -457,7 +466,8 @@ def _circumstance(index: Index, query: Query, knobs: Knobs) -> np.ndarray:
     """(passages,) what recency and the running scene add."""
     bonus = knobs.recency * np.linspace(0, 1, len(index), dtype=np.float32)
     if knobs.in_scene and query.scene:
-        bonus += knobs.in_scene * index.lexical.in_scene(query.scene)[index.starts]
+        here = index.lexical.scene_number(query.scene)
+        bonus += np.float32(knobs.in_scene) * (index.scenes() == here)
     return bonus
 
 

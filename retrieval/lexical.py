@@ -137,10 +137,13 @@ class LexicalIndex:
         """(parts,) the passage of each part."""
         return self._arrays().owner
 
-    def in_scene(self, scene: str) -> np.ndarray:
-        """(parts,) 1 for those of the scene, else 0."""
-        here: np.ndarray = np.array(self._scenes) == self._scene_numbers.get(scene, -1)
-        return here.astype(np.float32)
+    def scenes(self) -> np.ndarray:
+        """(parts,) the number of the scene of each part."""
+        return np.array(self._scenes)
+
+    def scene_number(self, scene: str) -> int:
+        """What it has in `scenes`, -1 if no part is of it."""
+        return self._scene_numbers.get(scene, -1)
 
     def richness(self) -> np.ndarray:
         """(passages,) distinct terms of the parts, summed."""
@@ -212,7 +215,7 @@ class LexicalIndex:
         if self._layout is None:
             owner = np.array(self._owner, dtype=np.intp)
             lengths = np.array(self._lengths, dtype=np.float32)
-            around = _around(np.array(self._scenes))
+            around = _around(self.scenes())
             self._layout = _Layout(
                 owner=owner,
                 norms=_norms(np.bincount(owner, lengths).astype(np.float32)),

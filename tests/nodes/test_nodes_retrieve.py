@@ -104,11 +104,11 @@ def test_a_hit_brings_what_was_said_around_it() -> None:
     alone = recall("compass", PAST, top_k=1)
     index = ChatIndex()
     index.read(PAST, search("compass")[1])
-    around = beside(alone, PAST, index.passages, allowed=index.recallable(()), reach=1)
+    around = beside(alone, PAST, index.scenes(), allowed=index.recallable(()), reach=1)
     assert [chunk.id for chunk in alone] == ["m0"]
     assert [(chunk.id, chunk.meta["why"]) for chunk in around] == [("m1", ["beside m0"])]
     seen = index.recallable(PAST[1:2])
-    assert beside(alone, PAST, index.passages, allowed=seen, reach=1) == []
+    assert beside(alone, PAST, index.scenes(), allowed=seen, reach=1) == []
 
 
 class ByLength:

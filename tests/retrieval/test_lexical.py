@@ -88,8 +88,8 @@ def test_who_stands_between_does_not_part_a_scene() -> None:
     window = index.scores({"q": 1.0}).window
     assert window[0] > window[2] > 0
     assert not window[[1, 3]].any()
-    assert index.in_scene("a").tolist() == [1, 0, 1, 0]
-    assert not index.in_scene("c").any()
+    assert index.scenes().tolist() == [index.scene_number(scene) for scene in "abab"]
+    assert index.scene_number("c") not in index.scenes()
 
 
 def test_smoothing_leaves_out_what_is_unknown() -> None:
