@@ -464,7 +464,9 @@ def _best(index: Index, by_part: np.ndarray) -> np.ndarray:
 
 def _circumstance(index: Index, query: Query, knobs: Knobs) -> np.ndarray:
     """(passages,) what recency and the running scene add."""
-    bonus = knobs.recency * np.linspace(0, 1, len(index), dtype=np.float32)
+    bonus = np.zeros(len(index), dtype=np.float32)
+    if knobs.recency:
+        bonus += knobs.recency * np.linspace(0, 1, len(index), dtype=np.float32)
     if knobs.in_scene and query.scene:
         here = index.lexical.scene_number(query.scene)
         bonus += np.float32(knobs.in_scene) * (index.scenes() == here)
