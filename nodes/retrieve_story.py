@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from nodes.lore import is_lore
 from retrieval.cache import IndexCache
-from retrieval.hybrid import STORY, Hit, Index, Knobs, rank
+from retrieval.hybrid import STORY, Index, Knobs, rank_apart
 from retrieval.knowledge import has_happened, may_know, names_of
 from retrieval.story import EventIndex, awakened, event_chunk
 from retrieval.vectors import part_vectors
@@ -58,18 +58,16 @@ def retrieve_story_context(
     known = np.array([a and b for a, b in zip(happened, knows, strict=True)], dtype=bool)
     hidden = np.array([a and not b for a, b in zip(happened, knows, strict=True)], dtype=bool)
 
-    def best(allowed: np.ndarray) -> list[Hit]:
-        return rank(
-            index,
-            search.query,
-            limit=top_k,
-            vectors=vectors,
-            query_vectors=search.views,
-            allowed=allowed,
-            knobs=Knobs(weights=STORY, threshold=score_threshold),
-        )
-
-    hits = {hit.row: hit for hit in best(known)}
+    best, kept_back = rank_apart(
+        index,
+        search.query,
+        [known, hidden],
+        limit=top_k,
+        vectors=vectors,
+        query_vectors=search.views,
+        knobs=Knobs(weights=STORY, threshold=score_threshold),
+    )
+    hits = {hit.row: hit for hit in best}
     woken = awakened([event for event, may in zip(events, known, strict=True) if may], texts)
     why: dict[int, list[str]] = {}
     for row in np.flatnonzero(known).tolist():
@@ -85,9 +83,7 @@ def retrieve_story_context(
             event_chunk(events[row], hits[row].score if row in hits else None, reasons)
             for row, reasons in why.items()
         ],
-        narrator_only=[
-            event_chunk(events[hit.row], hit.score, list(hit.why)) for hit in best(hidden)
-        ],
+        narrator_only=[event_chunk(events[hit.row], hit.score, list(hit.why)) for hit in kept_back],
     )
 
 

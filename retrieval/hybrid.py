@@ -205,11 +205,13 @@ class Index:
         of_parts: np.ndarray = values[self.lexical.owner()]
         return of_parts
 
-    def before(self, values: np.ndarray) -> np.ndarray:
-        """(passages,) the value of the passage before, 0 where a scene begins."""
+    def before(self, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """(passages,) the value of the passage before, 0 where a scene or another group begins."""
+        begins = np.array(self._begins, dtype=bool)
+        begins[1:] |= groups[1:] != groups[:-1]
         moved = np.zeros_like(values)
         moved[1:] = values[:-1]
-        moved[np.array(self._begins, dtype=bool)] = 0
+        moved[begins] = 0
         return moved
 
     def neighbours(self, row: int) -> list[int]:
@@ -237,7 +239,7 @@ class Evidence:
     measures: dict[str, np.ndarray]
     alone: np.ndarray  # share of the query's terms in the passage's best part itself
     part: np.ndarray  # that part
-    clarity: float = 1.0  # how far the message speaks for itself, and not the running chat
+    clarity: np.ndarray  # how far the message speaks for itself, and not the running chat
 
     def total(self, weights: Weights) -> np.ndarray:
         """(passages,) the weighted sum."""
@@ -251,30 +253,37 @@ def gather(
     *,
     vectors: np.ndarray | None = None,
     query_vectors: np.ndarray | None = None,
-    allowed: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     knobs: Knobs = Knobs(),
 ) -> Evidence:
-    """The evidence for each passage; the arguments are those of `rank`."""
-    usable = None if allowed is None else index.of_parts(allowed)
+    """The evidence for each passage among those of its group.
+
+    Args:
+        groups: (passages,) the number of each one's, from 0; passages lend nothing to other groups.
+            None puts all into one. The other arguments are those of `rank`.
+    """
+    if groups is None:
+        groups = np.zeros(len(index), dtype=np.intp)
+    around = index.lexical.around(index.of_parts(groups))
     speaker = {"speaker": index.said_by(query.speakers)}
     of_answers = {  # what makes a good answer; a running chat asks for none
         "richness": np.log1p(np.minimum(index.lexical.richness(), RICH)),
         "question": index.asks(),
     }
     if knobs.weights.lexical_near:  # of the message: a running chat's terms have no order
-        near = index.lexical.near(query.views[0].terms, usable)
+        near = index.lexical.near(query.views[0].terms)
         of_answers["lexical_near"] = np.maximum.reduceat(near, index.starts)
     found = []
     for number, view in enumerate(query.views):
         vector = None if query_vectors is None else query_vectors[number]
-        cosine = _cosine(vectors, vector, usable, knobs.floor)
-        measures, alone, part = _in_view(index, view, cosine, usable, knobs.weights)
+        cosine = _cosine(vectors, vector, knobs.floor)
+        measures, alone, part = _in_view(index, view, cosine, groups, around, knobs.weights)
         measures |= speaker if number else speaker | of_answers
-        found.append(Evidence(measures, alone, part))
+        found.append(Evidence(measures, alone, part, np.ones(len(index))))
     own, *chat = found
     if not chat:
         return own
-    return _mixed(own, chat[0], _clarity(own, query.carries_on, allowed, knobs.weights))
+    return _mixed(own, chat[0], _clarity(own, query.carries_on, groups, knobs.weights))
 
 
 def rank(
@@ -299,27 +308,54 @@ def rank(
             lend nothing to their neighbours.
         knobs: how.
     """
-    if limit < 1 or not (len(index) if allowed is None else allowed.any()):
-        return []
+    masks = [np.ones(len(index), dtype=bool) if allowed is None else allowed]
+    [hits] = rank_apart(
+        index,
+        query,
+        masks,
+        limit=limit,
+        vectors=vectors,
+        query_vectors=query_vectors,
+        knobs=knobs,
+    )
+    return hits
+
+
+def rank_apart(
+    index: Index,
+    query: Query,
+    masks: Sequence[np.ndarray],
+    *,
+    limit: int,
+    vectors: np.ndarray | None = None,
+    query_vectors: np.ndarray | None = None,
+    knobs: Knobs = Knobs(),
+) -> list[list[Hit]]:
+    """For each mask what `rank` finds where it alone is allowed; no passage is in two of them."""
+    if limit < 1 or not any(mask.any() for mask in masks):
+        return [[] for _ in masks]
+    groups = np.sum([number * mask for number, mask in enumerate(masks, 1)], axis=0)
     evidence = gather(
-        index, query, vectors=vectors, query_vectors=query_vectors, allowed=allowed, knobs=knobs
+        index, query, vectors=vectors, query_vectors=query_vectors, groups=groups, knobs=knobs
     )
     gathered = evidence.total(knobs.weights) + _circumstance(index, query, knobs)
-    total = beside_best(index, gathered, allowed, knobs.weights)
-    lift = total - gathered
-    scores = probability(total, knobs.weights, evidence.clarity)
-    wanted = scores >= knobs.threshold
-    rows = np.flatnonzero(wanted if allowed is None else wanted & allowed)
-    rows = rows[np.lexsort((-rows, -total[rows]))]
-    return [
-        Hit(
-            row,
-            float(scores[row]),
-            _why(evidence, row, knobs.weights, float(lift[row])),
-            int(evidence.part[row]),
-        )
-        for row in _distinct(index, rows, limit)
-    ]
+
+    def best(mask: np.ndarray) -> list[Hit]:
+        total = beside_best(index, gathered, mask, knobs.weights)
+        scores = probability(total, knobs.weights, evidence.clarity)
+        rows = np.flatnonzero(mask & (scores >= knobs.threshold))
+        rows = rows[np.lexsort((-rows, -total[rows]))]
+        return [
+            Hit(
+                row,
+                float(scores[row]),
+                _why(evidence, row, knobs.weights, float(total[row] - gathered[row])),
+                int(evidence.part[row]),
+            )
+            for row in _distinct(index, rows, limit)
+        ]
+
+    return [best(mask) for mask in masks]
 
 
 def beside_best(
@@ -346,7 +382,9 @@ def beside_best(
     return raised
 
 
-def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) -> np.ndarray:
+def probability(
+    evidence: np.ndarray, weights: Weights, clarity: np.ndarray | float = 1.0
+) -> np.ndarray:
     """(passages,) how likely a passage with this much evidence is relevant.
 
     Args:
@@ -374,27 +412,26 @@ def first_to_embed(
 
 
 def _cosine(
-    vectors: np.ndarray | None, vector: np.ndarray | None, usable: np.ndarray | None, floor: float
+    vectors: np.ndarray | None, vector: np.ndarray | None, floor: float
 ) -> np.ndarray | None:
-    """(parts,) cosine above the floor, NaN where unknown or not usable."""
+    """(parts,) cosine above the floor, NaN where unknown."""
     if vectors is None or vector is None:
         return None
     cosine: np.ndarray = (vectors @ vector - floor) / (1 - floor)
-    if usable is not None:
-        cosine[~usable] = np.nan
-    return None if np.isnan(cosine).all() else cosine
+    return cosine
 
 
 def _in_view(
     index: Index,
     view: View,
     cosine: np.ndarray | None,
-    usable: np.ndarray | None,
+    groups: np.ndarray,
+    around: np.ndarray,
     weights: Weights,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """What one view of the query finds: measures, `Evidence.alone` and `Evidence.part`."""
-    lexical = index.lexical.scores(view.terms, usable)
-    dense, dense_window = _dense(index, cosine, usable)
+    lexical = index.lexical.scores(view.terms, around)
+    dense, dense_window = _dense(index, cosine, groups, around)
     starts = index.starts
     part = _best(
         index,
@@ -405,7 +442,7 @@ def _in_view(
     measures = {
         "lexical_window": np.maximum.reduceat(lexical.window, starts),
         "lexical_own": lexical.own,
-        "lexical_before": index.before(lexical.own),
+        "lexical_before": index.before(lexical.own, groups),
         "dense": np.maximum.reduceat(dense, starts),
         "dense_window": np.maximum.reduceat(dense_window, starts),
     }
@@ -413,42 +450,45 @@ def _in_view(
 
 
 def _dense(
-    index: Index, cosine: np.ndarray | None, usable: np.ndarray | None
+    index: Index, cosine: np.ndarray | None, groups: np.ndarray, around: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(parts,) cosine, and its average over the window.
 
-    A part that was not embedded counts as the lower quartile of those that were.
+    A part that was not embedded counts as the lower quartile of those of its group that were.
     """
     if cosine is None:
         none = np.zeros(len(index.parts), dtype=np.float32)
         return none, none
-    window = index.lexical.smooth(cosine)
+    window = index.lexical.smooth(cosine, around)
     missing = np.isnan(cosine)
     if missing.any():
-        unread = missing if usable is None else missing & usable
-        low = np.float32(np.quantile(cosine[~missing], 0.25) if unread.any() else 0)
+        of_parts, low = index.of_parts(groups), np.zeros_like(cosine)
+        for group in np.unique(of_parts[~missing]):
+            there = of_parts == group
+            low[there] = np.quantile(cosine[there & ~missing], 0.25)
         cosine = np.where(missing, low, cosine)
         window = np.where(np.isnan(window), low, window)
     return cosine, window
 
 
-def _clarity(
-    own: Evidence, carries_on: float, allowed: np.ndarray | None, weights: Weights
-) -> float:
-    """How far the message speaks for itself, 0 to 1: a logistic function of its best find."""
-    total = own.total(weights)
-    best = float(total.max() if allowed is None else total[allowed].max(initial=0))
-    return float(1 / (1 + np.exp(-(best - CLEAR - CARRIED_ON * carries_on) / UNCLEAR)))
+def _clarity(own: Evidence, carries_on: float, groups: np.ndarray, weights: Weights) -> np.ndarray:
+    """(passages,) how far the message speaks for itself in their group, 0 to 1: a logistic function
+    of its best find there."""
+    best = np.zeros(groups.max() + 1)
+    np.maximum.at(best, groups, own.total(weights))
+    clarity = 1 / (1 + np.exp(-(best - CLEAR - CARRIED_ON * carries_on) / UNCLEAR))
+    of_passages: np.ndarray = clarity.astype(np.float32)[groups]
+    return of_passages
 
 
-def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
+def _mixed(own: Evidence, chat: Evidence, clarity: np.ndarray) -> Evidence:
     """Both views' evidence; the part is that of the view which counts more."""
     mix = {
         name: clarity * it + (1 - clarity) * chat.measures.get(name, 0.0)
         for name, it in own.measures.items()
     }
     alone = clarity * own.alone + (1 - clarity) * chat.alone
-    return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part, clarity)
+    return Evidence(mix, alone, np.where(clarity >= 0.5, own.part, chat.part), clarity)
 
 
 def _best(index: Index, by_part: np.ndarray) -> np.ndarray:

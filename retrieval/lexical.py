@@ -149,21 +149,22 @@ class LexicalIndex:
         """(passages,) distinct terms of the parts, summed."""
         return self._arrays().richness
 
-    def scores(self, query: Mapping[str, float], usable: np.ndarray | None = None) -> LexicalScores:
+    def scores(self, query: Mapping[str, float], around: np.ndarray | None = None) -> LexicalScores:
         """BM25 of weighted query terms as a share of the most that any text could reach.
 
         The share makes long and short queries comparable; terms that occur nowhere count as
         missed. A term's idf is that among parts for windows, among passages for whole passages.
-        Parts that are not `usable`, (parts,) bool, score nothing and lend nothing to a window.
+        Windows are all of a scene, or `around` (from `around`).
         """
         layout, asked = self._arrays(), self._heaviest(query)
-        found = _occurrences(asked.postings, usable)
+        around = layout.around if around is None else around
+        found = _occurrences(asked.postings)
         in_parts = (asked.weights * asked.idf).astype(np.float32)
         of_passages = np.array([posting.passages for posting in asked.postings], dtype=np.float32)
         in_passages = (asked.weights * _idf(of_passages, len(layout.norms))).astype(np.float32)
         in_windows = _Occurrences(
             np.tile(found.terms, len(KERNEL)),
-            layout.around[::-1, found.parts].ravel(),  # by whom it is seen at an offset
+            around[::-1, found.parts].ravel(),  # by whom it is seen at an offset
             (_KERNEL * found.counts).ravel(),
         )
         window = _weighted(in_windows, in_parts, layout.windows)[:-1]
@@ -173,12 +174,12 @@ class LexicalIndex:
         most, most_own = in_parts.sum() + 1e-9, in_passages.sum() + 1e-9
         return LexicalScores(window / most, own / most_own, alone / most)
 
-    def near(self, query: Mapping[str, float], usable: np.ndarray | None = None) -> np.ndarray:
+    def near(self, query: Mapping[str, float]) -> np.ndarray:
         """(parts,) how near terms stand that are near in the query, 0 to 1.
 
         A pair's idf counts whole where a part has the one right after the other, half in the other
         order, and less by their distance in distinct terms (the sequential dependence of Metzler
-        and Croft, 2005). Parts that are not `usable`, (parts,) bool, score nothing.
+        and Croft, 2005).
         """
         found = np.zeros(len(self), dtype=np.float32)
         asked = self._heaviest(query)
@@ -193,8 +194,6 @@ class LexicalIndex:
                     order = self._terms[part]
                     gap = order.index(second) - order.index(first)
                     found[part] += (idf[first] + idf[second]) * (1 / gap if gap > 0 else -0.5 / gap)
-        if usable is not None:
-            found[~usable] = 0
         nearness: np.ndarray = found / np.float32(most)
         return nearness
 
@@ -225,9 +224,26 @@ class LexicalIndex:
             )
         return self._layout
 
-    def smooth(self, values: np.ndarray) -> np.ndarray:
-        """(parts,) each value averaged over its window by `KERNEL`; NaN is left out, or stays."""
-        around, known = self._arrays().around, ~np.isnan(values)
+    def around(self, groups: np.ndarray) -> np.ndarray:
+        """Windows in which only parts of the same group lend to each other.
+
+        Args:
+            groups: (parts,) the number of each part's.
+
+        Returns:
+            (offsets, parts) the part that stands there in the window, or `parts` for none.
+        """
+        around = self._arrays().around
+        if (groups == groups[0]).all():
+            return around
+        return np.where(np.append(groups, -1)[around] == groups, around, len(groups))
+
+    def smooth(self, values: np.ndarray, around: np.ndarray | None = None) -> np.ndarray:
+        """(parts,) each value averaged over its window by `KERNEL`; NaN is left out, or stays.
+
+        Windows are all of a scene, or `around` (from `around`).
+        """
+        around, known = self._arrays().around if around is None else around, ~np.isnan(values)
         total = _windowed(np.where(known, values, np.float32(0)), around)
         with np.errstate(invalid="ignore"):
             average: np.ndarray = total / _windowed(known, around)
@@ -249,21 +265,17 @@ def _windowed(values: np.ndarray, around: np.ndarray) -> np.ndarray:
     return total
 
 
-def _occurrences(postings: Sequence[_Posting], usable: np.ndarray | None) -> _Occurrences:
-    """Of the terms of these postings in the usable parts."""
+def _occurrences(postings: Sequence[_Posting]) -> _Occurrences:
+    """Of the terms of these postings."""
     parts, counts = array("i"), array("f")
     for posting in postings:
         parts += posting.parts
         counts += posting.counts
-    found = _Occurrences(
+    return _Occurrences(
         np.repeat(np.arange(len(postings)), [len(posting.parts) for posting in postings]),
         np.array(parts, dtype=np.intp),
         np.array(counts, dtype=np.float32),
     )
-    if usable is None:
-        return found
-    may = usable[found.parts]
-    return _Occurrences(*(each[may] for each in found))
 
 
 def _weighted(found: _Occurrences, weights: np.ndarray, norms: np.ndarray) -> np.ndarray:

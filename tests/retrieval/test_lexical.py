@@ -62,12 +62,14 @@ def test_neighbours_count_within_the_scene_and_the_one_before_most() -> None:
     assert window[5] == 0
 
 
-def test_what_is_not_usable_lends_nothing() -> None:
-    index = build([["q"], ["y"], ["q"]])
-    scores = index.scores({"q": 1.0}, np.array([False, True, False]))
-    assert not scores.window.any()
-    assert not scores.own.any()
-    assert not build([["q", "x"]]).near({"q": 1.0, "x": 1.0}, np.array([False])).any()
+def test_groups_lend_nothing_to_each_other() -> None:
+    index = build([["q"], ["y"], ["q"], ["y"]])
+    around = index.around(np.array([1, 2, 1, 1]))
+    window = index.scores({"q": 1.0}, around).window
+    assert window[0] > 0 and window[3] > 0
+    assert window[1] == 0
+    smooth = index.smooth(np.array([0, 1, 0, 0], dtype=np.float32), around)
+    assert smooth.tolist() == [0, 1, 0, 0]
 
 
 def test_what_stands_together_as_it_is_asked_is_nearest() -> None:
