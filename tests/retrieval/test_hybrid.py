@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from retrieval.hybrid import (
     beside_best,
     first_to_embed,
     rank,
+    rank_apart,
 )
 from retrieval.query import Turn, make_query
 
@@ -218,6 +220,23 @@ def test_any_history_any_order_of_changes(old: list[str], new: list[str], messag
     assert hits == ask(Index(passages), message, limit=8)
     assert all(0 <= hit.score <= 1 for hit in hits)
     assert hits == sorted(hits, key=lambda hit: -hit.score)
+
+
+@given(TEXTS, st.text(alphabet="abc 가나", max_size=10), st.data())
+def test_what_is_ranked_apart_is_ranked_as_if_alone(
+    texts: list[str], message: str, data: st.DataObject
+) -> None:
+    index = Index([Passage(str(row), text, "s", "1") for row, text in enumerate(texts)])
+    of = np.array([data.draw(st.integers(0, 2)) for _ in texts])
+    masks = [of == 1, of == 2]
+    vectors = one_hot(*(row % 5 for row in range(len(index.parts))))
+    vectors[[data.draw(st.booleans()) for _ in index.parts]] = np.nan
+    query = make_query(message, [Turn("a b 가나")])
+    how: dict[str, Any] = {"limit": 8, "vectors": vectors, "query_vectors": one_hot(1, 2)}
+    for weights in CHAT, STORY:
+        how["knobs"] = Knobs(weights=weights)
+        apart = rank_apart(index, query, masks, **how)
+        assert apart == [rank(index, query, allowed=mask, **how) for mask in masks]
 
 
 def test_what_to_embed_first() -> None:
