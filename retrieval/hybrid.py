@@ -279,7 +279,7 @@ def gather(
         cosine = _cosine(vectors, vector, knobs.floor)
         measures, alone, part = _in_view(index, view, cosine, groups, around, knobs.weights)
         measures |= speaker if number else speaker | of_answers
-        found.append(Evidence(measures, alone, part, np.ones(len(index))))
+        found.append(Evidence(measures, alone, part, np.ones(len(index), dtype=np.float32)))
     own, *chat = found
     if not chat:
         return own
@@ -308,11 +308,11 @@ def rank(
             lend nothing to their neighbours.
         knobs: how.
     """
-    masks = [np.ones(len(index), dtype=bool) if allowed is None else allowed]
+    allowed = np.ones(len(index), dtype=bool) if allowed is None else allowed
     [hits] = rank_apart(
         index,
         query,
-        masks,
+        [allowed],
         limit=limit,
         vectors=vectors,
         query_vectors=query_vectors,
@@ -331,7 +331,11 @@ def rank_apart(
     query_vectors: np.ndarray | None = None,
     knobs: Knobs = Knobs(),
 ) -> list[list[Hit]]:
-    """For each mask what `rank` finds where it alone is allowed; no passage is in two of them."""
+    """For each of some masks what `rank` finds where that alone is allowed, in one go.
+
+    Args:
+        masks: (passages,) bool each; no passage is in two of them.
+    """
     if limit < 1 or not any(mask.any() for mask in masks):
         return [[] for _ in masks]
     groups = np.sum([number * mask for number, mask in enumerate(masks, 1)], axis=0)
@@ -474,10 +478,11 @@ def _dense(
 def _clarity(own: Evidence, carries_on: float, groups: np.ndarray, weights: Weights) -> np.ndarray:
     """(passages,) how far the message speaks for itself in their group, 0 to 1: a logistic function
     of its best find there."""
-    best = np.zeros(groups.max() + 1)
+    best = np.zeros(groups.max() + 1, dtype=np.float32)
     np.maximum.at(best, groups, own.total(weights))
-    clarity = 1 / (1 + np.exp(-(best - CLEAR - CARRIED_ON * carries_on) / UNCLEAR))
-    of_passages: np.ndarray = clarity.astype(np.float32)[groups]
+    beyond = best.astype(np.float64) - CLEAR - CARRIED_ON * carries_on
+    clarity = (1 / (1 + np.exp(-beyond / UNCLEAR))).astype(np.float32)
+    of_passages: np.ndarray = clarity[groups]
     return of_passages
 
 
