@@ -9,7 +9,7 @@ import numpy as np
 from langgraph.runtime import Runtime
 
 from retrieval.query import Turn, chat_text, make_query, view_vectors
-from retrieval.scenes import scenes, speaker_of, speakers
+from retrieval.scenes import speaker_of, speakers
 from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Message
 from schemas.search import Query, Search
@@ -38,7 +38,6 @@ def query_of(request: ChatRequest) -> Query:
         speakers=sorted(speakers(request.history, request) | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
-        scene=(scenes(request.history) or [""])[-1],
     )
 
 

@@ -11,6 +11,7 @@ from langgraph.runtime import Runtime
 from replies.names import Cast
 from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.response import respond
+from retrieval.scenes import voices
 from schemas.models import Models
 from schemas.request import Role, Speaker
 from schemas.state import Context, State, request_of
@@ -64,7 +65,7 @@ def cast_of(
 def cast_of_turn(state: State) -> Cast:
     """The voices of a turn, as the request and its history name them."""
     request = request_of(state)
-    named = dict.fromkeys((line.role, line.name) for line in reversed(request.history))
+    named = voices(reversed(request.history))
     persona = (request.persona.name, *request.persona.aliases)
     user = dict.fromkeys([request.user_name or "", *_names(named, "user")])
     others = [name for name in _names(named, "character") if name not in (*persona, *user)]

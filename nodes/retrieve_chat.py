@@ -164,10 +164,13 @@ async def node(
     def find() -> _Found:
         with indexes.index((request.user_id, chat_of(request)), ChatIndex) as index:
             index.read(past, request)
-            vectors = part_vectors(index, state["query"].query, embedder)
+            search = state["query"]
+            if knobs.in_scene:
+                search = search.in_scene(index.scene_after(verbatim))
+            vectors = part_vectors(index, search.query, embedder)
             may, pool = index.recallable(verbatim), top_k * POOL if reranker else top_k
             found = retrieve_chat_context(
-                state["query"], past, index, vectors, allowed=may, top_k=pool, knobs=knobs
+                search, past, index, vectors, allowed=may, top_k=pool, knobs=knobs
             )
             left = [index.parts[row] for row in unread(index)]
             return _Found(found, left, may, index.scenes())

@@ -51,6 +51,11 @@ class ChatIndex(Index):
         times = (message.timestamp for message in reversed(self._messages[:known]))
         return scenes(new, self.passages[known - 1].scene, next(filter(None, times), None))
 
+    def scene_after(self, lines: Sequence[Message]) -> str:
+        """The scene that runs when these have been said, too."""
+        known = [self.passages[-1].scene] if self.passages else ["0"]
+        return [*known, *self._scenes_after(len(self), lines)][-1]
+
     def recallable(self, seen: Iterable[Message]) -> np.ndarray:
         """(messages,) bool: what was said in the scene, in words that were not `seen` already."""
         contents = {message.content for message in seen} & self._contents

@@ -49,7 +49,6 @@ def make_query(
     speakers: Iterable[str] = (),
     names: Iterable[str] = (),
     present: Iterable[str] = (),
-    scene: str = "",
 ) -> Query:
     """The query of a message.
 
@@ -59,7 +58,6 @@ def make_query(
         speakers: all who speak in the searched passages.
         names: characters and places of the running scene.
         present: who talk with each other now; they are "I" and "you", so "she" is none of them.
-        scene: the running scene.
     """
     turns = [turn for turn in turns if turn.text.strip()][-TURNS:]
     speakers = list(speakers)
@@ -74,7 +72,8 @@ def make_query(
         terms_of_chat = _without(left_out, _chat_terms(message, turns, names))
         views.append(View(chat, terms_of_chat, _share(own, chat)))
     meant_names = frozenset(map(normal, meant))
-    return Query(tuple(views), meant_names, scene, _carries_on(message, terms, turns))
+    carries_on = _carries_on(message, terms, turns)
+    return Query(tuple(views), meant_names, carries_on=carries_on)
 
 
 def chat_text(lines: Iterable[str]) -> str:

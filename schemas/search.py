@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -36,7 +36,7 @@ class Query:
 
     views: tuple[View, ...]  # the message, then the running chat if there is one
     speakers: frozenset[str] = frozenset()  # whose words are asked for, as folded names
-    scene: str = ""  # the running scene
+    scene: str = ""  # the running scene, where it counts (`Search.in_scene`)
     carries_on: float = 0.0  # how far the message only carries the running chat on, 0 to 1
 
     @property
@@ -53,3 +53,7 @@ class Search(BaseModel):
     query: Query
     views: Vectors  # (views, d), by `retrieval.query.view_vectors`
     message: Vectors  # (d,), of the message as it was written
+
+    def in_scene(self, scene: str) -> Search:
+        """The same where this scene runs."""
+        return self.model_copy(update={"query": replace(self.query, scene=scene)})

@@ -64,6 +64,16 @@ def test_who_said_it_and_in_which_scene() -> None:
     ]
 
 
+@given(CHATS, CHATS)
+def test_the_scene_after_some_lines_is_that_of_the_last(
+    before: list[Message], lines: list[Message]
+) -> None:
+    index, whole = ChatIndex(), ChatIndex()
+    index.read(before, request())
+    whole.read([*before, *lines], request())
+    assert index.scene_after(lines) == (whole.passages[-1].scene if len(whole) else "0")
+
+
 def test_what_it_knows_is_not_made_anew() -> None:
     lines = [Message(role="user", content=text) for text in ("a", "b", "c")]
     index = ChatIndex()
