@@ -35,7 +35,7 @@ def query_of(request: ChatRequest) -> Query:
     return make_query(
         request.message,
         [Turn(line.content, speaker_of(line, request)) for line in lines],
-        speakers=sorted(speakers(request.history, request) | {request.persona.name}),
+        speakers=sorted(speakers(request) | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
     )

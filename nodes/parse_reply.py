@@ -11,7 +11,6 @@ from langgraph.runtime import Runtime
 from replies.names import Cast
 from replies.reply import FinishReason, ParsedReply, read_reply
 from replies.response import respond
-from retrieval.scenes import voices
 from schemas.models import Models
 from schemas.request import Role, Speaker
 from schemas.state import Context, State, request_of
@@ -65,7 +64,7 @@ def cast_of(
 def cast_of_turn(state: State) -> Cast:
     """The voices of a turn, as the request and its history name them."""
     request = request_of(state)
-    named = voices(reversed(request.history))
+    named = request.voices
     persona = (request.persona.name, *request.persona.aliases)
     user = dict.fromkeys([request.user_name or "", *_names(named, "user")])
     others = [name for name in _names(named, "character") if name not in (*persona, *user)]

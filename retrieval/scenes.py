@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from typing import get_args
 
 from schemas.request import ChatRequest, Message, Role
@@ -12,7 +11,6 @@ from schemas.request import ChatRequest, Message, Role
 BREAK = timedelta(hours=4)
 """A pause that ends a scene: longer than a meal, shorter than a night."""
 
-_VOICE = attrgetter("role", "name")
 _NAMES = {"narrator": "Narrator", "system": "System"}
 
 
@@ -25,15 +23,10 @@ def speaker_of(message: Message, request: ChatRequest) -> str:
     return _NAMES.get(message.role) or request.user_name or "User"
 
 
-def speakers(messages: Sequence[Message], request: ChatRequest) -> set[str]:
+def speakers(request: ChatRequest) -> set[str]:
     """All who said something in the scene."""
     names = names_of_roles(request)
-    return {name or names[role] for role, name in voices(messages) if role != "system"}
-
-
-def voices(messages: Iterable[Message]) -> dict[tuple[Role, str | None], None]:
-    """The different roles and names of messages, as keys in the order in which they first come."""
-    return dict.fromkeys(map(_VOICE, messages))
+    return {name or names[role] for role, name in request.voices if role != "system"}
 
 
 def names_of_roles(request: ChatRequest) -> dict[Role, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -12,6 +14,7 @@ from schemas.embedding import EmbeddingId
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]
+_VOICE = attrgetter("role", "name")
 
 MAX_MESSAGE = 20_000
 """Characters of the user's message: about 5,000 tokens, more than a person types."""
@@ -146,6 +149,11 @@ class ChatRequest(Strict):
     model: ModelConfig = Field(default_factory=ModelConfig)
     gen: GenConfig = Field(default_factory=GenConfig)
     meta: JsonObject = Field(default_factory=dict, description="Returned as it came.")
+
+    @cached_property
+    def voices(self) -> tuple[tuple[Role, str | None], ...]:
+        """Role and name of whoever has a line in the history, the newest first."""
+        return tuple(dict.fromkeys(map(_VOICE, reversed(self.history))))
 
     @field_validator("message")
     @classmethod
