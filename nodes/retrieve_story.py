@@ -105,10 +105,11 @@ async def node(
         story = await stories.aload(told, request.story_id)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
-    search = state["query"]
+    search, events, meanings = state["query"], story.events, None
+    if _waits(events, request.story_position):
+        meanings = await embedder.aencode_passages(_read_for_progress(events))
 
     def find() -> StoryRAGResult:
-        events = story.events
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
             found = retrieve_story_context(
@@ -126,45 +127,55 @@ async def node(
                 ),
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
-
-            upcoming = _upcoming(request, events, index, search.message, embedder)
+            if meanings is None:
+                return found
+            upcoming = _upcoming(request, events, index, meanings, search.message)
             return found.model_copy(update={"upcoming": upcoming})
 
     return {"story": await asyncio.to_thread(find)}
+
+
+def _waits(events: Sequence[StoryEvent], position: int | None) -> bool:
+    """Whether an event is still to come that waits for its trigger."""
+    return position is not None and any(e.trigger and e.order > position for e in events)
+
+
+def _read_for_progress(events: Sequence[StoryEvent]) -> list[str]:
+    """What a message is compared with: the triggers, then all events as they are told."""
+    return [*(e.trigger for e in events if e.trigger), *map(event_told, events)]
 
 
 def _upcoming(
     request: ChatRequest,
     events: Sequence[StoryEvent],
     index: EventIndex,
+    vectors: np.ndarray,
     message: np.ndarray,
-    embedder: Embedder,
-) -> Upcoming | None:
-    """The next event that waits for its trigger, and how near the message is to it. Blocks."""
-    position = request.story_position
-    if position is None:
-        return None
+) -> Upcoming:
+    """The next event that waits for its trigger, and how near the message is to it.
+
+    Args:
+        vectors: those of `_read_for_progress`.
+        message: its vector.
+    """
+    position = request.story_position or 0
     ahead = sorted((e for e in events if e.order > position), key=lambda event: event.order)
-    waiting = next((row for row, event in enumerate(ahead) if event.trigger), None)
-    if waiting is None:
-        return None
+    waiting = next(row for row, event in enumerate(ahead) if event.trigger)
     event = ahead[waiting]
-    triggers = [e.trigger for e in events if e.trigger]
-    vectors = embedder.encode_passages([*triggers, *(event_told(e) for e in events)])
-    cosines = vectors @ message
     own = [row for row, e in enumerate(events) if e.trigger]
-    if (trust := index.trust.get(embedder.fingerprint)) is None:
-        trust = trust_in(vectors[: len(triggers)], vectors[len(triggers) :], own)
-        index.trust[embedder.fingerprint] = trust
+    cosines = vectors @ message
+    if (trust := index.trust.get(index.embedder)) is None:
+        trust = trust_in(vectors[: len(own)], vectors[len(own) :], own)
+        index.trust[index.embedder] = trust
     of_triggers = np.full(len(events), np.nan)
-    of_triggers[own] = cosines[: len(triggers)]
+    of_triggers[own] = cosines[: len(own)]
     directive = parse_directive(request.message)
     happens, _ = split(directive.message if directive else request.message)
     line = sorted(own, key=lambda row: events[row].order)
     at = line.index(events.index(event))
     later, past = line[at + 1 : at + 1 + AHEAD], line[max(0, at - PAST) : at]
     rows = [line[at], *later, *past]
-    of_both = of_triggers, cosines[len(triggers) :]
+    of_both = of_triggers, cosines[len(own) :]
     near, *others = likenesses(happens, events, rows, of_both, trust)
     return Upcoming(
         event=event,

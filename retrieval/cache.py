@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Condition
 from typing import TypeVar
 
 from retrieval.hybrid import Index
@@ -14,6 +14,11 @@ T = TypeVar("T", bound=Index)
 
 MAX_PARTS = 65_536
 """Parts in all indexes together: 100 MB of vectors at 384 numbers, 60 chats of 1,000."""
+
+
+PATIENCE = 0.05
+"""Seconds that a turn waits for another one's index of the same story or chat. That has it for some
+2 ms, less than a new one takes; a turn that embeds has it longer, and is not waited for."""
 
 
 class IndexCache:
@@ -26,24 +31,35 @@ class IndexCache:
     def __init__(self, capacity: int = 64, max_parts: int = MAX_PARTS) -> None:
         self._capacity = capacity
         self._max_parts = max_parts
-        self._lock = Lock()
+        self._changed = Condition()
         self._indexes: OrderedDict[tuple[Hashable, type[Index]], Index] = OrderedDict()
+        self._lent: set[tuple[Hashable, type[Index]]] = set()
 
     @contextmanager
     def index(self, key: Hashable, kind: type[T]) -> Iterator[T]:
         """The last index of a kind and key, or an empty one, for the length of the block.
 
-        A second borrower of the same key at the same time gets an index of its own.
+        A second borrower at the same time waits for the first, and after `PATIENCE` gets an index
+        of its own. What a block leaves by an exception is not kept.
         """
-        with self._lock:
-            index = self._indexes.pop((key, kind), None)
+        slot, whole = (key, kind), False
+        with self._changed:
+            self._changed.wait_for(lambda: slot not in self._lent, PATIENCE)
+            index = self._indexes.pop(slot, None)
+            self._lent.add(slot)
         if not isinstance(index, kind):
             index = kind()
-        yield index
-        with self._lock:
-            self._indexes[key, kind] = index
-            while self._is_full():
-                self._indexes.popitem(last=False)
+        try:
+            yield index
+            whole = True
+        finally:
+            with self._changed:
+                self._lent.discard(slot)
+                if whole:
+                    self._indexes[slot] = index
+                while self._is_full():
+                    self._indexes.popitem(last=False)
+                self._changed.notify_all()
 
     def _is_full(self) -> bool:
         parts = sum(len(index.parts) for index in self._indexes.values())
@@ -51,7 +67,7 @@ class IndexCache:
 
     def forget(self, key: Hashable) -> None:
         """Drop what is kept for a key."""
-        with self._lock:
+        with self._changed:
             for kept in list(self._indexes):
                 if kept[0] == key:
                     del self._indexes[kept]

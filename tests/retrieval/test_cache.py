@@ -1,6 +1,11 @@
 """Indexes that are lent."""
 
+import time
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
 
 from retrieval.cache import IndexCache
 from retrieval.hybrid import Index, Passage
@@ -32,6 +37,31 @@ def test_two_borrowers_do_not_share() -> None:
     lent(cache, "key")
     with cache.index("key", Index) as first, cache.index("key", Index) as second:
         assert first is not second
+
+
+def test_the_second_borrower_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.cache.PATIENCE", 60)
+    cache, has_it = IndexCache(), Event()
+
+    def first() -> Index:
+        with cache.index("key", Index) as index:
+            has_it.set()
+            time.sleep(0.01)
+        return index
+
+    with ThreadPoolExecutor() as pool:
+        lent_first = pool.submit(first)
+        has_it.wait()
+        again = lent(cache, "key")
+        assert again is lent_first.result()
+
+
+def test_what_a_block_left_by_an_exception_is_not_kept() -> None:
+    cache = IndexCache()
+    with pytest.raises(ValueError, match="half"), cache.index("key", Index) as index:
+        index.update(ONE[:1])
+        raise ValueError("half")
+    assert lent(cache, "key") is not index
 
 
 def test_the_least_used_goes_and_the_forgotten_too() -> None:
