@@ -31,13 +31,12 @@ class ChatIndex(Index):
         names = names_of_roles(request)
         known = common(self._messages, messages) if names == self._names else 0
         new = messages[known:]
-        self.replace(
-            known,
-            [
-                Passage(line.id or "", line.content, line.name or names[line.role], scene)
-                for line, scene in zip(new, self._scenes_after(known, new), strict=True)
-            ],
-        )
+        passages = [
+            Passage(line.id or "", line.content, line.name or names[line.role], scene)
+            for line, scene in zip(new, self._scenes_after(known, new), strict=True)
+        ]
+        same = common(self.passages[known:], passages)  # of messages that differ in other things
+        self.replace(known + same, passages[same:])
         del self._told[known:]
         self._told.extend(line.role != "system" and bool(line.content.strip()) for line in new)
         if known < len(self._messages):

@@ -81,6 +81,9 @@ def test_what_it_knows_is_not_made_anew() -> None:
     first = index.passages[0]
     index.read([line.model_copy() for line in lines], request())
     assert index.passages[0] is first
+    dated = {"timestamp": datetime(2026, 1, 1)}
+    index.read([line.model_copy(update=dated) for line in lines], request("User"))
+    assert index.passages[0] is first, "it says the same"
 
 
 def test_what_may_be_recalled() -> None:
