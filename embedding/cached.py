@@ -43,9 +43,9 @@ class CachedEmbedder:
         """Numbers per vector."""
         return self._embedder.dimension
 
-    async def aencode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of questions, (n, dimension). Raises EmbeddingError."""
-        return await self._embedder.aencode_queries(texts)
+    def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
+        """Vectors of questions, (n, dimension); the work begins now. Raises EmbeddingError."""
+        return self._embedder.begin_queries(texts)
 
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.

@@ -72,24 +72,16 @@ class Embedder:
         """Vectors of stored text. Blocks. Raises EmbeddingError."""
         return self._encode(texts, self._passages)
 
-    async def aencode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of questions. Raises EmbeddingError."""
-        return await self._in_threads(self.encode_queries, texts)
+    def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
+        """Vectors of questions; the work begins now, and raises EmbeddingError when awaited."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, self.encode_queries, texts)
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text. Raises EmbeddingError."""
-        return await self._in_threads(self.encode_passages, texts)
-
-    async def _in_threads(
-        self, encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str]
-    ) -> np.ndarray:
-        """Batch by batch, so that other turns get theirs in between."""
-        loop = asyncio.get_running_loop()
-        return np.concatenate(
-            [
-                await loop.run_in_executor(self._pool, encode, texts[start : start + self._batch])
-                for start in range(0, max(1, len(texts)), self._batch)
-            ]
+        loop, size = asyncio.get_running_loop(), self._batch
+        batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
+        return np.concatenate(  # one after another: other turns get theirs in between
+            [await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches]
         )
 
     def _query(self, texts: list[str]) -> list[list[float]]:

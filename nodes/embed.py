@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import numpy as np
 from langgraph.runtime import Runtime
@@ -19,14 +19,19 @@ LINES = 6
 """Lines before the message that say what it is about."""
 
 
-async def embed_text(text: str, *, embedder: Embedder) -> np.ndarray:
-    """The vector of a question, (dimension,) float32 of unit length.
+def embed_text(text: str, *, embedder: Embedder) -> Awaitable[np.ndarray]:
+    """The vector of a question, (dimension,) float32 of unit length; the work begins now.
 
     Raises:
-        EmbeddingError: the embedder failed.
+        EmbeddingError: when it is awaited: the embedder failed.
     """
-    vector: np.ndarray = (await embedder.aencode_queries([text]))[0]
-    return vector
+    begun = embedder.begin_queries([text])
+
+    async def vector() -> np.ndarray:
+        first: np.ndarray = (await begun)[0]
+        return first
+
+    return vector()
 
 
 def query_of(request: ChatRequest) -> Query:
@@ -59,18 +64,12 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     Raises:
         EmbeddingError: the embedder failed.
     """
-
-    async def ask() -> tuple[Query, np.ndarray]:
-        query = query_of(request)
-        return query, await embedder.aencode_passages(query.texts[1:])
-
-    # in this order: the query is made while the model works
-    message, (query, chat) = await asyncio.gather(
-        embed_text(request.message, embedder=embedder), ask()
-    )
-    own = query.texts[0]
-    asked = message if own == request.message else await embed_text(own, embedder=embedder)
-    views = view_vectors(query, np.stack([asked, *chat]))
+    begun = embed_text(request.message, embedder=embedder)  # the query is made meanwhile
+    query = query_of(request)
+    own, *chat = query.texts
+    asked = begun if own == request.message else embed_text(own, embedder=embedder)
+    message, first, before = await asyncio.gather(begun, asked, embedder.aencode_passages(chat))
+    views = view_vectors(query, np.stack([first, *before]))
     return Search(query=query, views=views, message=message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -26,8 +26,8 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Names the model and its version: vectors of two fingerprints never mix."""
 
-    async def aencode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of questions. Raises EmbeddingError."""
+    def begin_queries(self, texts: Sequence[str]) -> Awaitable[np.ndarray]:
+        """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
@@ -22,6 +23,7 @@ from retrieval.story import EVENT_PART_SIZE, event_passages
 from retrieval.text import parts
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
+from schemas.protocols import Embedder
 from schemas.request import StoryEvent
 from scripts.turn import read_json
 from stores.story_index import Built, StoryIndex
@@ -95,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         built = build(story, services.stories)
         services.embedder.encode_passages(searched_texts(story.story))
         if args.ask:
-            [vector] = asyncio.run(services.embedder.aencode_queries([args.ask]))
+            [vector] = asyncio.run(_vectors(services.embedder, [args.ask]))
             nearest = services.stories.nearest(story.story_id, vector, SHOWN)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
@@ -108,6 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for event, score in nearest:
         print(f"{score:.2f}  {event.id}  {' '.join(event.text.split())[:80]}")
     return 0
+
+
+async def _vectors(embedder: Embedder, questions: Sequence[str]) -> np.ndarray:
+    return await embedder.begin_queries(questions)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ async def test_a_server_embeds_in_requests_it_accepts(server: Server) -> None:
     assert all(request["truncate"] and request["normalize"] for request in server.requests)
     np.testing.assert_allclose(embedder.encode_passages(texts), expected, atol=1e-6)
     assert embedder.dimension == 64
-    await embedder.aencode_queries(["who?"])
+    await embedder.begin_queries(["who?"])
     assert server.requests[-1]["inputs"] == ["query: who?"]
 
 

@@ -129,7 +129,7 @@ async def test_async_and_blocking_give_the_same() -> None:
         await embedder.aencode_passages(texts), embedder.encode_passages(texts)
     )
     np.testing.assert_array_equal(
-        await embedder.aencode_queries(texts), embedder.encode_queries(texts)
+        await embedder.begin_queries(texts), embedder.encode_queries(texts)
     )
     assert (await embedder.aencode_passages([])).shape == (0, 256)
 
@@ -146,8 +146,7 @@ async def test_a_query_overtakes_a_long_history_and_the_loop_stays_free() -> Non
     embedder = Embedder(Slow(), batch=1)
     history = asyncio.create_task(embedder.aencode_passages(["old"] * 3))
     assert await asyncio.to_thread(started.wait, 5)  # the loop is free while a batch is at work
-    query = asyncio.create_task(embedder.aencode_queries(["now"]))
-    await asyncio.sleep(0)
+    query = embedder.begin_queries(["now"])
     go_on.set()
     await query
     assert not history.done()
