@@ -20,7 +20,8 @@ async def remember(state: State, live: Services) -> None:
     """Embeds what has no vector yet, and the running chat as the next turn will ask for it; adds
     the new messages to the chat's standing memory if there is one.
 
-    Where the past was searched, that is what the search left unread, and the verbatim lines.
+    Where the past was searched, that is what the search left unread, and the verbatim lines; of a
+    story, what is left unread.
 
     A failure costs the memory and not the reply: it is logged, without any of the words.
     """
@@ -42,7 +43,8 @@ async def remember(state: State, live: Services) -> None:
     new = messages if unread is None else messages[state["chat"].verbatim_from :]
     texts = [part for message in new for part in parts(message.content, PART_SIZE)]
     try:
-        await live.embedder.aencode_passages([*(unread or ()), *texts])
+        left = [*(unread or ()), *state.get("unread_story", ())]
+        await live.embedder.aencode_passages([*left, *texts])
         if chat := running_chat(messages):
             await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
         if live.memory and request.user_id and request.session_id:

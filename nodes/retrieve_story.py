@@ -12,8 +12,8 @@ from nodes.lore import is_lore
 from retrieval.cache import IndexCache
 from retrieval.hybrid import STORY, Index, Knobs, rank_apart
 from retrieval.knowledge import has_happened, may_know, names_of
-from retrieval.story import EventIndex, awakened, event_chunk
-from retrieval.vectors import part_vectors
+from retrieval.story import EVENTS_AT_ONCE, EventIndex, awakened, event_chunk
+from retrieval.vectors import part_vectors, unread
 from routing import parse_directive
 from routing.happening import split
 from routing.likeness import event_told, likenesses, trust_in
@@ -95,7 +95,10 @@ async def node(
     stories: StorySource,
     indexes: IndexCache,
 ) -> dict[str, object]:
-    """Reads `request` and `query`; writes `story`. A store that fails costs the story only."""
+    """Reads `request` and `query`; writes `story` and `unread_story`.
+
+    A store that fails costs the story only.
+    """
     request, context = request_of(state), runtime.context or Context()
     config = request.story_rag_config
     told = [event for event in request.story if not is_lore(event)]
@@ -109,14 +112,14 @@ async def node(
     if _waits(events, request.story_position):
         meanings = await embedder.aencode_passages(_read_for_progress(events))
 
-    def find() -> StoryRAGResult:
+    def find() -> tuple[StoryRAGResult, list[str]]:
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
             found = retrieve_story_context(
                 search,
                 events,
                 index,
-                part_vectors(index, search.query, embedder),
+                part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE),
                 persona=request.persona,
                 position=request.story_position,
                 top_k=context.story_top_k if config.top_k is None else config.top_k,
@@ -127,12 +130,13 @@ async def node(
                 ),
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
-            if meanings is None:
-                return found
-            upcoming = _upcoming(request, events, index, meanings, search.message)
-            return found.model_copy(update={"upcoming": upcoming})
+            if meanings is not None:
+                upcoming = _upcoming(request, events, index, meanings, search.message)
+                found = found.model_copy(update={"upcoming": upcoming})
+            return found, [index.parts[row] for row in unread(index)]
 
-    return {"story": await asyncio.to_thread(find)}
+    found, left = await asyncio.to_thread(find)
+    return {"story": found, "unread_story": left}
 
 
 def _waits(events: Sequence[StoryEvent], position: int | None) -> bool:

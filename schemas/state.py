@@ -88,6 +88,7 @@ class State(TypedDict, total=False):
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
     story: StoryRAGResult  # retrieve_story
+    unread_story: Annotated[list[str], UntrackedValue]  # retrieve_story: the same
     route: Route  # route
     progress: StoryProgress | None  # route; None where no story runs
     prompt: PromptBuildOutput  # build_prompt
