@@ -165,7 +165,7 @@ class VectorFile:
             if version != VERSION and (version or tables):
                 raise sqlite3.DatabaseError("of another version or purpose")
             if version != VERSION:
-                db.execute("PRAGMA journal_mode = WAL")  # kept in the file
+                _write_ahead(db)
                 db.executescript(SCHEMA)
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows only
         except BaseException:
@@ -177,6 +177,20 @@ class VectorFile:
         if self._db is not None and self._opened[0] == os.getpid():
             self._db.close()
         self._db = None
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Sets the journal's mode, which stays with the file. While another reads the file that is
+    refused at once, whatever the connection's timeout is."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _unreadable(error: Exception) -> bool:
