@@ -14,8 +14,8 @@ has the extra. Turns include the fake model, which takes a few milliseconds.
     turn_cpu_ms       the same in processor time, which other work on the machine disturbs less
     throughput        turns a second, by turns at once, what is done after a reply included;
                       `iyagi_share` of what the processor time of one at a time would allow on all
-                      cores; `model_2s` is the time that is ours while 64 chats talk to a model that
-                      writes for two seconds
+                      cores; `model_2s` is the time that is ours while 64 users, who read for two
+                      seconds, talk to a model that writes for two seconds
     memory_mb         resident: after the first turn, and after many turns over many chats
     environment_mb    on disk, of what requirements.lock names
     spread            least and greatest of what is above, of `turn_ms` with the 95th percentile
@@ -214,7 +214,7 @@ def together(size: Size, iyagi: Asked, peer: Asked) -> Figures:
     rates["model_2s"] = {}
     for at_once in (1, size.at_once[-1]):
         task = {"messages": messages, "at_once": at_once, "turns": 3, "model_s": seconds}
-        ours = iyagi.ask("together", spread=True, **task)["overhead_ms"]
+        ours = iyagi.ask("together", pause_s=seconds, **task)["overhead_ms"]
         rates["model_2s"][str(at_once)] = {
             "p50": round(percentile(ours, 0.5), 1),
             "p95": round(percentile(ours, 0.95), 1),

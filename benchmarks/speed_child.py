@@ -6,7 +6,7 @@ A line of JSON on its input is a task, a line on its output the answer: `{"ready
 
     {"do": "turns", "messages": 1000, "turns": 5, "known": true}
         -> {"wall_ms": [...], "cpu_ms": [...], "parts_ms": [{...}]}
-    {"do": "together", "messages": 200, "at_once": 64, "turns": 2, "model_s": 0, "spread": false}
+    {"do": "together", "messages": 200, "at_once": 64, "turns": 2, "model_s": 0, "pause_s": 0}
         -> {"wall_s": ..., "turns": ..., "cpu_s": ..., "overhead_ms": [...]}
     {"do": "many", "chats": 1000, "turns": 10000, "messages": 20} -> {"rss_mb": [...]}
     {"do": "rss"} -> {"rss_mb": ...}
@@ -34,8 +34,9 @@ REPLY = " ".join(["*She"] + ["nods"] * (PIECES - 4) + ["again.*", "Yes."])
 
 
 def reply_to(request: dict[str, Any]) -> str:
-    """What the model says in this turn, and no other; the next turn's history has it as it was."""
-    return f"{REPLY} ({len(request['history'])})"
+    """What the model says in this turn of this chat, and in no other; the next turn's history has
+    it as it was."""
+    return f"{REPLY} ({request['session_id']}:{len(request['history'])})"
 
 
 BEGINS = datetime(2025, 1, 1, tzinfo=UTC)
@@ -188,9 +189,10 @@ class Child:
         return {"wall_ms": wall, "cpu_ms": cpu, "parts_ms": parts}
 
     async def together(
-        self, messages: int, at_once: int, turns: int, model_s: float, spread: bool = False
+        self, messages: int, at_once: int, turns: int, model_s: float, pause_s: float = 0.0
     ) -> dict[str, Any]:
-        """So many chats at once, each turn by turn; all begin together or spread over `model_s`."""
+        """So many chats at once, each turn by turn. Where the users pause before they write on,
+        they do not begin all together either."""
         while len(self._beside) < at_once:
             self._beside.append(self._fresh(messages))
             await self._build.turn(self._beside[-1])
@@ -199,14 +201,18 @@ class Child:
         self._build.model_takes(model_s)
         overhead: list[float] = []
 
+        self._seed += 1
+        first = 1000 * self._seed  # messages that no earlier call has sent
+
         async def go_on(request: dict[str, Any], wait: float) -> None:
             await asyncio.sleep(wait)
-            for number in range(turns):
+            for number in range(first, first + turns):
                 request = next_turn(request, number)
                 took = await self._build.turn(request)
                 overhead.append(took.get("total", 0) - took.get("generate", 0))
+                await asyncio.sleep(pause_s)
 
-        waits = [model_s * row / at_once if spread else 0.0 for row in range(at_once)]
+        waits = [pause_s and (model_s + pause_s) * row / at_once for row in range(at_once)]
         started, used = time.perf_counter(), time.process_time()
         await asyncio.gather(*map(go_on, chats, waits))
         wall, cpu = time.perf_counter() - started, time.process_time() - used

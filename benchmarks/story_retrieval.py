@@ -1,7 +1,7 @@
 """How well story retrieval finds the right event, and whether it tells what it must not.
 
     python -m benchmarks.story_retrieval FILE.story.jsonl... [--retriever hybrid|dense|bm25]
-        [--json]
+        [--cold SHARE] [--json]
 
 Recall is measured with the clock off: in these files `position` is the last relevant event, which
 gives the answer away. The leak shares are measured with the clock and the characters on, over the
@@ -88,9 +88,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--retriever", choices=NAMES, default="hybrid")
+    parser.add_argument("--cold", type=float, help="share of the sentences with a vector")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    retriever = Retriever(arguments.retriever, OnnxEmbeddings())
+    retriever = Retriever(arguments.retriever, OnnxEmbeddings(), arguments.cold)
     results = {path.name: measure(path, retriever) for path in arguments.files}
     print(json.dumps(results, indent=2) if arguments.json else table(results, COLUMNS))
 

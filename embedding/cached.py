@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ class CachedEmbedder:
         """Touches neither yet."""
         self._embedder = embedder
         self._cache = cache
+        self._coming: dict[str, Future[None]] = {}  # ids at work, done when they are known
 
     @property
     def fingerprint(self) -> str:
@@ -55,7 +57,8 @@ class CachedEmbedder:
         return self._cache.get([embedding_id(text) for text in texts])
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text, (n, dimension); only unknown ones are computed.
+        """Vectors of stored text, (n, dimension); only unknown ones are computed, and what another
+        turn computes just now is waited for.
 
         Raises EmbeddingError.
         """
@@ -66,9 +69,27 @@ class CachedEmbedder:
         missing = _missing(ids, known)
         if not missing:
             return vectors
-        fresh = await self._embedder.aencode_passages([texts[row] for row in missing.values()])
-        await asyncio.to_thread(self._cache.put, list(missing), fresh)
-        return _filled(ids, vectors, missing, fresh)
+        coming = {self._coming[key] for key in missing if key in self._coming}
+        own = {key: row for key, row in missing.items() if key not in self._coming}
+        fresh = await self._made(own, texts) if own else vectors[:0]
+        if coming:
+            await asyncio.gather(*map(asyncio.wrap_future, coming))
+            return await self.aencode_passages(texts)  # known by now, or the other turn failed
+        return _filled(ids, vectors, own, fresh)
+
+    async def _made(self, own: dict[str, int], texts: Sequence[str]) -> np.ndarray:
+        """The vectors of these ids, each with a row of `texts`; they are known afterwards."""
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # whoever waits cannot cancel it
+        self._coming |= dict.fromkeys(own, done)
+        try:
+            fresh = await self._embedder.aencode_passages([texts[row] for row in own.values()])
+            await asyncio.to_thread(self._cache.put, list(own), fresh)
+        finally:
+            for key in own:
+                del self._coming[key]
+            done.set_result(None)
+        return fresh
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """`aencode_passages`, blocking."""

@@ -44,9 +44,9 @@ async def remember(state: State, live: Services) -> None:
     texts = [part for message in new for part in parts(message.content, PART_SIZE)]
     try:
         left = [*(unread or ()), *state.get("unread_story", ())]
-        await live.embedder.aencode_passages([*left, *texts])
-        if chat := running_chat(messages):
+        if chat := running_chat(messages):  # first: the next turn asks for it first
             await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
+        await live.embedder.aencode_passages([*left, *texts])
         if live.memory and request.user_id and request.session_id:
             whole = await live.embedder.aencode_passages([line.content for line in messages])
             await live.memory.aremember(request.user_id, request.session_id, messages, whole)
