@@ -13,8 +13,12 @@ from schemas.errors import EmbeddingError
 
 
 def minilm(threads: int | None = None) -> Embedder:
-    """The committed all-MiniLM-L6-v2 (English): nothing to download, nothing to start."""
-    return Embedder(OnnxEmbeddings(threads))
+    """The committed all-MiniLM-L6-v2 (English): nothing to download, nothing to start.
+
+    A text alone runs on one core, so two calls at a time: a message does not wait for the running
+    chat of another turn.
+    """
+    return Embedder(OnnxEmbeddings(threads), workers=2)
 
 
 def huggingface(

@@ -25,7 +25,7 @@ class Embedder:
         query_prefix: put before each query (e5: "query: ").
         passage_prefix: put before each passage (e5: "passage: ").
         batch: texts per call of the model or server; 64 keep MiniLM busy for 0.1 s.
-        workers: batches at work at one time. One suits a local model, which uses all cores anyway.
+        workers: batches at work at one time. One suits a model that uses all cores anyway.
     """
 
     def __init__(
