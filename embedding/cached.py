@@ -87,7 +87,7 @@ class CachedEmbedder:
             await asyncio.to_thread(self._cache.put, list(own), fresh)
         finally:
             for key in own:
-                del self._coming[key]
+                self._coming.pop(key, None)
             done.set_result(None)
         return fresh
 
