@@ -69,6 +69,8 @@ class CachedEmbedder:
         missing = _missing(ids, known)
         if not missing:
             return vectors
+        if self._cache.held(list(missing))[1].any():  # made while this turn looked
+            return await self.aencode_passages(texts)
         coming = {self._coming[key] for key in missing if key in self._coming}
         own = {key: row for key, row in missing.items() if key not in self._coming}
         fresh = await self._made(own, texts) if own else vectors[:0]

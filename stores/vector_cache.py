@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class VectorCache:
         """Touches no file yet."""
         self._file = VectorFile(path, fingerprint, disk_rows) if path else None
         self._memory_rows = memory_rows
+        self._lock = threading.Lock()
         self._memory = VectorMemory(dimension, memory_rows) if dimension else None
 
     def held(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -108,10 +110,11 @@ class VectorCache:
 
     def _memory_of(self, dimension: int | None) -> VectorMemory | None:
         """The part in memory, made once the dimension is known."""
-        if self._memory is None:
-            dimension = dimension or (self._file.dimension() if self._file else None)
-            self._memory = VectorMemory(dimension, self._memory_rows) if dimension else None
-        return self._memory
+        with self._lock:  # two that put at once would make two
+            if self._memory is None:
+                dimension = dimension or (self._file.dimension() if self._file else None)
+                self._memory = VectorMemory(dimension, self._memory_rows) if dimension else None
+            return self._memory
 
 
 def _nothing(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
