@@ -68,6 +68,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     query = query_of(request)
     own, *chat = query.texts
     asked = begun if own == request.message else embed_text(own, embedder=embedder)
+    # the same coroutine twice is awaited once
     message, first, before = await asyncio.gather(begun, asked, embedder.aencode_passages(chat))
     views = view_vectors(query, np.stack([first, *before]))
     return Search(query=query, views=views, message=message)
