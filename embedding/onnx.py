@@ -111,7 +111,7 @@ class OnnxEmbeddings(Embeddings):
         if not os.access(path, os.R_OK):
             raise EmbeddingError(
                 f"embedding/minilm/{name} cannot be read; restore it from the repository or run "
-                "scripts/export_embedder.py"
+                "lab/export_embedder.py"
             )
         return path
 

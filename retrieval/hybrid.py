@@ -51,7 +51,7 @@ class Passage(NamedTuple):
 class Weights:
     """What each measure counts; the lexical window is the unit. Fitted, then rounded.
 
-    `slope`, `intercept` and `adrift` make the sum a probability (`scripts/fit_calibration.py`).
+    `slope`, `intercept` and `adrift` make the sum a probability (`lab/fit_calibration.py`).
     """
 
     lexical_window: float = 1.0

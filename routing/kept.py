@@ -1,6 +1,6 @@
 """The exemplars' vectors under the bundled embedder, computed beforehand and committed.
 
-`python -m scripts.embed_exemplars` writes them anew. The file is read only where both the
+`python -m lab.embed_exemplars` writes them anew. The file is read only where both the
 embedder's fingerprint and the texts are those that it was made with.
 """
 

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnablePassthrough
 from langchain_core.runnables.graph import Graph
 
 from graph import graph
-from scripts import figures
+from lab import figures
 from tests.support import MakePipeline, ask
 
 HOSTILE = '<script>alert("이야기")</script>'

@@ -27,7 +27,7 @@ class Counting:
 def test_they_are_up_to_date() -> None:
     embedder, (texts, _) = minilm(), labelled_texts()
     kept = kept_vectors(embedder.fingerprint, texts)
-    assert kept is not None, "stale; say python -m scripts.embed_exemplars"
+    assert kept is not None, "stale; say python -m lab.embed_exemplars"
     some = [0, 100, len(texts) - 1]
     fresh = embedder.encode_passages([texts[row] for row in some])
     assert np.abs((kept[some] * fresh).sum(axis=1) - 1).max() < 1e-3

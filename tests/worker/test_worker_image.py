@@ -65,7 +65,8 @@ def test_everything_that_is_copied_exists_and_is_in_the_context() -> None:
     for stage in STAGES:
         for path in copied(stage):
             assert (ROOT / path).exists() and in_context(path), path
-    for path in (".env", "graph/.env", "data/indexes", "data/indexes/chroma", "tests", ".git"):
+    private = (".env", "graph/.env", "data/indexes", "data/indexes/chroma")
+    for path in (*private, "tests", "lab", "benchmarks", ".git"):
         assert not in_context(path), path
 
 

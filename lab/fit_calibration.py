@@ -1,6 +1,6 @@
 """Fit what turns evidence into a probability: `slope`, `intercept`, `adrift` of `retrieval.hybrid`.
 
-    python -m scripts.fit_calibration --chat FILE.chat.jsonl... --story FILE.story.jsonl...
+    python -m lab.fit_calibration --chat FILE.chat.jsonl... --story FILE.story.jsonl...
 
 A logistic regression on every pair of a question and a passage. Chats are read twice: as they are,
 and with every question in a chat that has nothing to do with it, as if it only carried that on.

