@@ -47,7 +47,7 @@ notebook: $(VENV)/.dev ## open the guided tour in JupyterLab, which it installs 
 huggingface: $(VENV)/.dev ## add torch and transformers (about 1 GB, more with CUDA)
 	@$(PIP) install ".[huggingface]"
 
-schema: $(VENV)/.base ## write docs/schema/ and the tables of the README anew
+schema: $(VENV)/.base ## write docs/schema/ and docs/settings.md anew
 	@$(BIN)/python -m scripts.export_docs
 
 lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml

@@ -1,4 +1,4 @@
-"""The table of docs/speed.md, of the JSON that `benchmarks.speed --json` prints.
+"""The table of lab/speed.md, of the JSON that `benchmarks.speed --json` prints.
 
 python -m benchmarks.speed_table figures.json
 """

@@ -43,14 +43,13 @@ def _shown(value: object) -> str:
 
 def documents() -> dict[Path, str]:
     """Every generated document and what it should hold."""
-    pages = {
+    settings = ROOT / "docs" / "settings.md"
+    text = settings.read_text(encoding="utf-8")
+    return {
         ROOT / "docs" / "schema" / "request.json": schema(ChatRequest),
         ROOT / "docs" / "schema" / "response.json": schema(ChatResponse),
+        settings: MARK.sub(rf"\g<1>{settings_table()}\g<2>", text),
     }
-    for name in ("README.md", "README.ko.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        pages[ROOT / name] = MARK.sub(rf"\g<1>{settings_table()}\g<2>", text)
-    return pages
 
 
 def main() -> None:
