@@ -36,7 +36,7 @@ def test_the_picture_of_the_graph_is_the_graph(name: str) -> None:
     assert picture.strip() == graph.get_graph().draw_mermaid().strip()
 
 
-@pytest.mark.parametrize("name", [*READMES, "docs/cards.md", "docs/replies.md"])
+@pytest.mark.parametrize("name", [*READMES, "docs/replies.md", "lab/cards.md"])
 def test_the_python_examples_run(name: str) -> None:
     examples = blocks(name, "python")
     assert examples
