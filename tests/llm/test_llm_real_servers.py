@@ -129,4 +129,4 @@ async def test_a_model_that_the_server_refuses_is_an_error(transformers_serve: s
     llm = OpenAIServerLLM(base_url=transformers_serve, model="no/such-model", max_retries=0)
     said, error = await failing(llm)
     await llm.aclose()
-    assert (said, error.fatal) == ("", False)
+    assert (said, error.retryable) == ("", False)
