@@ -41,10 +41,8 @@ _THREAD = ThreadPoolExecutor(1, "huggingface")
 class HuggingFaceLLM(StreamingLLM):
     """A causal language model; construction loads nothing. Async only: `astream`, `ainvoke`."""
 
-    model: str
-    """A name on the Hugging Face hub, or whatever the model at `path` is to be called."""
     path: Path | None = Field(None, repr=False)
-    """A folder with the model's files, in place of the hub."""
+    """A folder with the model's files; unset: `model` is a name on the Hugging Face hub."""
     device: str = "auto"
     """"cpu", "cuda", "cuda:1", ...; "auto" is a GPU where there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -55,15 +53,7 @@ class HuggingFaceLLM(StreamingLLM):
 
     _model: Any = PrivateAttr(None)
     _tokenizer: Any = PrivateAttr(None)
-    _ends: frozenset[int] = PrivateAttr(frozenset())  # tokens of the model's own
-
-    @property
-    def _llm_type(self) -> str:
-        return "huggingface"
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        return {"model": self.model}
+    _ends: frozenset[int] = PrivateAttr(frozenset())
 
     async def _write(
         self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending

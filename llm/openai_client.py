@@ -229,13 +229,9 @@ def _refusal(status: int, body: object) -> LLMError:
     """An HTTP status that is not 200, and what to do about it. The server's words decide nothing:
     it may repeat the prompt in them."""
     match status:
-        case 408 | 409 | 429:
+        case _ if status in {408, 409, 429} or status >= 500:
             return LLMError(
-                f"the LLM server is too busy (HTTP {status}); try again later", retryable=True
-            )
-        case _ if status >= 500:
-            return LLMError(
-                f"the LLM server failed (HTTP {status}); try again later", retryable=True
+                f"the LLM server is busy or failed (HTTP {status}); try again later", retryable=True
             )
         case 401 | 403:
             return LLMError(f"the LLM server refuses the key (HTTP {status}); check it")

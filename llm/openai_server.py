@@ -64,7 +64,6 @@ class OpenAIServerLLM(StreamingLLM):
     """
 
     base_url: str = Field(repr=False)
-    model: str
     api_key: SecretStr = SecretStr("")
     connect_timeout: float = Field(5.0, gt=0)
     idle_timeout: float = Field(60.0, gt=0)
@@ -78,14 +77,6 @@ class OpenAIServerLLM(StreamingLLM):
     _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = PrivateAttr(
         default_factory=WeakKeyDictionary
     )
-
-    @property
-    def _llm_type(self) -> str:
-        return "openai_server"
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        return {"model": self.model}
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; the next use opens new ones."""

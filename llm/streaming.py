@@ -31,6 +31,17 @@ class Ending:
 class StreamingLLM(BaseLLM):
     """A model that streams; `ainvoke` gathers the stream, and blocking calls are refused."""
 
+    model: str
+    """Its name."""
+
+    @property
+    def _llm_type(self) -> str:
+        return type(self).__name__
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {"model": self.model}
+
     def _write(
         self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending
     ) -> AsyncGenerator[str, None]:
