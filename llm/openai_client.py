@@ -24,10 +24,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STANDARD = frozenset(
-    {"model", "prompt", "messages", "stream", "max_tokens", "temperature", "top_p", "seed"}
-)
-"""Fields that every server knows; without any other, a reply is still a reply."""
+STANDARD = frozenset({"messages", "max_tokens", "temperature", "top_p", "seed"})
+"""Fields beside model and prompt that every server knows; a reply can do without any other."""
 
 Stream = openai.AsyncStream[object]
 """The chunks as plain JSON: half the work of the package's models, which check nothing anyway."""

@@ -118,7 +118,7 @@ class OpenAIServerLLM(StreamingLLM):
         """Opens the stream and hears its first event; the caller closes the stream."""
         from llm.openai_client import BrokenOff, Refused
 
-        attempts = min(self.max_retries, 1)
+        once_more = self.max_retries > 0
         while True:
             try:
                 async with AsyncExitStack() as stack:
@@ -130,12 +130,12 @@ class OpenAIServerLLM(StreamingLLM):
             except Refused as error:
                 if not (refused := error.optional(fields.keys())):
                     raise
-                log.warning("the LLM server refuses %s: asking without", ", ".join(sorted(refused)))
+                log.info("the LLM server refuses %s: asking without", ", ".join(sorted(refused)))
                 fields = {name: fields[name] for name in fields.keys() - refused}
             except BrokenOff:
-                if not attempts:
+                if not once_more:
                     raise
-                attempts -= 1
+                once_more = False
 
     async def _client(self) -> Client:
         """The running loop's connections; the first use imports the `openai` package, in a thread:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import GenerationChunk, LLMResult
 
@@ -89,13 +89,7 @@ class StreamingLLM(BaseLLM):
             replies.append([functools.reduce(operator.add, chunks)])
         return LLMResult(generations=replies)
 
-    def _generate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
+    def _generate(self, *_: Any, **__: Any) -> LLMResult:
         raise NotImplementedError(
             f"{type(self).__name__} is async only; use astream() or ainvoke()"
         )
