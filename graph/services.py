@@ -84,7 +84,6 @@ def _models(settings: Settings) -> list[Model]:
         api_key=settings.llm_api_key,
         connect_timeout=settings.llm_connect_timeout,
         idle_timeout=settings.llm_idle_timeout,
-        deadline=settings.llm_deadline,
         max_retries=settings.llm_retries,
         max_concurrency=settings.llm_concurrency,
     )
@@ -108,8 +107,6 @@ def _in_process(settings: Settings, name: str) -> HuggingFaceLLM:
         dtype=settings.llm_dtype,
         quantize=settings.llm_quantize,
         trust_remote_code=settings.llm_trust_remote_code,
-        deadline=settings.llm_deadline,
-        kept_tokens=settings.llm_kept_tokens,
     )
 
 

@@ -69,9 +69,6 @@ class Settings(BaseSettings):
     llm_trust_remote_code: bool = Field(
         False, description="For `huggingface`: run code that comes with a model."
     )
-    llm_kept_tokens: int = Field(
-        16_384, ge=0, description="For `huggingface`: tokens of past prompts that stay computed."
-    )
 
     second_opinion: float = Field(
         0.0,

@@ -26,5 +26,6 @@ are concatenated ("stop" + "stop"), integers summed. So a backend of ours puts `
 one chunk only, the last, whose text is empty. `usage` is absent where a server does not report it.
 
 A failure raises `LLMError`. All that was written before it has been yielded by then, so a reader
-that keeps the pieces has the partial reply. `aclosing` ends the work as soon as the reader leaves.
+that keeps the pieces has the partial reply. `aclosing` ends the work as soon as the reader leaves,
+which is how a caller limits the time, too.
 """

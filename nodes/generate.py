@@ -25,7 +25,7 @@ from schemas.state import Context, Generation, State, request_of
 
 log = logging.getLogger(__name__)
 
-WARMER = 0.5
+RETRY_TEMPERATURE = 0.5
 """Least temperature of a second attempt: a greedy one would write the same again."""
 
 
@@ -105,7 +105,7 @@ def sampling_again(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling of a second attempt: the next seed, and some chance where there was none."""
     again = {**sampling, "seed": ((sampling.get("seed") or 0) + 1) % 2**32}
     if "temperature" in sampling:
-        again["temperature"] = max(sampling["temperature"], WARMER)
+        again["temperature"] = max(sampling["temperature"], RETRY_TEMPERATURE)
     return again
 
 

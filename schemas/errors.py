@@ -83,17 +83,9 @@ class StoreError(IyagiError):
 
 
 class LLMError(IyagiError):
-    """The language model did not answer as it should.
-
-    Args:
-        fatal: no reply can come from this process any more, such as after an error of the GPU.
-    """
+    """The language model did not answer as it should."""
 
     code = "llm"
-
-    def __init__(self, message: str, *, retryable: bool = False, fatal: bool = False) -> None:
-        super().__init__(message, retryable=retryable)
-        self.fatal = fatal
 
 
 class DeadlineExceeded(IyagiError):

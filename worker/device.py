@@ -2,20 +2,13 @@
 
 After a CUDA fault (an illegal address, a device-side assert) every further call of the process
 fails, until it is replaced. Memory that ran out, or a request that cannot be computed, is no such
-fault: the GPU answers again. So not the error's words decide, but the GPU itself; or the model,
-where that has given it up and writes no more.
+fault: the GPU answers again. So not the error's words decide, but the GPU itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from typing import Any
-
-
-def is_lost(llms: Iterable[object]) -> bool:
-    """Whether a model has given its device up for good, or the GPU answers no more. May block."""
-    return any(getattr(llm, "poisoned", False) for llm in llms) or is_broken()
 
 
 def is_broken() -> bool:

@@ -68,8 +68,6 @@ def serve(
 
     gc.freeze()  # what is imported stays, and need not be looked through for garbage
 
-    offered = desk.pipeline.services.models.offered
-
     async def begin() -> None:
         if settings.warm_up:
             try:
@@ -85,7 +83,7 @@ def serve(
         begin=begin,
         settle=desk.pipeline.drain,
         watch=desk.lag.watch,
-        broken=lambda: device.is_lost(model.llm for model in offered),
+        broken=device.is_broken,
     )
     # The config keys for fetchers are read in the SDK's tests only.
     rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops

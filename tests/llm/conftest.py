@@ -20,12 +20,15 @@ async def server() -> AsyncIterator[FakeServer]:
 
 
 @pytest.fixture
-async def llm_of(server: FakeServer) -> AsyncIterator[Callable[..., OpenAIServerLLM]]:
+async def llm_of(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., OpenAIServerLLM]]:
     """Makes LLMs of the fake server, with short times; closes them."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     made: list[OpenAIServerLLM] = []
 
     def make(**options: Any) -> OpenAIServerLLM:
-        given = {"base_url": server.url, "model": "m", "backoff": 0.01, "idle_timeout": 2.0}
+        given = {"base_url": server.url, "model": "m", "idle_timeout": 2.0}
         made.append(OpenAIServerLLM(**(given | options)))
         return made[-1]
 

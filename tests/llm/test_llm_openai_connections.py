@@ -8,11 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
+from langchain_core.language_models.llms import BaseLLM
 
 from llm.openai_server import OpenAIServerLLM
-from tests.llm.asking import failing, reply
+from nodes.generate import generate_text
+from schemas.state import Generation
+from tests.llm.asking import reply
 from tests.llm.fake_openai_server import FakeServer, mute, say
 from tests.support import free_port
 
@@ -39,7 +43,7 @@ async def test_one_connection_serves_one_reply_after_the_other(
 
 
 def test_httpx_is_whole_before_the_first_request() -> None:
-    code = "import sys, llm.openai_wire; sys.exit(not hasattr(sys.modules['httpx'], 'Timeout'))"
+    code = "import sys, llm.openai_client; sys.exit(not hasattr(sys.modules['httpx'], 'Timeout'))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -88,16 +92,53 @@ async def test_no_more_than_max_concurrency_at_once(server: FakeServer, llm_of: 
     assert (len(server.requests), server.most_streams) == (12, 3)
 
 
-async def test_waiting_for_a_place_counts_against_the_deadline(
+async def test_who_waits_for_a_place_in_vain_leaves_it_to_others(
     server: FakeServer, llm_of: Make
 ) -> None:
     server.will(say(*["a"] * 1000, pause=0.02))
-    llm = llm_of(max_concurrency=1, deadline=0.6)
-    hurried = llm.model_copy(update={"deadline": 0.2})
-    (first, _), (second, _) = await asyncio.gather(failing(llm), failing(hurried))
-    assert (len(first) > 3, second, len(server.requests)) == (True, "", 1)
+    llm = llm_of(max_concurrency=1)
+    first, second = await asyncio.gather(generated(llm, 0.6), generated(llm, 0.2))
+    assert (len(first.text) > 3, second.text, len(server.requests)) == (True, "", 1)
+    assert "in time" in str(first.error) and "in time" in str(second.error)
     server.will(say("ok"))
     assert (await reply(llm))[0] == ["ok"]  # both places were given back
+
+
+async def test_the_deadline_covers_the_whole_reply(server: FakeServer, llm_of: Make) -> None:
+    server.will(say(*["a"] * 1000, pause=0.02))
+    generation = await generated(llm_of(), 0.5)
+    assert 3 < len(generation.text) < 30
+    assert (generation.retryable, generation.finish_reason) == (True, "error")
+    assert await server.all_closed()
+
+
+@pytest.mark.parametrize("way", ["enough", "a stop string"])
+async def test_a_stream_is_closed_by_the_time_its_reader_goes_on(
+    server: FakeServer, llm_of: Make, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Though something still holds it, such as a traceback, so that nobody collects it."""
+    server.will(say("a", *["b"] * 1000, pause=0.02))
+    llm = llm_of()
+    held: list[Any] = []
+    for name, kind in (("astream", BaseLLM), ("_write", OpenAIServerLLM)):
+        monkeypatch.setattr(kind, name, holding(getattr(kind, name), held))
+    stop, hear = ([], lambda piece: False) if way == "enough" else (["bb"], lambda piece: True)
+    generation = await generate_text(llm, "x", stop=stop, sampling={}, hear=hear)
+    assert (generation.text, generation.error) == ("a", None)
+    assert len(held) == 2
+    assert await server.all_closed(within=0.2)
+
+
+def holding(stream: Callable[..., Any], held: list[Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        held.append(stream(*given, **named))
+        return held[-1]
+
+    return call
+
+
+async def generated(llm: OpenAIServerLLM, seconds: float) -> Generation:
+    return await generate_text(llm, "x", stop=[], sampling={}, hear=lambda _: True, seconds=seconds)
 
 
 def two_loops(port: int) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llm.openai_server import OpenAIServerLLM
-from tests.llm.asking import failing, reply
-from tests.llm.fake_openai_server import FakeServer, Peer, refuse, say
+from tests.llm.asking import reply
+from tests.llm.fake_openai_server import FakeServer, Peer, say
 
 Make = Callable[..., OpenAIServerLLM]
 
@@ -116,27 +116,6 @@ async def test_the_start_of_a_stop_string_at_the_end_is_not_lost(
     assert "".join((await reply(llm_of(), stop=["\nMin:"]))[0]) == "bye\n"
 
 
-async def test_a_server_that_refuses_fields_is_asked_without_them(
-    server: FakeServer, llm_of: Make
-) -> None:
-    async def strict(peer: Peer) -> None:
-        unknown = {"min_p", "repeat_penalty"} & peer.body.keys()
-        if unknown:
-            await refuse(422, f"Unexpected fields in the request: {unknown}")(peer)
-        elif "stream_options" in peer.body:
-            await refuse(400, "stream_options is not supported")(peer)
-        else:
-            await say("ok")(peer)
-
-    server.will(strict)
-    llm = llm_of(max_retries=0)
-    for _ in range(2):
-        pieces, info = await reply(llm, min_p=0.1, repetition_penalty=1.1)
-        assert (pieces, info) == (["ok"], {"finish_reason": "stop"})
-    assert len(server.requests) == 4  # two refusals, and remembered for the second reply
-    assert server.requests[3]["repetition_penalty"] == 1.1
-
-
 async def test_a_choice_is_sent_in_the_words_of_the_servers(
     server: FakeServer, llm_of: Make
 ) -> None:
@@ -146,33 +125,6 @@ async def test_a_choice_is_sent_in_the_words_of_the_servers(
     assert asked["structured_outputs"] == {"choice": ["세라", 'The "Old" One']}
     assert asked["grammar"] == r'root ::= "세라" | "The \"Old\" One"'
     assert "choice" not in asked
-
-
-async def test_a_server_that_knows_no_choice_is_asked_without(
-    server: FakeServer, llm_of: Make
-) -> None:
-    async def strict(peer: Peer) -> None:
-        for field in ("structured_outputs", "grammar"):
-            if field in peer.body:
-                await refuse(400, f"Unrecognized request argument supplied: {field}")(peer)
-                return
-        await say("Sera")(peer)
-
-    server.will(strict)
-    llm = llm_of(max_retries=0)
-    for _ in range(2):
-        assert (await reply(llm, choice=["Sera", "Narrator"]))[0] == ["Sera"]
-    assert len(server.requests) == 4  # two refusals, remembered for the second time
-
-
-async def test_a_refusal_that_echoes_the_request_is_not_learned_from(
-    server: FakeServer, llm_of: Make
-) -> None:
-    server.will(*[refuse(400, "bad seed in: write me a poem about min_p")] * 2, say("ok"))
-    llm = llm_of()
-    assert not (await failing(llm, min_p=0.1))[1].retryable
-    await reply(llm, min_p=0.1)
-    assert server.requests[2]["min_p"] == 0.1
 
 
 async def test_llama_cpp_tells_cached_tokens_among_its_timings(
@@ -208,7 +160,7 @@ async def test_a_server_that_never_closes_does_not_delay_the_end(
         await peer.text("done", "stop")
         await asyncio.sleep(30)
 
-    monkeypatch.setattr("llm.openai_server.AFTERMATH", 0.05)
+    monkeypatch.setattr("llm.openai_server.USAGE_TIMEOUT", 0.05)
     server.will(lingering)
     assert await reply(llm_of()) == (["done"], {"finish_reason": "stop"})
     assert await server.all_closed()

@@ -87,7 +87,7 @@ async def test_both_servers_tell_the_tokens(
 async def test_failures_are_ours(
     server: FakeServer, llm_of: Make, monkeypatch: pytest.MonkeyPatch, behaviour: Any, told: str
 ) -> None:
-    monkeypatch.setattr(llm.openai_server, "TOKENIZING", 0.3)
+    monkeypatch.setattr(llm.openai_server, "TOKENIZE_TIMEOUT", 0.3)
     server.will(behaviour)
     with pytest.raises(LLMError, match=told):
         await llm_of().tokenize("hello")

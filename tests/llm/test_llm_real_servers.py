@@ -26,12 +26,12 @@ pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.huggingface
 
-PATIENCE = 120.0
+STARTUP_TIMEOUT = 120.0
 """Seconds until a server answers: it imports torch, on a machine that may be busy."""
 
 
 def wait_for(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + STARTUP_TIMEOUT
     while time.monotonic() < ends:
         assert server.poll() is None, f"it ended: {log.read_text(encoding='utf-8')[-2000:]}"
         try:
@@ -129,4 +129,4 @@ async def test_a_model_that_the_server_refuses_is_an_error(transformers_serve: s
     llm = OpenAIServerLLM(base_url=transformers_serve, model="no/such-model", max_retries=0)
     said, error = await failing(llm)
     await llm.aclose()
-    assert (said, error.fatal) == ("", False)
+    assert (said, error.retryable) == ("", False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm.presets import Preset, _kinds, preset_for, presets
+from llm.presets import Preset, _table, preset_for, presets
 from prompts.formats import FORMATS
 from prompts.tokens import FAMILIES, estimator
 from schemas.request import GenConfig
@@ -94,7 +94,7 @@ def test_the_kind_of_tokenizer_follows_the_base_model(model: str, kind: str) -> 
 
 
 def test_kinds_that_names_tell_exist() -> None:
-    assert {*_kinds().values()} <= {*FAMILIES}
+    assert {*_table()["tokens"]} <= {*FAMILIES}
 
 
 def test_a_nemo_tune_is_not_charged_for_another_tokenizer() -> None:
@@ -111,11 +111,9 @@ def test_layout_takes_the_operators_knobs() -> None:
     assert (layout.max_new_tokens, layout.format, layout.place) == (99, "chatml", "depth")
 
 
-def test_the_requests_sampling_comes_first() -> None:
-    preset = preset_for("PygmalionAI/mythalion-13b")
-    sampling = preset.sampling_for(GenConfig(temperature=0.2, max_new_tokens=5, stop=["x"]))
-    assert sampling == {
-        "temperature": 0.2,
+def test_a_models_own_sampling_is_added_to_that_of_all() -> None:
+    assert preset_for("PygmalionAI/mythalion-13b").sampling == {
+        "temperature": 0.7,
         "top_p": 0.9,
         "min_p": 0.05,
         "repetition_penalty": 1.1,

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm.huggingface import HuggingFaceLLM
-from llm.scripted import ScriptedLLM
-from worker import device, job_loop, patience
+from worker import job_loop, patience
 from worker.job_loop import JobLoop, advertised
 from worker.patience import Patient
 
@@ -81,13 +79,6 @@ async def test_a_sound_device_is_no_reason_to_end() -> None:
         loop.suspect()
         await asyncio.sleep(0.1)
         assert loop.exit_code == code
-
-
-def test_a_model_that_gave_its_device_up_is_lost_though_the_device_answers() -> None:
-    sound, lost = HuggingFaceLLM(model="a"), HuggingFaceLLM(model="b")
-    assert not device.is_lost([ScriptedLLM(), sound, lost])
-    lost._poisoned = True
-    assert device.is_lost([ScriptedLLM(), sound, lost])
 
 
 async def test_a_failed_warm_up_ends_the_worker() -> None:

@@ -6,29 +6,49 @@ imports this one in a thread, when it is first used.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Set
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 # The package looks at httpx whenever that is among the loaded modules, and fails while another
 # thread is still loading it (Chroma's client does): so it is loaded first.
 import httpx  # noqa: F401
 import openai
 
-from llm.failures import Refused, Transient
 from schemas.errors import LLMError
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = frozenset(
-    {"stream_options", "top_k", "min_p", "repetition_penalty", "repeat_penalty"}
-    | {"structured_outputs", "grammar"}
-)
-"""Fields of a request that some servers do not know; a reply without them is still a reply."""
+T = TypeVar("T")
+
+STANDARD = frozenset({"messages", "max_tokens", "temperature", "top_p", "seed"})
+"""Fields beside model and prompt that every server knows; a reply can do without any other."""
 
 Stream = openai.AsyncStream[object]
 """The chunks as plain JSON: half the work of the package's models, which check nothing anyway."""
+
+
+class BrokenOff(LLMError):
+    """The answer had begun, and ended too early."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
+class Refused(LLMError):
+    """The server does not take the request; `named` are the fields that its error points at."""
+
+    def __init__(self, message: str, named: Set[str]) -> None:
+        super().__init__(message)
+        self._named = named
+
+    def optional(self, fields: Set[str]) -> Set[str]:
+        """Of these fields, what the refusal is about and a reply can do without; where it names
+        none of them, that may be any."""
+        return (self._named & fields or fields) - STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +60,31 @@ class Event:
     usage: dict[str, int] | None = None
 
 
-class Wire:
+class Client:
     """Pooled connections to one server, for one event loop.
 
-    It waits without limit for an answer, since a prompt may take long to read: the caller limits
-    the time. It tries once: the caller decides about a second time.
+    Args:
+        connect_timeout: seconds to reach the server.
+        idle_timeout: seconds until the next event, keep-alives and empty ones apart; and to the
+            first, with what further attempts take.
+        max_retries: attempts after the first that the package makes, where no answer has begun.
     """
 
-    def __init__(self, base_url: str, api_key: str, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        connect_timeout: float,
+        idle_timeout: float,
+        max_retries: int,
+    ) -> None:
+        self._idle_timeout = idle_timeout
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=api_key or "none",  # the package wants one, servers without a key ignore it
-            max_retries=0,
+            max_retries=max_retries,
+            # It would try again after a timeout, so it has none for the answer.
             timeout=openai.Timeout(None, connect=connect_timeout),
             # The package's own client tries to close itself in whatever loop runs when it is
             # collected, and fails loudly if that is not its own.
@@ -65,26 +98,34 @@ class Wire:
             path = "/chat/completions"
         else:
             path, body["prompt"] = "/completions", prompt
+        answer = self._client.post(path, body=body, cast_to=object, stream=True, stream_cls=Stream)
         try:
-            return await self._client.post(
-                path, body=body, cast_to=object, stream=True, stream_cls=Stream
-            )
+            return await self._heard(answer)
         except openai.OpenAIError as error:
             raise _failure(error) from None
 
     async def next(self, stream: Stream) -> Event:
         """The next event that says something. Raises LLMError, also when there is none."""
-        while True:
-            try:
-                event = _event(await anext(stream))
-            except StopAsyncIteration:
-                raise Transient("the LLM server hung up before the reply was complete") from None
-            except (openai.OpenAIError, ValueError, RecursionError) as error:
-                raise _failure(error) from None
-            if event.finish_reason in {"abort", "error"}:  # vLLM, SGLang: the engine gave up
-                raise Transient("the LLM server gave the reply up")
-            if event != Event():
-                return event
+        try:
+            event = await self._heard(_telling(stream))
+        except StopAsyncIteration:
+            raise BrokenOff("the LLM server hung up before the reply was complete") from None
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
+            failure = _failure(error)
+            raise BrokenOff(failure.message) if failure.retryable else failure from None
+        if event.finish_reason in {"abort", "error"}:  # vLLM, SGLang: the engine gave up
+            raise BrokenOff("the LLM server gave the reply up")
+        return event
+
+    async def _heard(self, answer: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self._idle_timeout):
+                return await answer
+        except TimeoutError:
+            raise LLMError(
+                f"the LLM server sent nothing for {self._idle_timeout:g} s; try again later",
+                retryable=True,
+            ) from None
 
     async def tokenize(self, model: str, text: str) -> list[int]:
         """Ids of a text's tokens, special ones read as such and none added. Raises LLMError.
@@ -97,7 +138,10 @@ class Wire:
         root = str(self._client.base_url).rstrip("/").removesuffix("/v1")
         try:
             answer = await self._client.post(
-                f"{root}/tokenize", body={**vllm, **llama_cpp}, cast_to=object
+                f"{root}/tokenize",
+                body={**vllm, **llama_cpp},
+                cast_to=object,
+                options={"max_retries": 0},
             )
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise _failure(error) from None
@@ -109,6 +153,13 @@ class Wire:
     async def close(self) -> None:
         """Closes all connections."""
         await self._client.close()
+
+
+async def _telling(stream: Stream) -> Event:
+    """The next event that says something."""
+    while (event := _event(await anext(stream))) == Event():
+        pass
+    return event
 
 
 def _event(chunk: object) -> Event:
@@ -155,13 +206,16 @@ def _failure(error: Exception) -> LLMError:
     log.debug("LLM server: %s", error)
     match error:
         case openai.APIStatusError():
-            return _refusal(error.status_code, str(error.body), error.response.headers)
+            return _refusal(error.status_code, error.body)
         case openai.APIConnectionError():
-            return Transient(
-                "the LLM server cannot be reached or hung up; check that it runs, and its address"
+            return LLMError(
+                "the LLM server cannot be reached or hung up; check that it runs, and its address",
+                retryable=True,
             )
         case openai.APIError():
-            return Transient("the LLM server reported an error in the middle of its answer")
+            return LLMError(
+                "the LLM server reported an error in the middle of its answer", retryable=True
+            )
         case _:
             return LLMError(
                 "the LLM server sent something that is no stream of completions; "
@@ -169,18 +223,13 @@ def _failure(error: Exception) -> LLMError:
             )
 
 
-def _refusal(status: int, words: str, headers: Mapping[str, str]) -> LLMError:
-    """An HTTP status that is not 200, and what to do about it."""
+def _refusal(status: int, body: object) -> LLMError:
+    """An HTTP status that is not 200, and what to do about it. The server's words decide nothing:
+    it may repeat the prompt in them."""
     match status:
-        case 408 | 429:
-            return Transient(
-                f"the LLM server is too busy (HTTP {status}); try again later",
-                wait=_retry_after(headers),
-            )
-        case _ if status >= 500:
-            return Transient(
-                f"the LLM server failed (HTTP {status}); try again later",
-                wait=_retry_after(headers),
+        case _ if status in {408, 409, 429} or status >= 500:
+            return LLMError(
+                f"the LLM server is busy or failed (HTTP {status}); try again later", retryable=True
             )
         case 401 | 403:
             return LLMError(f"the LLM server refuses the key (HTTP {status}); check it")
@@ -189,21 +238,20 @@ def _refusal(status: int, words: str, headers: Mapping[str, str]) -> LLMError:
                 "the LLM server knows no such model or address (HTTP 404); check the model's name, "
                 "and that the base URL ends where `/completions` follows, mostly in `/v1`"
             )
-        case 400 | 413 | 422 if re.search(r"context|too long|max_new_tokens", words):
-            return LLMError(
-                f"the prompt does not fit the model's context (HTTP {status}); "
-                "set the context length that the server was started with"
-            )
         case _:
-            named = {field for field in EXTENSIONS if re.search(rf"\b{field}\b", words)}
             return Refused(
-                f"the LLM server refuses the request (HTTP {status}); "
-                "check the model's name and the sampling values",
-                fields=named,
+                f"the LLM server refuses the request (HTTP {status}); check that IYAGI_LLM_CONTEXT "
+                "is not above the context length it was started with, the model's name and the "
+                "sampling values",
+                _named_fields(body),
             )
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait; a date instead of seconds counts as nothing."""
-    value = headers.get("retry-after", "")
-    return float(value) if re.fullmatch(r"\d{1,6}(\.\d+)?", value) else 0.0
+def _named_fields(body: object) -> Set[str]:
+    """Where a refusal points by its structure: OpenAI's and vLLM's `param` ("min_p"), or the `loc`
+    of FastAPI and pydantic (["body", "min_p"]), word by word."""
+    error = body if isinstance(body, dict) else {}
+    details = error.get("detail")
+    located = details if isinstance(details, list) else []
+    places = [item.get("loc") for item in located if isinstance(item, dict)]
+    return set(re.findall(r"\w+", str([error.get("param"), *places])))
