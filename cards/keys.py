@@ -20,7 +20,8 @@ import regex
 
 from cards.grams import Grams
 from cards.literals import fold, required
-from retrieval.text import PARTICLES, PATTERN_SECONDS, as_pattern, finder, normal
+from language.korean import HANGUL, is_particles
+from retrieval.text import PATTERN_SECONDS, as_pattern, finder, normal
 
 PATTERNS_SECONDS = 0.1
 """What all regular expressions of an activation may cost together."""
@@ -29,9 +30,8 @@ REMEMBERED = 512
 """Texts whose keys an index remembers: a chat's messages are scanned once, not every turn."""
 
 _SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]+")
-_CHAIN = re.compile("(?:" + "|".join(sorted(PARTICLES, key=len, reverse=True)) + "){1,4}")
-_BEHIND = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]{0,24}.?", re.DOTALL)
+_HANGUL = re.compile(f"[{HANGUL}]+")
+_BEHIND = re.compile(f"[{HANGUL}]{{0,24}}.?", re.DOTALL)
 
 
 class Key(NamedTuple):
@@ -223,7 +223,7 @@ def _script(character: str) -> Literal["none", "ascii", "hangul", "other"]:
 def _is_particles(text: str, start: int) -> bool:
     """Whether the Hangul from here on is a chain of particles."""
     run = _HANGUL.match(text, start)
-    return run is not None and _CHAIN.fullmatch(run[0]) is not None
+    return run is not None and is_particles(run[0])
 
 
 def _words(text: str) -> str:

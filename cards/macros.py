@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cards.chance import draw
-from cards.particles import agree
+from language.korean import agree
 from schemas.request import Persona
 
 MAX_DEPTH = 20

@@ -15,20 +15,20 @@ from itertools import pairwise
 import regex
 import Stemmer
 
+from language.korean import HANGUL, is_particles, without_particles
 from retrieval.english import BASE_FORM, STOP_WORDS
 
 MAX_PATTERN = 200  # characters of a /regex/ keyword; lorebooks stay far below
 PATTERN_SECONDS = 0.02  # what one regex keyword may cost before it counts as no match
 
-_HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA = "\u3041-\u309f"
 _KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff"
 _UNSPACED = f"{_HAN}{_HIRAGANA}{_KATAKANA}"
 
 _RUN = re.compile(
-    f"(?P<hangul>[{_HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
-    rf"|[^\W_{_HANGUL}{_UNSPACED}]+(?:['’][^\W_{_HANGUL}{_UNSPACED}]+)*"
+    f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
+    rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
 _STEMMERS = [  # script of a word's first letter, language of the stemmer
     (re.compile("[a-zß-ɏ]"), "english"),
@@ -37,20 +37,6 @@ _STEMMERS = [  # script of a word's first letter, language of the stemmer
     (re.compile("[؀-ۿ]"), "arabic"),
     (re.compile("[ऀ-ॿ]"), "hindi"),
 ]
-
-# Josa and endings that may follow a keyword without a space, one or more.
-_PARTICLES = """
-    은 는 이 가 을 를 의 에 에게 에서 에게서 께 께서 한테 한테서 더러 와 과 랑 이랑 하고 도 만 까지
-    부터 마저 조차 밖에 처럼 보다 같이 만큼 마다 대로 커녕 뿐 로 으로 로서 으로서 로써 으로써
-    아 야 여 이여 이야 님 씨 군 양 들 네 나 이나 든 이든 든지 이든지 라 이라 라고 이라고 라는 이라는
-    란 이란 며 이며 고 이고 다 이다 인 일 였다 이었다 였어 이었어 예요 이에요 입니다 요 이요 지 이지
-"""
-PARTICLES = sorted(_PARTICLES.split(), key=lambda particle: (-len(particle), particle))
-_CHAIN = re.compile("(?:" + "|".join(PARTICLES) + "){1,4}")
-_INFLECTION = re.compile(  # the particles that a word is rid of: fewer, in the order of grammar
-    "(?:들|님)?(?:에|에게|에서|에게서|께|께서|한테|한테서|와|과|랑|이랑|하고|까지|부터|마저|조차|밖에"
-    "|처럼|보다|같이|만큼|마다|로|으로|로서|으로서)?(?:은|는|이|가|을|를|의|도|만)?"
-)
 
 
 def normal(text: str) -> str:
@@ -116,14 +102,6 @@ def _pairs(run: str) -> tuple[str, ...]:
     return tuple(run[at : at + 2] for at in range(len(run) - 1))
 
 
-def without_particles(word: str) -> str:
-    """A Hangul word less its longest inflection that leaves a syllable."""
-    for cut in range(max(1, len(word) - 6), len(word)):  # none is longer
-        if _INFLECTION.fullmatch(word, cut):
-            return word[:cut]
-    return word
-
-
 def mentions(text: str, keyword: str) -> bool:
     """Whether the keyword stands in the text as a word of its own.
 
@@ -171,7 +149,7 @@ def finder(keyword: str) -> Callable[[str], bool]:
     if not wanted:
         return lambda text: False
     spaced = r"\s+".join(re.escape(word) for word in wanted.split(" "))
-    pattern = re.compile(f"(?<!{_before(wanted)}){spaced}(?P<rest>[{_HANGUL}]*)(?P<next>.?)", re.S)
+    pattern = re.compile(f"(?<!{_before(wanted)}){spaced}(?P<rest>[{HANGUL}]*)(?P<next>.?)", re.S)
 
     def found(text: str) -> bool:
         # The quick test spares most texts the pattern.
@@ -186,9 +164,9 @@ def _before(wanted: str) -> str:
     """The characters, as a class, that may not come right before the keyword."""
     if re.match(f"[{_UNSPACED}]", wanted):  # no spaces to go by; a lone character needs some bound
         return f"[{_HAN}]" if len(wanted) == 1 else r"[^\s\S]"
-    if re.match(f"[{_HANGUL}]", wanted):
+    if re.match(f"[{HANGUL}]", wanted):
         return rf"[^\W_{_UNSPACED}]"
-    return rf"[^\W_{_HANGUL}{_UNSPACED}]"
+    return rf"[^\W_{HANGUL}{_UNSPACED}]"
 
 
 def _ends(wanted: str, hangul: str, following: str) -> bool:
@@ -196,7 +174,7 @@ def _ends(wanted: str, hangul: str, following: str) -> bool:
     if re.search(f"[{_UNSPACED}]$", wanted):
         return len(wanted) > 1 or not re.match(f"[{_HAN}]", following)
     if hangul:
-        return _CHAIN.fullmatch(hangul) is not None
+        return is_particles(hangul)
     return not re.match(rf"[^\W_{_UNSPACED}]", following)
 
 

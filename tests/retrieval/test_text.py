@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.text import mentions, normal, parts, tokens, without_particles
+from retrieval.text import mentions, normal, parts, tokens
 
 WORDS = st.text(alphabet="abcdefg가나다라마 東京剣はをカナ.,!?…\n'’-/🙂é", max_size=200)
 
@@ -81,9 +81,6 @@ def test_terms_meet_across_forms() -> None:
 
 
 def test_a_particle_never_takes_the_whole_word() -> None:
-    assert without_particles("은") == "은"
-    assert without_particles("나는") == "나"
-    assert without_particles("아이는") == "아이"
     assert set(tokens("아이는")) & set(tokens("아이"))
 
 
