@@ -30,6 +30,10 @@ _RUN = re.compile(
     f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
     rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
+_UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
+_HANGUL_RUN = re.compile(f"[{HANGUL}]+")
+_LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
+_SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
 _STEMMERS = [  # script of a word's first letter, language of the stemmer
     (re.compile("[a-zß-ɏ]"), "english"),
     (re.compile("[Ѐ-ӿ]"), "russian"),
@@ -42,6 +46,11 @@ _STEMMERS = [  # script of a word's first letter, language of the stemmer
 def normal(text: str) -> str:
     """NFC, case-folded, typographic apostrophes straight: the form in which texts compare."""
     return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
+
+
+def spaced(text: str) -> str:
+    """`normal`, with one space between words."""
+    return " ".join(normal(text).split())
 
 
 def asks(text: str) -> bool:
@@ -114,12 +123,13 @@ def mentions(text: str, keyword: str) -> bool:
 
 def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     """A test for whether one of the texts `mentions` a keyword, for many keywords."""
-    normals = [normal(text) for text in texts]
+    spaced_texts = [spaced(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
         if keyword.startswith("/") and (pattern := as_pattern(keyword)) is not None:
             return any(_searches(pattern, text) for text in texts)
-        return any(map(finder(keyword), normals))
+        words = spaced(keyword)
+        return any(stands_in(words, text) for text in spaced_texts)
 
     return mentioned
 
@@ -142,40 +152,32 @@ def _searches(pattern: str, text: str) -> bool:
     return found is not None
 
 
-@lru_cache(maxsize=16384)
-def finder(keyword: str) -> Callable[[str], bool]:
-    """A test for one plain keyword in texts that are already `normal`."""
-    wanted = " ".join(normal(keyword).split())
-    if not wanted:
-        return lambda text: False
-    spaced = r"\s+".join(re.escape(word) for word in wanted.split(" "))
-    pattern = re.compile(f"(?<!{_before(wanted)}){spaced}(?P<rest>[{HANGUL}]*)(?P<next>.?)", re.S)
-
-    def found(text: str) -> bool:
-        # The quick test spares most texts the pattern.
-        return wanted.split(" ")[0] in text and any(
-            _ends(wanted, match["rest"], match["next"]) for match in pattern.finditer(text)
-        )
-
-    return found
+def stands_in(words: str, text: str) -> bool:
+    """Whether the words stand in a text as words of their own; both as `spaced` gives them."""
+    at = text.find(words) if words else -1
+    while at >= 0:
+        end = at + len(words)
+        if _may_start(words, text[max(0, at - 1) : at]):
+            behind = _HANGUL_RUN.match(text, end)
+            hangul = behind[0] if behind else ""
+            if _may_end(words, hangul, text[end + len(hangul) :][:1]):
+                return True
+        at = text.find(words, at + 1)
+    return False
 
 
-def _before(wanted: str) -> str:
-    """The characters, as a class, that may not come right before the keyword."""
-    if re.match(f"[{_UNSPACED}]", wanted):  # no spaces to go by; a lone character needs some bound
-        return f"[{_HAN}]" if len(wanted) == 1 else r"[^\s\S]"
-    if re.match(f"[{HANGUL}]", wanted):
-        return rf"[^\W_{_UNSPACED}]"
-    return rf"[^\W_{HANGUL}{_UNSPACED}]"
+def _may_start(words: str, before: str) -> bool:
+    """Whether a keyword may start behind this character."""
+    if _UNSPACED_ONE.match(words):  # no spaces to go by; a lone character needs some bound
+        return len(words) > 1 or not _HAN_ONE.match(before)
+    return not (_LETTER if _HANGUL_RUN.match(words) else _SPACED_LETTER).match(before)
 
 
-def _ends(wanted: str, hangul: str, following: str) -> bool:
-    """Whether a keyword may end where it did, given what stands right after it."""
-    if re.search(f"[{_UNSPACED}]$", wanted):
-        return len(wanted) > 1 or not re.match(f"[{_HAN}]", following)
-    if hangul:
-        return is_particles(hangul)
-    return not re.match(rf"[^\W_{_UNSPACED}]", following)
+def _may_end(words: str, hangul: str, following: str) -> bool:
+    """Whether a keyword may end where it did, given the Hangul behind it and what comes then."""
+    if _UNSPACED_ONE.match(words[-1]):
+        return len(words) > 1 or not _HAN_ONE.match(following)
+    return is_particles(hangul) if hangul else not _LETTER.match(following)
 
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*]*\s+|[。！？][」』）]*\s*|\n\s*\n")
