@@ -134,7 +134,6 @@ def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     return mentioned
 
 
-@lru_cache(maxsize=4096)
 def as_pattern(keyword: str) -> str | None:
     """The regular expression of a keyword `/pattern/flags` with its flags inside, else None."""
     slashed = re.fullmatch(r"/(.+)/([a-z]*)", keyword, re.DOTALL)
