@@ -8,6 +8,7 @@ FROM scratch AS app
 COPY handler.py ./
 COPY schemas schemas
 COPY cards cards
+COPY language language
 COPY embedding embedding
 COPY llm llm
 COPY stores stores

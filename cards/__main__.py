@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from cards.card import Card, is_card, read_card
-from cards.charx import is_charx
+from cards.card import Card, carries_card, is_card, read_card, to_persona
 from cards.chatlog import parse_chat, to_jsonl
 from cards.events import to_events
 from cards.export import to_json, to_png
@@ -21,12 +22,12 @@ from cards.keys import Key, KeyIndex
 from cards.load import book_of, naming
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from cards.persona import to_persona
-from cards.png import SIGNATURE
 from cards.read_lore import parse_book
-from cards.show import book_table, card_table, chat_table
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
+
+SHORT = 100
+"""Characters of a text that are shown."""
 
 Thing = Card | Lorebook | list[Message]
 
@@ -61,27 +62,26 @@ def read(path: Path) -> Thing:
     """What a file holds.
 
     Raises:
-        BadRequest: none of what we know, or damaged; names the file.
+        BadRequest: none of what we know, or damaged.
     """
-    with naming(path):
-        content = read_file(path)
-        if content.startswith(SIGNATURE) or is_charx(content):
-            return read_card(content)
-        if path.suffix.lower() in (".jsonl", ".txt", ".log"):
-            return parse_chat(content)
-        if content.lstrip().startswith(b"["):
-            return parse_chat(content)
-        document = parse_object(content)
-        if is_card(document):
-            return read_card(content)
-        if "messages" in document or "history" in document:
-            return parse_chat(content)
-        inner = document.get("data")
-        if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
-            return parse_book(document)
-        if "spec" in document or "name" in document:
-            return read_card(content)
-        raise BadRequest("is neither a character card nor a lorebook nor a chat")
+    content = read_file(path)
+    if carries_card(content):
+        return read_card(content)
+    if path.suffix.lower() in (".jsonl", ".txt", ".log"):
+        return parse_chat(content)
+    if content.lstrip().startswith(b"["):
+        return parse_chat(content)
+    document = parse_object(content)
+    if is_card(document):
+        return read_card(content)
+    if "messages" in document or "history" in document:
+        return parse_chat(content)
+    inner = document.get("data")
+    if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
+        return parse_book(document)
+    if "spec" in document or "name" in document:
+        return read_card(content)
+    raise BadRequest("is neither a character card nor a lorebook nor a chat")
 
 
 def show(thing: Thing, out: Console) -> None:
@@ -89,13 +89,13 @@ def show(thing: Thing, out: Console) -> None:
     match thing:
         case Card():
             book = book_of(thing)
-            out.print(card_table(thing, book))
+            out.print(_card_table(thing, book))
             if book.entries:
-                out.print(book_table(book))
+                out.print(_book_table(book))
         case Lorebook():
-            out.print(book_table(thing))
+            out.print(_book_table(thing))
         case messages:
-            out.print(chat_table(messages))
+            out.print(_chat_table(messages))
 
 
 def validate(thing: Thing, name: str, out: Console) -> None:
@@ -124,7 +124,7 @@ def unknown_macros(persona: Persona) -> list[str]:
 def book_warnings(book: Lorebook) -> list[str]:
     """What is odd in a book: fields, and keys that are no valid pattern."""
     index = KeyIndex([Key(key) for key in {key for entry in book.entries for key in entry.keys}])
-    broken = sorted(key.text for key in index.check())
+    broken = sorted(key.text for key in index.broken)
     return [
         *book.warnings,
         *(f"key `{key}` is no valid pattern and never matches" for key in broken),
@@ -168,24 +168,97 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 done, 2 the file cannot be used."""
     args = parser().parse_args(argv)
     out = Console(highlight=False, soft_wrap=args.verb != "show")
+    others = (args.out, args.picture or args.out) if args.verb == "convert" else ()
     try:
-        thing = read(args.file)
-        match args.verb:
-            case "show":
-                with naming(args.file):
+        with naming(args.file, *others):
+            thing = read(args.file)
+            match args.verb:
+                case "show":
                     show(thing, out)
-            case "validate":
-                with naming(args.file):
+                case "validate":
                     validate(thing, args.file.name, out)
-            case _:
-                with naming(args.file, args.out, args.picture or args.out):
+                case _:
                     content = converted(thing, args)
-                write(args.out, content, force=args.force)
-                out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
+                    write(args.out, content, force=args.force)
+                    out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
     except IyagiError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
     return 0
+
+
+def _card_table(card: Card, book: Lorebook) -> Table:
+    """A card's fields, long ones by their beginning and length."""
+    carrier = "PNG" if card.picture else "CHARX" if card.archive else "JSON"
+    table = _table(f"{card.name}: character card {card.version.upper()} in {carrier}")
+    table.add_column("field", no_wrap=True)
+    table.add_column("characters", justify="right")
+    table.add_column("text")
+    rows = {
+        "nickname": card.nickname,
+        "description": card.description,
+        "personality": card.personality,
+        "scenario": card.scenario,
+        "first message": card.first_mes,
+        **{f"greeting {n}": text for n, text in enumerate(card.alternate_greetings, 1)},
+        **{f"group greeting {n}": text for n, text in enumerate(card.group_only_greetings, 1)},
+        "example dialogue": card.mes_example,
+        "system prompt": card.system_prompt,
+        "after the history": card.post_history_instructions,
+        "creator": " ".join(filter(None, (card.creator, card.character_version))),
+        "creator's notes": card.creator_notes,
+        "tags": ", ".join(card.tags),
+        "extensions": ", ".join(map(str, card.extensions)),
+        "lorebook": f"{len(book.entries)} entries" if book.entries else "",
+    }
+    for name, text in rows.items():
+        if text:
+            table.add_row(name, f"{len(text):,}", _short(text))
+    return table
+
+
+def _book_table(book: Lorebook) -> Table:
+    """A book's entries."""
+    title = f"{book.name or 'Lorebook'}: {len(book.entries):,} entries"
+    table = _table(title)
+    for column in ("id", "name", "keys", "order", "place", "text"):
+        table.add_column(column, no_wrap=column in ("id", "order"))
+    for entry in book.entries:
+        state = "" if entry.enabled else " (off)"
+        keys = "always" if entry.constant else ", ".join(entry.keys)
+        table.add_row(
+            escape(entry.id) + state,
+            _short(entry.name, 20),
+            _short(keys, 40),
+            str(entry.order),
+            entry.position,
+            _short(entry.content, 60),
+        )
+    return table
+
+
+def _chat_table(messages: Sequence[Message]) -> Table:
+    """How many lines each role has, and the last ones."""
+    roles = Counter(message.role for message in messages)
+    counts = ", ".join(f"{count:,} {role}" for role, count in roles.most_common())
+    table = _table(f"Chat: {len(messages):,} messages ({counts})")
+    for column in ("role", "name", "time", "text"):
+        table.add_column(column, no_wrap=column != "text")
+    for message in messages[-10:]:
+        when = f"{message.timestamp:%Y-%m-%d %H:%M}" if message.timestamp else ""
+        table.add_row(message.role, _short(message.name or "", 20), when, _short(message.content))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=_short(title), title_justify="left", box=None, padding=(0, 1))
+
+
+def _short(text: str, length: int = SHORT) -> str:
+    """The beginning of a text on one line, harmless to the terminal."""
+    line = " ".join(text[: 4 * length].split())
+    plain = "".join(c if c.isprintable() else "�" for c in line)
+    return escape(plain if len(plain) <= length else plain[: length - 1] + "…")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,13 @@ Nothing is stored between turns (`cards.timed`), and the same chat always gives 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import get_args
 
-from cards.compiled import CompiledBook, Rules, compiled
-from cards.groups import losers
-from cards.keys import Clock
+from cards.keys import Clock, CompiledBook, compiled
 from cards.lorebook import Lorebook, LoreEntry, Position
-from cards.macros import FIELDS, Scope, expand
-from cards.scene import Activation, Active, Scene, kept_out
+from cards.macros import draw, expand
+from cards.scene import Activation, Active, Scene, why_barred
 from cards.timed import Effect, Replay, is_lucky
 
 Count = Callable[[str], int]
@@ -28,24 +24,20 @@ Count = Callable[[str], int]
 BUDGET_SHARE = 0.25
 """Of the context for lore, by custom of the apps that books are written for."""
 
-_CHANGING = re.compile(rf"\{{\{{\s*(?:random|pick|roll|{'|'.join(FIELDS)})", re.IGNORECASE)
 _PLACES = {place: number for number, place in enumerate(get_args(Position))}
 
 
-def activate(
-    book: Lorebook, scene: Scene, *, budget: int, count: Count, rules: Rules | None = None
-) -> Activation:
+def activate(book: Lorebook, scene: Scene, *, budget: int, count: Count) -> Activation:
     """The entries that take part in this turn.
 
     Args:
         budget: tokens for lore, `BUDGET_SHARE` of the context by custom; a smaller
             `token_budget` of the book goes before it.
         count: tokens of a text.
-        rules: settings where an entry has none of its own.
     """
     if book.token_budget is not None:
         budget = min(budget, book.token_budget)
-    run = _Run(compiled(book, rules or Rules()), scene, budget, count)
+    run = _Run(compiled(book), scene, budget, count)
     run.recurse(run.start())
 
     def place(row: int) -> tuple[int, int, int]:
@@ -97,7 +89,7 @@ class _Run:
 
     def recurse(self, fresh: list[int]) -> None:
         """Takes what the entries taken last call for, and so on; then the delayed, by level."""
-        levels = list(self._book.levels)
+        levels = sorted(self._book.delayed)
         while fresh or levels:
             keys = self._mentioned(fresh)
             fresh = self._take({row for key in keys for row in self._book.by_key[key]})
@@ -126,7 +118,7 @@ class _Run:
             if row not in self.taken and row not in self._out:
                 called, why = self._is_called(row)
                 (found if called else self.reasons)[row] = why
-        lost = losers(
+        lost = _losers(
             self._book.entries,
             found,
             taken=self.taken,
@@ -149,7 +141,7 @@ class _Run:
             return self._lose(row, "its text is empty")
         if text in self._said:  # a card's own book is often there as a world book, too
             return self._lose(row, f"says the same as `{self._said[text]}`")
-        tokens = tokens_of(self._count, text)
+        tokens = self._count(text)
         if not entry.ignore_budget:
             if tokens > self._left:
                 over = f"{tokens} tokens, {self._left} left"
@@ -162,9 +154,7 @@ class _Run:
 
     def _text(self, entry: LoreEntry, *, scanning: bool = False) -> str:
         """An entry's text with its macros filled in."""
-        if _CHANGING.search(entry.content):
-            return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
-        return _steady(entry.content, self._scene.char, self._scene.user, scanning)
+        return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
 
     def _lose(self, row: int, why: str) -> bool:
         self._out.add(row)
@@ -174,7 +164,7 @@ class _Run:
     def _is_called(self, row: int) -> tuple[bool, str]:
         """Whether the chat, or what was taken, calls for an entry; and why or why not."""
         entry = self._book.entries[row]
-        if row in self._book.conditional and (barred := kept_out(entry, self._scene)):
+        if barred := why_barred(entry, self._scene):
             return False, barred
         if effect := self._effect(row):
             words = "for good" if effect.left == float("inf") else f"{effect.left:g} messages more"
@@ -229,7 +219,7 @@ class _Run:
 
     def warnings(self) -> list[str]:
         """Keys that could not be used."""
-        slow = [self._book.index.keys[key].text for key in sorted(self._clock.slow)]
+        slow = sorted({key.text for key in self._clock.slow})
         return [
             *(f"key `{key.text}` is no valid pattern" for key in self._book.index.broken),
             *(f"key `{text}` takes too long" for text in slow),
@@ -237,17 +227,65 @@ class _Run:
         ]
 
 
+def _losers(
+    entries: Sequence[LoreEntry],
+    found: Collection[int],
+    *,
+    taken: Collection[int],
+    sticky: Collection[int],
+    score: Callable[[int], int],
+    seed: tuple[object, ...],
+) -> dict[int, str]:
+    """Rows of `found` that lose their group, and why.
+
+    An entry taken before or a sticky one wins; then the best score where entries ask for it; then
+    the highest order among those with override; else chance, by weight.
+
+    Args:
+        score: how many keys of an entry were found.
+        seed: of the turn, for chance.
+    """
+    lost: dict[int, str] = {}
+    for group, members in _groups(entries, found).items():
+        winner = next((row for row in taken if group in entries[row].groups), None)
+        if winner is None:
+            rivals = [row for row in members if row not in lost]
+            staying = [row for row in rivals if row in sticky]
+            winner = _winner(entries, staying or rivals, score, (*seed, "group", group))
+        for row in members:
+            if row != winner:
+                label = _label(entries[winner]) if winner is not None else ""
+                lost.setdefault(row, f"`{label}` won the group `{group}`")
+    return lost
+
+
+def _groups(entries: Sequence[LoreEntry], found: Collection[int]) -> Mapping[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for row in sorted(found):
+        for group in entries[row].groups:
+            groups.setdefault(group, []).append(row)
+    return groups
+
+
+def _winner(
+    entries: Sequence[LoreEntry],
+    rivals: list[int],
+    score: Callable[[int], int],
+    seed: tuple[object, ...],
+) -> int | None:
+    if any(entries[row].group_scoring for row in rivals):
+        best = max(map(score, rivals))
+        rivals = [r for r in rivals if not entries[r].group_scoring or score(r) == best]
+    forced = [row for row in rivals if entries[row].group_override]
+    if forced:
+        return max(forced, key=lambda row: (entries[row].order, -row))
+    left = draw(max(1, sum(entries[row].group_weight for row in rivals)), *seed)
+    for row in rivals:
+        left -= entries[row].group_weight
+        if left < 0:
+            return row
+    return rivals[0] if rivals else None
+
+
 def _label(entry: LoreEntry) -> str:
     return entry.name or entry.id
-
-
-@lru_cache(maxsize=16_384)
-def _steady(content: str, char: str, user: str, scanning: bool) -> str:
-    """A text whose macros mean the same in every chat of these two."""
-    return expand(content, Scope(char=char, user=user, scanning=scanning)).strip()
-
-
-@lru_cache(maxsize=16_384)
-def tokens_of(count: Count, text: str) -> int:
-    """Tokens of a text: lore is the same turn after turn."""
-    return count(text)

@@ -10,17 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from cards import png
 from cards.charx import Archive, is_charx
-from cards.files import parse_object
-from cards.reader import Fields
+from cards.files import Fields, parse_object, whole
+from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
+from schemas.request import Persona
 
 Version = Literal["v1", "v2", "v3"]
 
 SPECS: dict[str, Version] = {"chara_card_v2": "v2", "chara_card_v3": "v3"}
 V1_FIELDS = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
+_TEXTS = (
+    *("creator_notes", "system_prompt", "post_history_instructions"),
+    *("creator", "character_version", "nickname"),
+)
+_LISTS = ("alternate_greetings", "group_only_greetings", "tags")
 DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"}
+MAX_NAME = 100
+"""Characters of a name in a request."""
+
+OWN = "iyagi"
+"""Where in `extensions` the card's fields stand that a persona has no place for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +69,7 @@ class Card:
     character_book: dict[str, Any] | None
     nickname: str
     """What `{{char}}` becomes where it is set."""
-    creator_notes_multilingual: dict[str, Any]
-    """Language code to text; `en` is `creator_notes` where it has none."""
-    sources: tuple[str, ...]
     assets: tuple[dict[str, Any], ...]
-    creation_date: int
-    """Unix seconds; 0 is unknown."""
-    modification_date: int
 
     @property
     def data(self) -> dict[str, Any]:
@@ -94,6 +101,11 @@ def read_card(content: bytes) -> Card:
     return parse_card(content)
 
 
+def carries_card(content: bytes) -> bool:
+    """Whether a file is a picture or an archive, in which cards are carried."""
+    return content.startswith(png.SIGNATURE) or is_charx(content)
+
+
 def parse_card(
     source: bytes, *, picture: bytes | None = None, archive: Archive | None = None
 ) -> Card:
@@ -106,31 +118,18 @@ def parse_card(
     warnings: list[str] = []
     version = _version(document, warnings)
     data = Fields(document if version == "v1" else document["data"], "", warnings)
-    notes = data.text("creator_notes")
-    multilingual = data.object("creator_notes_multilingual")
+    texts: dict[str, Any] = {name: data.text(name) for name in (*V1_FIELDS, *_TEXTS)}
+    texts |= {name: data.texts(name) for name in _LISTS}
     return Card(
         version=version,
         document=document,
         source=source,
         picture=picture,
         archive=archive,
-        **{name: data.text(name) for name in V1_FIELDS},
-        creator_notes=notes,
-        system_prompt=data.text("system_prompt"),
-        post_history_instructions=data.text("post_history_instructions"),
-        alternate_greetings=data.texts("alternate_greetings"),
-        group_only_greetings=data.texts("group_only_greetings"),
-        tags=data.texts("tags"),
-        creator=data.text("creator"),
-        character_version=data.text("character_version"),
+        **texts,
         extensions=data.object("extensions"),
         character_book=data.object("character_book") or None,
-        nickname=data.text("nickname"),
-        creator_notes_multilingual={"en": notes, **multilingual} if multilingual else {},
-        sources=data.texts("source"),
         assets=_assets(data),
-        creation_date=data.whole("creation_date", 0, 2**53, 0),
-        modification_date=data.whole("modification_date", 0, 2**53, 0),
         warnings=(*warnings, *_oddities(data, version)),
     )
 
@@ -181,3 +180,78 @@ def _oddities(data: Fields, version: Version) -> list[str]:
     if version != "v1":
         odd += [f"`{name}` is missing" for name in V1_FIELDS if name not in data.data]
     return odd
+
+
+def to_persona(card: Card) -> Persona:
+    """The persona that a card describes; macros stay in it until the prompt is written.
+
+    The persona's name is what `{{char}}` becomes: the nickname where there is one, the full name
+    then being an alias. Texts for people (notes, creator, version, tags) stay out of all fields
+    that enter a prompt; greetings and tags are found in `extensions["iyagi"]`.
+
+    Raises:
+        BadRequest: the card has no name, or a field is longer than a request may hold.
+    """
+    name, full = _one_line(card.called), _one_line(card.name)
+    if not name:
+        raise BadRequest("is empty; give the character a name", field="name")
+    own: dict[str, Any] = {
+        "alternate_greetings": list(card.alternate_greetings),
+        "group_only_greetings": list(card.group_only_greetings),
+        "tags": list(card.tags),
+        "creator": card.creator,
+        "character_version": card.character_version,
+    }
+    try:
+        return Persona(
+            name=name,
+            description=_text(card.description, "description"),
+            personality=_text(card.personality, "personality"),
+            scenario=_text(card.scenario, "scenario"),
+            first_message=_text(card.first_mes, "first_mes"),
+            example_dialogue=_text(card.mes_example, "mes_example"),
+            system_prompt=_text(card.system_prompt, "system_prompt"),
+            post_history_instructions=_text(
+                card.post_history_instructions, "post_history_instructions"
+            ),
+            aliases=[full] if full and full != name else [],
+            extensions=_clean({**card.extensions, OWN: {k: v for k, v in own.items() if v}}),
+        )
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, Persona) from None
+
+
+def alternate_greetings(persona: Persona) -> tuple[str, ...]:
+    """What the character may say first in place of the first message."""
+    return _own(persona).texts("alternate_greetings")
+
+
+def tags_of(persona: Persona) -> tuple[str, ...]:
+    """The card's tags."""
+    return _own(persona).texts("tags")
+
+
+def _own(persona: Persona) -> Fields:
+    return Fields(Fields(persona.extensions, "", []).object(OWN), "", [])
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())[:MAX_NAME].strip()
+
+
+def _text(text: str, field: str) -> str:
+    """A field with the line ends of one platform."""
+    if len(text) > MAX_TEXT:
+        raise BadRequest(f"has more than {MAX_TEXT:,} characters; shorten it", field=field)
+    return text.replace("\r\n", "\n")
+
+
+def _clean(value: Any) -> Any:
+    """Free-form data without half characters, which no answer could be sent with."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {whole(str(key)): _clean(item) for key, item in value.items()}
+    return value

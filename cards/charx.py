@@ -71,10 +71,6 @@ class Archive:
             return None
         return self._read(path, MAX_ASSET)
 
-    def names(self) -> list[str]:
-        """The files inside."""
-        return [name for name in self._members if not name.endswith("/")]
-
     def _read(self, name: str, limit: int) -> bytes:
         try:
             with self._zip.open(self._members[name]) as file:

@@ -7,13 +7,13 @@ out; narrator lines have no name. `cards.transcript` reads plain text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from cards.dates import sent_at
 from cards.files import decode, parse_json, whole
 from cards.transcript import parse_transcript
 from schemas.errors import BadRequest
@@ -29,6 +29,11 @@ _ROLES = {
     **{"assistant": "character", "model": "character", "bot": "character", "char": "character"},
     "human": "user",
 }
+_ELEMENTS = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})[ @T]*"
+    r"(?P<hour>\d{1,2})h ?(?P<minute>\d{1,2})m ?(?P<second>\d{1,2})s(?: ?(?P<ms>\d{1,3})ms)?"
+)
+_WORDED = ("%B %d, %Y %I:%M%p", "%B %d, %Y %I:%M %p", "%B %d, %Y")
 
 
 def parse_chat(
@@ -109,7 +114,7 @@ def to_jsonl(messages: Sequence[Message], *, user: str, character: str) -> str:
             "named": None if message.name or narrated else False,
             "name": message.name if narrated else None,
         }
-        kept = {key: value for key, value in own.items() if value is not None}
+        saved = {key: value for key, value in own.items() if value is not None}
         extra = {"type": NARRATOR} if narrated else {}
         lines.append(
             {
@@ -118,7 +123,7 @@ def to_jsonl(messages: Sequence[Message], *, user: str, character: str) -> str:
                 "is_system": False,
                 "send_date": _date(message.timestamp),
                 "mes": message.content,
-                "extra": {**extra, **({OWN: kept} if kept else {})},
+                "extra": {**extra, **({OWN: saved} if saved else {})},
             }
         )
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -209,3 +214,31 @@ def _message(data: dict[str, Any], place: str) -> Message:
 
 def _date(when: datetime | None) -> str:
     return when.isoformat() if when else ""
+
+
+def sent_at(sent: object) -> datetime | None:
+    """The time of a message; logs seldom name a zone, so it is taken for UTC."""
+    try:
+        if isinstance(sent, int | float) and not isinstance(sent, bool):
+            return datetime.fromtimestamp(sent / 1000 if sent > 10**11 else sent, UTC)
+        if not isinstance(sent, str):
+            return None
+        if parts := _ELEMENTS.fullmatch(sent.strip()):
+            numbers = {key: int(value or 0) for key, value in parts.groupdict().items()}
+            ms = numbers.pop("ms")
+            return datetime(**numbers, microsecond=1000 * ms, tzinfo=UTC)
+        return _worded(sent.strip())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _worded(sent: str) -> datetime | None:
+    if sent.isdigit():
+        return sent_at(int(sent))
+    for form in _WORDED:
+        try:
+            return datetime.strptime(sent, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    when = datetime.fromisoformat(sent)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

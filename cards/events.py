@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from cards.lorebook import Lorebook, LoreEntry, entry_data
+from cards.lorebook import Lorebook, LoreEntry
 from cards.scene import Activation
 from schemas.errors import BadRequest
 from schemas.rag import RAGChunk
@@ -97,7 +97,7 @@ def is_standing(entry: LoreEntry) -> bool:
 
 def _event(row: int, entry: LoreEntry, book: Lorebook) -> StoryEvent:
     words = [key[:MAX_KEYWORD] for key in entry.keys if not key.startswith("/")]
-    lore = {"id": entry.id, **entry_data(entry)}
+    lore = _ENTRY.dump_python(entry, mode="json", exclude={"content"}, exclude_defaults=True)
     if book.name:
         lore["book"] = book.name
     if book.token_budget is not None:

@@ -10,47 +10,29 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from cards import png
-from cards.card import Card, is_card, read_card
-from cards.charx import is_charx
+from cards.card import Card, carries_card, is_card, read_card, to_persona
 from cards.chatlog import parse_chat
-from cards.files import parse_object, read_file
+from cards.files import Fields, parse_object, read_file
 from cards.lorebook import Lorebook, LoreEntry, LoreRole
-from cards.persona import to_persona
 from cards.read_lore import MAX_SCAN, parse_book
-from cards.reader import Fields
 from schemas.errors import BadRequest
 from schemas.request import Message, Persona
 
 
-def load_card(path: Path) -> Card:
-    """The character card in a PNG, CHARX or JSON file.
-
-    Raises:
-        BadRequest: the file is damaged, too large or no card; names the file.
-    """
-    with naming(path):
-        return read_card(read_file(path))
-
-
-def load_persona(path: Path) -> Persona:
-    """The persona in a card, or in JSON with the fields of a request's `persona`.
+def load_character(path: Path) -> tuple[Persona, Lorebook]:
+    """The persona in a card, or in JSON with the fields of a request's `persona`; and the lore that
+    the card carries.
 
     Raises:
         BadRequest: the file is damaged, too large or neither of both; names the file.
     """
-    return load_character(path)[0]
-
-
-def load_character(path: Path) -> tuple[Persona, Lorebook]:
-    """The persona as of `load_persona`, and the lore that its card carries."""
     with naming(path):
         return read_character(read_file(path))
 
 
 def read_character(content: bytes) -> tuple[Persona, Lorebook]:
     """`load_character` of a file's content."""
-    if not (content.startswith(png.SIGNATURE) or is_charx(content)):
+    if not carries_card(content):
         document = parse_object(content)
         if not is_card(document) and document.keys() <= Persona.model_fields.keys():
             try:
@@ -69,7 +51,7 @@ def load_lore(path: Path) -> Lorebook:
     """
     with naming(path):
         content = read_file(path)
-        if not (content.startswith(png.SIGNATURE) or is_charx(content)):
+        if not carries_card(content):
             document = parse_object(content)
             if not is_card(document):
                 return parse_book(document)

@@ -5,9 +5,8 @@ Settings of a whole book are resolved into its entries, so an entry means the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, get_args
 
 Logic = Literal["and_any", "not_all", "not_any", "and_all"]
 LoreRole = Literal["system", "user", "assistant"]
@@ -100,65 +99,30 @@ class LoreEntry:
     """Of the book in a stack: 0 is the card's own, which goes before world books."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Lorebook:
     """A book; equal to any with the same name, budget and entries."""
 
     entries: tuple[LoreEntry, ...] = ()
     name: str = ""
     token_budget: int | None = None
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.name, self.token_budget, self.entries))
-
-    def __hash__(self) -> int:
-        """Of the content, computed once."""
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        """By content."""
-        return isinstance(other, Lorebook) and (
-            (self.name, self.token_budget, self.entries)
-            == (other.name, other.token_budget, other.entries)
-        )
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def stack(*books: Lorebook) -> Lorebook:
     """Several books as one. The first is the card's own and goes before the others."""
-    kept = [book for book in books if book.entries]
-    if len(kept) < 2:
-        return kept[0] if kept else Lorebook()
+    full = [book for book in books if book.entries]
+    if len(full) < 2:
+        return full[0] if full else Lorebook()
     entries = [
         replace(entry, id=f"{rank}.{entry.id}", rank=rank)
-        for rank, book in enumerate(kept)
+        for rank, book in enumerate(full)
         for entry in book.entries
     ]
-    budgets = [book.token_budget for book in kept if book.token_budget is not None]
+    budgets = [book.token_budget for book in full if book.token_budget is not None]
     return Lorebook(
         entries=tuple(entries),
-        name=" + ".join(book.name for book in kept if book.name),
-        token_budget=sum(budgets) if len(budgets) == len(kept) else None,
-        warnings=tuple(warning for book in kept for warning in book.warnings),
+        name=" + ".join(book.name for book in full if book.name),
+        token_budget=sum(budgets) if len(budgets) == len(full) else None,
+        warnings=tuple(warning for book in full for warning in book.warnings),
     )
-
-
-_DEFAULTS = {field.name: field.default for field in fields(LoreEntry)}
-
-
-def entry_data(entry: LoreEntry) -> dict[str, Any]:
-    """An entry as JSON data: what differs from the defaults, without id and content."""
-    data = {
-        name: getattr(entry, name)
-        for name, default in _DEFAULTS.items()
-        if name not in ("id", "content") and getattr(entry, name) != default
-    }
-    return {
-        name: [[list(keys), logic] for keys, logic in value]
-        if name == "conditions"
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for name, value in data.items()
-    }

@@ -15,13 +15,13 @@ macro stays as text. Only cards and lore are expanded, never messages or what wa
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cards.chance import draw
-from cards.particles import agree
-from schemas.request import Persona
+from language.korean import agree
+from schemas.request import NEW_SESSION, ChatRequest, Persona
 
 MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text."""
@@ -74,6 +74,23 @@ class Scope:
         """The scope of a text of this card, which may name the card's other fields."""
         fields = {name: getattr(persona, name) for name in FIELDS}
         return cls(char=persona.name, user=user, chat=chat, turn=turn, place=text, fields=fields)
+
+
+def draw(sides: int, *seed: object) -> int:
+    """A number from 0 to `sides` - 1 that depends on nothing but the seed."""
+    key = "\0".join(map(str, seed)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % sides
+
+
+def chat_of(request: ChatRequest) -> str:
+    """What chance in a chat is drawn from: its id; how it began, where the client gave none.
+
+    The id that the server gives to such a chat is another one every turn, if the client drops it.
+    """
+    if request.session_id and not request.session_id.startswith(NEW_SESSION):
+        return request.session_id
+    said = (line.content for line in request.history if line.role == "user")
+    return f"{request.persona.name}\n{next(said, request.message)}"
 
 
 def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:

@@ -1,14 +1,18 @@
-"""Reads lorebooks. Both forms are read as World Info, after a card's book is put into its words."""
+"""Reads lorebooks. Both forms are read as World Info, after a card's book is put into its words.
+
+V3 adds decorators, the `@@name value` lines at the head of an entry's content. A line with `@@@` is
+the fallback of the line above it, used where that one is not supported. The first supported
+decorator of a name wins; unknown ones are left out of the text all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from cards.decorators import settings_of, split_decorators
-from cards.files import parse_object, whole
+from cards.files import Fields, whole
 from cards.lorebook import POSITIONS, Condition, Logic, Lorebook, LoreEntry, LoreRole, Position
-from cards.reader import Fields
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 
@@ -27,33 +31,42 @@ _SCAN_ALSO = {
     "matchScenario": "scenario",
     "matchCreatorNotes": "creator_notes",
 }
-_IN_EXTENSIONS = {
-    **{name: name for name in ("probability", "useProbability", "depth", "selectiveLogic")},
-    **{name: name for name in ("group", "role", "sticky", "cooldown", "delay", "triggers")},
-    "excludeRecursion": "exclude_recursion",
-    "preventRecursion": "prevent_recursion",
-    "delayUntilRecursion": "delay_until_recursion",
-    "outletName": "outlet_name",
-    "groupOverride": "group_override",
-    "groupWeight": "group_weight",
-    "useGroupScoring": "use_group_scoring",
-    "scanDepth": "scan_depth",
-    "caseSensitive": "case_sensitive",
-    "matchWholeWords": "match_whole_words",
-    "ignoreBudget": "ignore_budget",
-    "characterFilter": "character_filter",
-    "position": "position",
-    **{
-        camel: "match_" + (name if name != "scenario" else "scenario")
-        for camel, name in _SCAN_ALSO.items()
-    },
+_IN_EXTENSIONS = (
+    *("probability", "useProbability", "depth", "selectiveLogic", "position", "triggers"),
+    *("group", "groupOverride", "groupWeight", "useGroupScoring", "role", "outletName"),
+    *("sticky", "cooldown", "delay", "scanDepth", "caseSensitive", "matchWholeWords"),
+    *("excludeRecursion", "preventRecursion", "delayUntilRecursion", "ignoreBudget"),
+    *("characterFilter", *_SCAN_ALSO),
+)
+"""Settings of World Info that a card's book has in `extensions`, there also as `scan_depth`."""
+
+_DECORATOR = re.compile(r"(@{2,})([A-Za-z_]+)(?:[ \t]+(.*))?")
+
+_DECORATED: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "activate_only_after": ("delay", int),
+    "activate_only_every": ("only_every", int),
+    "keep_activate_after_match": ("sticky", lambda _: -1),
+    "dont_activate_after_match": ("cooldown", lambda _: -1),
+    "is_greeting": ("greeting", int),
+    "role": ("role", str),
+    "position": ("position", POSITIONS.__getitem__),
+    "scan_depth": ("scan_depth", int),
+    "instruct_scan_depth": ("scan_depth", int),
+    "depth": ("depth", int),
+    "instruct_depth": ("depth", int),
+    "reverse_depth": ("depth", int),
+    "reverse_instruct_depth": ("depth", int),
 }
-"""World Info's name of a setting, and a card book's name of it in `extensions`."""
+"""The setting of an entry that a decorator stands for."""
 
+_BARE = {"ignore_on_max_context", "additional_keys", "exclude_keys", "activate", "dont_activate"}
+"""With these, all of V3 but `is_user_icon` and `disable_ui_prompt`, which are about a screen."""
 
-def read_book(source: bytes) -> Lorebook:
-    """The book in a JSON document. Raises BadRequest as `parse_book` and `parse_object` do."""
-    return parse_book(parse_object(source))
+_ALLOWED = {
+    "role": {"system", "user", "assistant"},
+    "position": {"after_desc", "before_desc", "personality", "scenario"},
+}
+MAX_DECORATORS = 100
 
 
 def parse_book(document: Mapping[str, Any]) -> Lorebook:
@@ -119,7 +132,8 @@ def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
         "caseSensitive": entry.get("case_sensitive"),
         "position": entry.get("position"),
     }
-    for name, snake in _IN_EXTENSIONS.items():
+    for name in _IN_EXTENSIONS:
+        snake = re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
         value = extensions.get(snake, extensions.get(name))
         if value is not None:
             form[name] = value
@@ -129,7 +143,7 @@ def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[str]) -> LoreEntry:
     """An entry of World Info, its decorators and the book's settings worked in."""
     read = Fields(form, f"entry {identity}", warnings)
-    decorators, content, unknown = split_decorators(read.text("content"))
+    decorators, content, unknown = _split_decorators(read.text("content"))
     if len(content) > MAX_TEXT:
         read.warn(f"`content` has more than {MAX_TEXT:,} characters; the rest is left out")
     if form.get("content") is None:
@@ -179,7 +193,7 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
         "exclude_characters": who.flag("isExclude"),
         "triggers": read.texts("triggers"),
     }
-    return LoreEntry(id=identity, **{**entry, **_place(read), **settings_of(decorators)})
+    return LoreEntry(id=identity, **{**entry, **_place(read), **_decorated(decorators)})
 
 
 def _conditions(read: Fields, decorators: Mapping[str, str]) -> tuple[Condition, ...]:
@@ -207,3 +221,47 @@ def _place(read: Fields) -> dict[str, Any]:
     else:
         spoken = _ROLES[read.whole("role", 0, len(_ROLES) - 1, 0)]
     return {"position": place, "depth": read.whole("depth", 0, MAX_SCAN, 4), "role": spoken}
+
+
+def _split_decorators(content: str) -> tuple[dict[str, str], str, list[str]]:
+    """The decorators in force, the text without the lines of any, and the unknown ones' names."""
+    found: dict[str, str] = {}
+    unknown: list[str] = []
+    settled = True  # whether the chain of fallbacks has found one that works
+    rest = content
+    for _ in range(MAX_DECORATORS):
+        line, newline, behind = rest.partition("\n")
+        match = _DECORATOR.fullmatch(line.strip())
+        if match is None:
+            break
+        if len(match[1]) == 2:
+            settled = False
+        name, value = match[2].lower(), (match[3] or "").strip()
+        if not settled:
+            settled = _works(name, value)
+            if settled:
+                found.setdefault(name, value)
+            else:
+                unknown.append(name)
+        rest = behind if newline else ""
+    return found, rest, unknown
+
+
+def _decorated(decorators: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a `LoreEntry` that decorators put in place of its own."""
+    said: dict[str, Any] = {}
+    for name, value in decorators.items():
+        if name not in _DECORATED:
+            continue
+        setting, read = _DECORATED[name]
+        said.setdefault(setting, read(value))
+        if setting == "depth":
+            said.setdefault("position", "from_start" if "reverse" in name else "at_depth")
+    return said
+
+
+def _works(name: str, value: str) -> bool:
+    """Whether a decorator is supported and its value makes sense."""
+    if name in _DECORATED and _DECORATED[name][1] is int:
+        return value.isascii() and value.isdigit() and len(value) <= 4
+    return name in (_DECORATED.keys() | _BARE) and value in _ALLOWED.get(name, {value})

@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cards.chance import chat_of
+from cards.card import alternate_greetings, tags_of
 from cards.lorebook import Lorebook, LoreEntry
-from cards.macros import FIELDS, Scope, expand
-from cards.persona import alternate_greetings, tags_of
+from cards.macros import FIELDS, Scope, chat_of, expand
 from schemas.request import ChatRequest, Message
 
 CARD_TEXTS = {
@@ -97,14 +96,6 @@ class Active(NamedTuple):
     rank: int
 
 
-class Verdict(NamedTuple):
-    """What became of an entry."""
-
-    entry: LoreEntry
-    active: bool
-    why: str
-
-
 @dataclass(frozen=True)
 class Activation:
     """The outcome of a turn for a book."""
@@ -122,15 +113,6 @@ class Activation:
         """Tokens of all active entries."""
         return sum(item.tokens for item in self.active)
 
-    def verdicts(self) -> list[Verdict]:
-        """Every entry of the book, in its order, and why it is active or not."""
-        chosen = {id(item.entry): item.why for item in self.active}
-        found = []
-        for row, entry in enumerate(self.book.entries):
-            why = chosen.get(id(entry)) or self.reasons.get(row) or _unfound(entry)
-            found.append(Verdict(entry, id(entry) in chosen, why))
-        return found
-
 
 def _greeting(history: Sequence[Message], *forms: Sequence[str]) -> int | None:
     """Which greeting a chat began with, as the card has it or with its macros filled in."""
@@ -142,8 +124,8 @@ def _greeting(history: Sequence[Message], *forms: Sequence[str]) -> int | None:
     return next(rows, None) if first.role == "character" else None
 
 
-def kept_out(entry: LoreEntry, scene: Scene) -> str:
-    """What keeps an entry out of this turn, whatever its keys; empty if nothing does."""
+def why_barred(entry: LoreEntry, scene: Scene) -> str:
+    """Why an entry takes no part in this turn, whatever its keys; empty if nothing bars it."""
     if not entry.enabled:
         return "disabled"
     if entry.triggers and scene.trigger not in entry.triggers:
@@ -159,9 +141,3 @@ def kept_out(entry: LoreEntry, scene: Scene) -> str:
         if meant == entry.exclude_characters:
             return "not for this character"
     return ""
-
-
-def _unfound(entry: LoreEntry) -> str:
-    if not entry.enabled:
-        return "disabled"
-    return "no key found" if entry.keys else "has no keys"

@@ -10,9 +10,8 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import Literal, NamedTuple
 
-from cards.chance import draw
-from cards.compiled import CompiledBook
-from cards.keys import Clock
+from cards.keys import Clock, CompiledBook
+from cards.macros import draw
 from cards.scene import Scene
 
 REPLAYED = 400

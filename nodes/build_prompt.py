@@ -9,7 +9,7 @@ from typing import cast
 
 from langgraph.runtime import Runtime
 
-from cards.chance import chat_of
+from cards.macros import chat_of
 from prompts.formats import Turn, messages
 from prompts.ledger import CutLedger, Ledger, PrefixLedger, TokenLedger
 from prompts.notes import Notes, take_notes

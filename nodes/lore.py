@@ -6,7 +6,7 @@ is recalled of the chat depends on it.
 
 from __future__ import annotations
 
-from cards.activation import BUDGET_SHARE, Count, activate, tokens_of
+from cards.activation import BUDGET_SHARE, Count, activate
 from cards.events import LORE, is_standing, lore_chunks, split_lore
 from cards.lorebook import Lorebook
 from cards.scene import Activation, Scene
@@ -78,7 +78,7 @@ def _room(book: Lorebook, most: int, count: Count) -> int:
         if room >= most:
             break
         if not is_standing(entry):
-            room += tokens_of(count, entry.content) + LINE
+            room += count(entry.content) + LINE
     return max(0, min(room, most))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from langgraph.runtime import Runtime
 
-from cards.chance import chat_of
+from cards.macros import chat_of
 from nodes.plan_prompt import planned
 from retrieval.cache import IndexCache
 from retrieval.chat import ChatIndex

@@ -8,6 +8,7 @@ import time
 import unicodedata
 from typing import Any
 
+from language.korean import is_syllable
 from prompts.plan import before_retrieval
 from prompts.question import Question, ask_who
 from schemas.errors import IyagiError
@@ -77,7 +78,7 @@ def named(said: str, *, character: str, narrator: str) -> Speaker | None:
 
 
 def _begins(text: str, name: str) -> bool:
-    enough = min(len(name), TELLING["가" <= name[:1] <= "힣"])
+    enough = min(len(name), TELLING[is_syllable(name[:1])])
     return text.startswith(name) or (len(text) >= enough and name.startswith(text))
 
 

@@ -7,15 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from cards.card import is_card
-from cards.charx import is_charx
+from cards.card import alternate_greetings, carries_card, is_card
 from cards.chatlog import parse_chat
 from cards.events import to_events
 from cards.files import parse_json
 from cards.load import read_character
 from cards.macros import Scope, expand
-from cards.persona import alternate_greetings
-from cards.png import SIGNATURE
 from cards.read_lore import parse_book
 from prompts.language import language_of
 from prompts.words import USER
@@ -40,7 +37,7 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
     Raises:
         BadRequest: none of these, or damaged.
     """
-    if content.startswith(SIGNATURE) or is_charx(content):
+    if carries_card(content):
         return _character(content, user, chat)
     text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
     if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):

@@ -8,7 +8,7 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
-from cards.chance import chat_of
+from cards.macros import chat_of
 from prompts.formats import Format, Turn, format_named
 from prompts.lines import CONTINUE, Rendered
 from prompts.tokens import Count, estimate

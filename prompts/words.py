@@ -16,9 +16,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cards.macros import FIELDS, Scope, expand, varies
+from language.korean import josa
 from prompts.control import neutralise
 from prompts.formats import Format
-from prompts.language import Language, josa, language_of
+from prompts.language import Language, language_of
 from prompts.lines import Rendered, Voices, line_of, voices_of
 from schemas.rag import DialogueTurn, Line
 from schemas.request import Persona, Speaker

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from language.korean import is_syllable
 from schemas.request import Speaker
 
 NARRATOR = "narrator"
@@ -116,5 +117,5 @@ def _short_forms(name: str) -> Iterator[str]:
         plain = [w for w in words if fold(w).rstrip(".") not in _TITLES and not w.endswith("의")]
         if plain and len(plain[0]) > 1:
             yield plain[0]
-    elif len(name) == 3 and name[0] in _SURNAMES and all("가" <= c <= "힣" for c in name):
+    elif len(name) == 3 and name[0] in _SURNAMES and all(map(is_syllable, name)):
         yield name[1:]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from language.korean import syllables_ending_in
+
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u20e3"
 _STOP = ".!?…‥。！？"
 _SOFT = f"~～〜♡♥♪♩{_EMOJI}"
@@ -25,14 +27,10 @@ _ABBREVIATION = re.compile(
 )
 
 
-def _with_final(row: int) -> str:
-    """All Hangul syllables that end in one consonant, by its place in Unicode's order."""
-    return "".join(chr(first + row) for first in range(0xAC00, 0xD7A4, 28))
-
-
+_ENDS_SS, _ENDS_L = syllables_ending_in("ㅆ"), syllables_ending_in("ㄹ")
 _BARE_ENDING = re.compile(
-    rf"(?:[요다죠까네냐지]|[가라하]자|구나|군|거든|잖아|더라|[거이]야|[{_with_final(20)}][어니]"
-    rf"|[{_with_final(8)}][게까래걸]|는걸|고마워|미안해|사랑해|좋아|싫어|몰라|\b(?:돼|응|그래|아니)"
+    rf"(?:[요다죠까네냐지]|[가라하]자|구나|군|거든|잖아|더라|[거이]야|[{_ENDS_SS}][어니]"
+    rf"|[{_ENDS_L}][게까래걸]|는걸|고마워|미안해|사랑해|좋아|싫어|몰라|\b(?:돼|응|그래|아니)"
     r"|[ㄱ-ㅎ]{2,}|ㅋ|ㅎ|[ㅠㅜ]+|\^\^|:[)D3]|;\)|[ー♪]|です|ます|うん|だ|[よねぞわ]|[—―])$"
 )
 """Korean and Japanese sentences often end without a mark."""

@@ -15,21 +15,25 @@ from itertools import pairwise
 import regex
 import Stemmer
 
+from language.korean import HANGUL, is_particles, without_particles
 from retrieval.english import BASE_FORM, STOP_WORDS
 
 MAX_PATTERN = 200  # characters of a /regex/ keyword; lorebooks stay far below
 PATTERN_SECONDS = 0.02  # what one regex keyword may cost before it counts as no match
 
-_HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA = "\u3041-\u309f"
 _KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff"
 _UNSPACED = f"{_HAN}{_HIRAGANA}{_KATAKANA}"
 
 _RUN = re.compile(
-    f"(?P<hangul>[{_HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
-    rf"|[^\W_{_HANGUL}{_UNSPACED}]+(?:['’][^\W_{_HANGUL}{_UNSPACED}]+)*"
+    f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
+    rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
+_UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
+_HANGUL_RUN = re.compile(f"[{HANGUL}]+")
+_LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
+_SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
 _STEMMERS = [  # script of a word's first letter, language of the stemmer
     (re.compile("[a-zß-ɏ]"), "english"),
     (re.compile("[Ѐ-ӿ]"), "russian"),
@@ -38,24 +42,15 @@ _STEMMERS = [  # script of a word's first letter, language of the stemmer
     (re.compile("[ऀ-ॿ]"), "hindi"),
 ]
 
-# Josa and endings that may follow a keyword without a space, one or more.
-_PARTICLES = """
-    은 는 이 가 을 를 의 에 에게 에서 에게서 께 께서 한테 한테서 더러 와 과 랑 이랑 하고 도 만 까지
-    부터 마저 조차 밖에 처럼 보다 같이 만큼 마다 대로 커녕 뿐 로 으로 로서 으로서 로써 으로써
-    아 야 여 이여 이야 님 씨 군 양 들 네 나 이나 든 이든 든지 이든지 라 이라 라고 이라고 라는 이라는
-    란 이란 며 이며 고 이고 다 이다 인 일 였다 이었다 였어 이었어 예요 이에요 입니다 요 이요 지 이지
-"""
-PARTICLES = sorted(_PARTICLES.split(), key=lambda particle: (-len(particle), particle))
-_CHAIN = re.compile("(?:" + "|".join(PARTICLES) + "){1,4}")
-_INFLECTION = re.compile(  # the particles that a word is rid of: fewer, in the order of grammar
-    "(?:들|님)?(?:에|에게|에서|에게서|께|께서|한테|한테서|와|과|랑|이랑|하고|까지|부터|마저|조차|밖에"
-    "|처럼|보다|같이|만큼|마다|로|으로|로서|으로서)?(?:은|는|이|가|을|를|의|도|만)?"
-)
-
 
 def normal(text: str) -> str:
     """NFC, case-folded, typographic apostrophes straight: the form in which texts compare."""
     return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
+
+
+def spaced(text: str) -> str:
+    """`normal`, with one space between words."""
+    return " ".join(normal(text).split())
 
 
 def asks(text: str) -> bool:
@@ -116,14 +111,6 @@ def _pairs(run: str) -> tuple[str, ...]:
     return tuple(run[at : at + 2] for at in range(len(run) - 1))
 
 
-def without_particles(word: str) -> str:
-    """A Hangul word less its longest inflection that leaves a syllable."""
-    for cut in range(max(1, len(word) - 6), len(word)):  # none is longer
-        if _INFLECTION.fullmatch(word, cut):
-            return word[:cut]
-    return word
-
-
 def mentions(text: str, keyword: str) -> bool:
     """Whether the keyword stands in the text as a word of its own.
 
@@ -136,17 +123,17 @@ def mentions(text: str, keyword: str) -> bool:
 
 def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     """A test for whether one of the texts `mentions` a keyword, for many keywords."""
-    normals = [normal(text) for text in texts]
+    spaced_texts = [spaced(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
         if keyword.startswith("/") and (pattern := as_pattern(keyword)) is not None:
             return any(_searches(pattern, text) for text in texts)
-        return any(map(finder(keyword), normals))
+        words = spaced(keyword)
+        return any(stands_in(words, text) for text in spaced_texts)
 
     return mentioned
 
 
-@lru_cache(maxsize=4096)
 def as_pattern(keyword: str) -> str | None:
     """The regular expression of a keyword `/pattern/flags` with its flags inside, else None."""
     slashed = re.fullmatch(r"/(.+)/([a-z]*)", keyword, re.DOTALL)
@@ -164,40 +151,32 @@ def _searches(pattern: str, text: str) -> bool:
     return found is not None
 
 
-@lru_cache(maxsize=16384)
-def finder(keyword: str) -> Callable[[str], bool]:
-    """A test for one plain keyword in texts that are already `normal`."""
-    wanted = " ".join(normal(keyword).split())
-    if not wanted:
-        return lambda text: False
-    spaced = r"\s+".join(re.escape(word) for word in wanted.split(" "))
-    pattern = re.compile(f"(?<!{_before(wanted)}){spaced}(?P<rest>[{_HANGUL}]*)(?P<next>.?)", re.S)
-
-    def found(text: str) -> bool:
-        # The quick test spares most texts the pattern.
-        return wanted.split(" ")[0] in text and any(
-            _ends(wanted, match["rest"], match["next"]) for match in pattern.finditer(text)
-        )
-
-    return found
+def stands_in(words: str, text: str) -> bool:
+    """Whether the words stand in a text as words of their own; both as `spaced` gives them."""
+    at = text.find(words) if words else -1
+    while at >= 0:
+        end = at + len(words)
+        if _may_start(words, text[max(0, at - 1) : at]):
+            behind = _HANGUL_RUN.match(text, end)
+            hangul = behind[0] if behind else ""
+            if _may_end(words, hangul, text[end + len(hangul) :][:1]):
+                return True
+        at = text.find(words, at + 1)
+    return False
 
 
-def _before(wanted: str) -> str:
-    """The characters, as a class, that may not come right before the keyword."""
-    if re.match(f"[{_UNSPACED}]", wanted):  # no spaces to go by; a lone character needs some bound
-        return f"[{_HAN}]" if len(wanted) == 1 else r"[^\s\S]"
-    if re.match(f"[{_HANGUL}]", wanted):
-        return rf"[^\W_{_UNSPACED}]"
-    return rf"[^\W_{_HANGUL}{_UNSPACED}]"
+def _may_start(words: str, before: str) -> bool:
+    """Whether a keyword may start behind this character."""
+    if _UNSPACED_ONE.match(words):  # no spaces to go by; a lone character needs some bound
+        return len(words) > 1 or not _HAN_ONE.match(before)
+    return not (_LETTER if _HANGUL_RUN.match(words) else _SPACED_LETTER).match(before)
 
 
-def _ends(wanted: str, hangul: str, following: str) -> bool:
-    """Whether a keyword may end where it did, given what stands right after it."""
-    if re.search(f"[{_UNSPACED}]$", wanted):
-        return len(wanted) > 1 or not re.match(f"[{_HAN}]", following)
-    if hangul:
-        return _CHAIN.fullmatch(hangul) is not None
-    return not re.match(rf"[^\W_{_UNSPACED}]", following)
+def _may_end(words: str, hangul: str, following: str) -> bool:
+    """Whether a keyword may end where it did, given the Hangul behind it and what comes then."""
+    if _UNSPACED_ONE.match(words[-1]):
+        return len(words) > 1 or not _HAN_ONE.match(following)
+    return is_particles(hangul) if hangul else not _LETTER.match(following)
 
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*]*\s+|[。！？][」』）]*\s*|\n\s*\n")

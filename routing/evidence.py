@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from language.korean import has_syllables
 from routing import names, reading
 from routing.turn import Line, Turn
 
@@ -121,7 +122,7 @@ def _message(turn: Turn) -> Evidence:
         reading.shows("asks_scene", text) and reading.is_asked(text)
     )
     moves = reading.shows("moves", text)
-    korean = reading.HANGUL.search(text) is not None
+    korean = has_syllables(text)
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from language.korean import syllables_ending_in
 from routing import reading
 
 SUPPOSED, ASKS = 0.35, 0.20
@@ -21,8 +22,7 @@ _PUTS_OFF = re.compile(
     r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
 )
 """Denial and putting off reach no farther than their clause: "It is late, so I open it." """
-_PAST_SYLLABLES = "".join(chr(c) for c in range(0xAC00, 0xD7A4) if (c - 0xAC00) % 28 == 20)
-_PAST_KO = re.compile(rf"(?![있겠])[{_PAST_SYLLABLES}]다(?=[.!…~\"”\s]|$)")
+_PAST_KO = re.compile(rf"(?![있겠])[{syllables_ending_in('ㅆ')}]다(?=[.!…~\"”\s]|$)")
 """Plain past tense (-ㅆ다), in which Korean prose tells: "문을 열었다." """
 _INTENDS = re.compile(
     r"(?<!\w)(?:(?:i|we)(?:'ll| will)|(?:i'm|we're) (?:going to|gonna)|let's)(?!\w)"

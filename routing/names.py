@@ -11,11 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-VOCATIVE = "아|야|이여|여|님|씨|양|군|선배|언니|누나|오빠|형"
-PARTICLES = (
-    "은|는|이|가|을|를|의|에게|에게서|한테|한테서|께|와|과|랑|이랑|하고|도|만|까지|부터|처럼|보다"
-    "|이는|이가|이를|이도|이랑|이한테|이야"
-)
+from language.korean import NAME_PARTICLES, VOCATIVES, is_syllable
+
 _OPENER = (
     r"(?:hey|oh|no|yes|yeah|okay|ok|well|so|but|and|thanks|thank you|sorry|wait|come on|please|hi"
     r"|hello"
@@ -28,8 +25,8 @@ _START = r"(?:^|[.!?~…,;:\n—–\"“”*)]|--)\s*"
 @lru_cache(maxsize=512)
 def _patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     word = re.escape(name)
-    tail = rf"(?:{VOCATIVE}|{PARTICLES}){{0,2}}" if "가" <= name[-1:] <= "힣" else "(?:'s)?"
-    call = rf"(?:\s?(?:{VOCATIVE}))?"
+    tail = rf"(?:{VOCATIVES}|{NAME_PARTICLES}){{0,2}}" if is_syllable(name[-1:]) else "(?:'s)?"
+    call = rf"(?:\s?(?:{VOCATIVES}))?"
     mention = re.compile(rf"(?<!\w){word}{tail}(?!\w)")
     address = re.compile(
         rf"{_START}(?:{_OPENER}[,!]?\s+)*{word}{call}(?!\w){_END}"  # "Hey, Mira, ..." at a start

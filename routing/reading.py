@@ -12,13 +12,14 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
+from language.korean import final_consonant, has_syllables
+
 SPAN_LIMIT = 1200
 """Characters read of one text (its two ends): bounds the time a decision can take."""
 
 QUOTED = re.compile(r'"[^"]*(?:"|$)|“[^”]*(?:”|$)|「[^」]*(?:」|$)|『[^』]*(?:』|$)|«[^»]*(?:»|$)')
 ENDS_QUOTED = re.compile(r'["”」』»][\s.\-–—]*$')
 STARRED = re.compile(r"\*{1,2}[^*\n]+\*{1,2}|\([^()\n]*\)|（[^（）\n]*）|\[[^\[\]\n]*\]")
-HANGUL = re.compile(r"[가-힣]")
 CONTINUE = re.compile(
     r"(?:please )?(?:continue|go on|carry on|next"
     r"|(?:계속|이어서|이어가|진행)(?: ?(?:진행|이어가|가))?(?: ?해)?(?: ?(?:줘요?|주세요|봐))?)?"
@@ -101,13 +102,13 @@ def count(kind: str, text: str, limit: int) -> float:
 
 def _patterns(kind: str, text: str) -> list[re.Pattern[str]]:
     """English ones, and Korean ones where the text has some Hangul."""
-    names = [f"{kind}.en", f"{kind}.ko"] if HANGUL.search(text) else [f"{kind}.en"]
+    names = [f"{kind}.en", f"{kind}.ko"] if has_syllables(text) else [f"{kind}.en"]
     return [_phrases()[name] for name in names if name in _phrases()]
 
 
 def acts(text: str) -> bool:
     """The speaker does something or says that they will: "I open the door", "문을 연다", "갈게"."""
-    return shows("acts", text) or (HANGUL.search(text) is not None and _acts_korean(text))
+    return shows("acts", text) or (has_syllables(text) and _acts_korean(text))
 
 
 _FELT = re.compile(
@@ -142,7 +143,7 @@ def is_prose(text: str) -> bool:
 def _is_deed(sentence: str) -> bool:
     if len(sentence) < 3 or _FELT.search(sentence):
         return False
-    before = _final_consonant(sentence[:-1].rstrip()[-1:])
+    before = final_consonant(sentence[:-1].rstrip()[-1:])
     if sentence.endswith("다") and (before == "ㄴ" or sentence.endswith("는다")):
         return True
     if sentence.endswith("다") and before == "ㅆ" and sentence[-2] not in "있겠":
@@ -150,12 +151,6 @@ def _is_deed(sentence: str) -> bool:
     if sentence.endswith("게") and before == "ㄹ":
         return not (_FOR_YOU.search(sentence) or _PUT_OFF.search(sentence))
     return re.search(r"려고 (?:해|한|합)\S*$|[가-힣]겠습니다$", sentence) is not None
-
-
-def _final_consonant(syllable: str) -> str:
-    """ㄴ, ㄹ or ㅆ where the Hangul syllable ends in it, else empty."""
-    offset = ord(syllable) - 0xAC00 if syllable else -1
-    return {4: "ㄴ", 8: "ㄹ", 20: "ㅆ"}.get(offset % 28, "") if 0 <= offset < 11172 else ""
 
 
 def asks_scene(text: str) -> bool:

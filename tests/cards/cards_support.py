@@ -103,4 +103,9 @@ def ids(outcome: Activation) -> list[str]:
 
 
 def why(outcome: Activation, identity: str) -> str:
-    return next(v.why for v in outcome.verdicts() if v.entry.id == identity)
+    """Why an entry of the book is active or not."""
+    for item in outcome.active:
+        if item.entry.id == identity:
+            return item.why
+    row = next(row for row, entry in enumerate(outcome.book.entries) if entry.id == identity)
+    return outcome.reasons.get(row, "no key found")

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from cards import png
-from cards.card import DEFAULT_ASSET, Version, parse_card, read_card
+from cards.card import DEFAULT_ASSET, Version, parse_card, read_card, to_persona
 from cards.charx import MAX_ENTRIES
 from cards.export import as_version, to_json, to_png
-from cards.persona import to_persona
 from schemas.errors import BadRequest
 from tests.cards.cards_support import as_json, charx, chunk, picture, text_chunk, v2, v3
 
@@ -84,9 +83,8 @@ def test_v3_entries_get_the_field_that_v3_requires() -> None:
 
 
 def test_rules_of_the_fields() -> None:
-    card = parse_card(as_json(v3(creator_notes_multilingual={"ko": "말"}, tags="a, b")))
+    card = parse_card(as_json(v3(tags="a, b")))
     assert card.called == "하늘이" and card.tags == ("a", "b")
-    assert card.creator_notes_multilingual == {"en": "사람만 읽는 말", "ko": "말"}
     assert card.assets == (DEFAULT_ASSET,)
     persona = to_persona(card)
     assert (persona.name, persona.aliases) == ("하늘이", ["하늘"])

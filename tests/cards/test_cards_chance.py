@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cards.chance import chat_of
 from cards.events import to_events
 from cards.lorebook import Lorebook, LoreEntry
+from cards.macros import chat_of
 from llm.scripted import ScriptedLLM
 from schemas.request import ChatRequest
 from tests.support import MakePipeline, ask

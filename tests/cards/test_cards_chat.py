@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.chatlog import parse_chat, parse_jsonl, to_jsonl
-from cards.dates import sent_at
+from cards.chatlog import parse_chat, parse_jsonl, sent_at, to_jsonl
 from schemas.errors import BadRequest
 from schemas.request import Message
 from tests.cards.cards_support import unhurried

@@ -11,7 +11,7 @@ import pytest
 from cards.__main__ import main
 from cards.card import read_card
 from cards.files import MAX_FILE
-from cards.load import load_card, load_history, load_lore, load_persona
+from cards.load import load_character, load_history, load_lore
 from schemas.errors import BadRequest
 from schemas.request import StoryEvent
 from tests.cards.cards_support import as_json, book, picture, text_chunk, v2, v3
@@ -107,22 +107,22 @@ def test_a_file_of_200_megabytes_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         os.ftruncate(file.fileno(), 200 << 20)  # sparse: takes no room
     with pytest.raises(BadRequest, match=rf"huge\.png: is larger than {MAX_FILE >> 20} MB"):
-        load_card(path)
+        load_character(path)
     text = tmp_path / "long.json"
     text.write_bytes(b"[" + b"0," * (9 << 20) + b"0]")
     with pytest.raises(BadRequest, match="16 MB of JSON"):
-        load_persona(text)
+        load_character(text)
 
 
 def test_the_handlers_files(card_png: Path, tmp_path: Path) -> None:
-    assert load_persona(card_png).name == "하늘"
+    assert load_character(card_png)[0].name == "하늘"
     assert [entry.keys for entry in load_lore(card_png).entries] == [("등대",)]
     plain = tmp_path / "persona.json"
     plain.write_text('{"name": "세라", "first_message": "안녕"}', encoding="utf-8")
-    assert load_persona(plain).first_message == "안녕"
+    assert load_character(plain)[0].first_message == "안녕"
     plain.write_text('{"name": "세라", "description": 3}', encoding="utf-8")
     with pytest.raises(BadRequest, match=r"persona\.json: description"):
-        load_persona(plain)
+        load_character(plain)
     with pytest.raises(BadRequest, match=r"persona\.json: is no lorebook"):
         load_lore(plain)
     bare = tmp_path / "bare.json"

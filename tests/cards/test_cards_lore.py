@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.card import parse_card
 from cards.events import lore_chunks, split_lore, to_events
-from cards.keys import Clock, Key, KeyIndex, stands_in
+from cards.keys import Clock, Key, KeyIndex
 from cards.load import lore_of
 from cards.lorebook import Lorebook, LoreEntry, stack
-from cards.read_lore import parse_book, read_book
-from retrieval.text import finder, mentions, normal
+from cards.read_lore import parse_book
+from retrieval.text import mentions
 from schemas.errors import BadRequest
 from schemas.request import StoryEvent
 from tests.cards.cards_support import as_json, book, ids, run, unhurried, v2, why
@@ -65,7 +64,7 @@ def test_a_book_means_the_same_alone_embedded_and_as_events() -> None:
     v3_file = {"spec": "lorebook_v3", "data": card["data"]["character_book"]}
     events = [StoryEvent.model_validate_json(e.model_dump_json()) for e in to_events(alone)]
     assert inside.entries == alone.entries
-    assert read_book(as_json(v3_file)).entries == alone.entries
+    assert parse_book(v3_file).entries == alone.entries
     assert split_lore(events)[0] == alone
 
 
@@ -211,15 +210,16 @@ def test_case_and_parts_of_words() -> None:
 
 
 WORDS = st.text(st.sampled_from("abAB 숲길은는에서검사_-,.'’\n魔の9é"), min_size=1, max_size=12)
+PATTERNS = st.text(st.sampled_from("ab숲는.*+?|()[]^$"), min_size=1, max_size=6).map("/{}/i".format)
 
 
 @unhurried
-@given(WORDS.filter(str.strip), WORDS)
-def test_the_quick_word_test_agrees_with_the_pattern(key: str, text: str) -> None:
-    words, subject = " ".join(normal(key).split()), " ".join(normal(text).split())
-    assume(subject.count(words) < 2)  # the pattern steps over what follows a match
-    assert stands_in(words, subject) is finder(words)(subject)
-    assert (0 in KeyIndex([Key(key)]).found(text, Clock())) is finder(words)(normal(text))
+@given(st.lists(WORDS | PATTERNS, min_size=1, max_size=5, unique=True), WORDS)
+def test_many_keys_are_found_as_each_is_alone(keys: list[str], text: str) -> None:
+    clock = Clock(60)
+    found = KeyIndex([Key(key) for key in keys]).found(text, clock)
+    alone = {row for row, key in enumerate(keys) if mentions(text, key)}
+    assert found == alone and not clock.slow
 
 
 SLOW = ["/(a+)+$/", "/^(\\w+\\s?)*$/", "/(x+x+)+y/", "/(.*?,){25}P/"]
@@ -247,12 +247,12 @@ def test_a_line_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Clock, "matches", counted)
     document = book({"key": ["/(x+x+)+y/"]}, {"key": ["/ok/"], "sticky": 1})
     slow = "ok y " + "x" * 3_000
-    run(document, "ok")
-    for _ in range(3):
+    for turn in range(3):
         outcome = run(document, "ok", "hm", slow)
         assert ids(outcome) == ["1"]
         assert outcome.warnings == ["key `/(x+x+)+y/` takes too long"]
-    assert Counter(text[-4:] for text in searched) == {": ok": 2, "xxxx": 3}
+        assert bool(searched) is (turn == 0)
+        searched.clear()
 
 
 def test_a_pattern_can_name_the_speaker() -> None:
@@ -307,6 +307,6 @@ def test_no_book_breaks_the_reader_or_a_turn(entries: list[dict[str, Any]], text
     document = json.loads(json.dumps({"entries": entries}))
     read = parse_book(document)
     outcome = run(document, "안녕", text or "x")
-    assert len(outcome.verdicts()) == len(read.entries)
+    assert len(outcome.active) + len(outcome.reasons) <= len(read.entries)
     assert outcome.tokens <= outcome.budget or any(i.entry.ignore_budget for i in outcome.active)
     split_lore(to_events(read))

@@ -9,44 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.macros import MAX_LENGTH, Scope, expand
-from cards.particles import agree, final_of, josa
 from tests.cards.cards_support import unhurried
 
 SCOPE = Scope(char="민준", user="세라", original="규칙", chat="chat-1", turn=3)
-
-READINGS = {
-    "closed": "민준 밝음 Jack Jane Anne Bob Scott Sam Ian 3 GM Agent10 ケン 민준♡ Philip",
-    "open": "세라 Kate Robert Mark Alex NPC AI 2 K9 さくら Zoë 김.철수 세라(聖羅) Mia Chloe R2D2",
-    "ㄹ": "하늘 Nicole Paul Angel 1 A7 Belle Kyle 8 R",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "final"), [(n, f) for f, names in READINGS.items() for n in names.split()]
-)
-def test_how_a_name_ends(name: str, final: str) -> None:
-    assert final_of(name) == final
-
-
-@pytest.mark.parametrize("name", ["聖羅", "Иван", "😀", "", "?!"])
-def test_a_name_that_cannot_be_read_leaves_what_the_author_wrote(name: str) -> None:
-    assert final_of(name) is None
-    assert agree(name, "", "은(는) 왔다") == "은(는) 왔다"
-
-
-@pytest.mark.parametrize(
-    ("pair", "expected"),
-    [
-        ("은는", "민준은 세라는 하늘은"),
-        ("이가", "민준이 세라가 하늘이"),
-        ("을를", "민준을 세라를 하늘을"),
-        ("과와", "민준과 세라와 하늘과"),
-        ("아야", "민준아 세라야 하늘아"),
-        ("으로", "민준으로 세라로 하늘로"),
-    ],
-)
-def test_the_six_pairs(pair: str, expected: str) -> None:
-    assert " ".join(josa(name, pair) for name in ("민준", "세라", "하늘")) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.text import mentions, normal, parts, tokens, without_particles
+from retrieval.text import mentioned_in, mentions, normal, parts, tokens
 
 WORDS = st.text(alphabet="abcdefg가나다라마 東京剣はをカナ.,!?…\n'’-/🙂é", max_size=200)
 
@@ -81,9 +81,6 @@ def test_terms_meet_across_forms() -> None:
 
 
 def test_a_particle_never_takes_the_whole_word() -> None:
-    assert without_particles("은") == "은"
-    assert without_particles("나는") == "나"
-    assert without_particles("아이는") == "아이"
     assert set(tokens("아이는")) & set(tokens("아이"))
 
 
@@ -114,3 +111,12 @@ def test_a_wall_of_text_is_cut_quickly() -> None:
     assert max(map(len, parts("가" * 100_000, 600))) <= 1200
     tokens("가" * 100_000)
     assert time.perf_counter() - start < 2
+
+
+def test_keywords_seen_for_the_first_time_cost_little() -> None:
+    """In processor time: 2,000 keywords that nobody has asked for before, in three messages."""
+    mentioned = mentioned_in(["바람이 분다. 세라는 문을 열고 밖으로 나갔다. " * 10] * 3)
+    started = time.process_time()
+    assert not any(mentioned(f"처음 보는 말 {number}") for number in range(2_000))
+    assert mentioned("세라")
+    assert time.process_time() - started < 0.3

@@ -1,0 +1,126 @@
+"""Korean writing: scripts, final consonants, and one answer to which particle follows a name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+
+from graph.settings import ROOT
+from language.korean import (
+    PAIRS,
+    agree,
+    final_consonant,
+    is_korean,
+    is_particles,
+    josa,
+    last_sound,
+    syllables_ending_in,
+    without_particles,
+)
+from llm.scripted import ScriptedLLM
+from tests.support import MakePipeline, ask
+
+READINGS = {
+    "closed": "민준 밝음 Jack Jane Anne Bob Scott Sam Ian Kim Wang 3 GM Agent10 ケン 민준♡ Philip",
+    "open": "Sera 세라 Kate Robert Mark Alex NPC AI 2 K9 さくら Zoë 김.철수 세라(聖羅) Mia Chloe",
+    "ㄹ": "하늘 '별' Nicole Paul Angel 1 A7 Belle Bell Kyle 8 R",
+}
+UNREADABLE = ["聖羅", "Иван", "😀", "", "?!"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [(n, sound) for sound, names in READINGS.items() for n in names.split()]
+)
+def test_how_a_name_ends(name: str, sound: str) -> None:
+    assert last_sound(name) == sound
+    assert last_sound(unicodedata.normalize("NFD", name)) == sound
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_name_that_cannot_be_read_leaves_what_the_author_wrote(name: str) -> None:
+    assert last_sound(name) is None
+    assert agree(name, "", "은(는) 왔다") == "은(는) 왔다"
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("은는", "민준은 세라는 하늘은"),
+        ("이가", "민준이 세라가 하늘이"),
+        ("을를", "민준을 세라를 하늘을"),
+        ("과와", "민준과 세라와 하늘과"),
+        ("아야", "민준아 세라야 하늘아"),
+        ("으로", "민준으로 세라로 하늘로"),
+    ],
+)
+def test_the_six_pairs(pair: str, expected: str) -> None:
+    assert " ".join(josa(name, pair) for name in ("민준", "세라", "하늘")) == expected
+
+
+@pytest.mark.parametrize("pair", sorted(PAIRS))
+@pytest.mark.parametrize("name", [name for names in READINGS.values() for name in names.split()])
+def test_templates_and_macros_agree(name: str, pair: str) -> None:
+    """`josa` is the filter of the prompt's templates, `agree` stands behind the card's macros."""
+    right = josa(name, pair).removeprefix(name)
+    for written in PAIRS[pair]:
+        assert agree(name, "", f"{written} 왔다") == f"{right} 왔다"
+
+
+def test_every_particle_of_a_template_is_known() -> None:
+    templates = [file.read_text(encoding="utf-8") for file in (ROOT / "prompts").rglob("*.j2")]
+    used = {pair for text in templates for pair in re.findall(r'josa\("(.*?)"\)', text)}
+    assert used and used <= PAIRS.keys()
+
+
+FORMS = [form for pair in PAIRS.values() for form in pair]
+CARD = " ".join(f"{{{{char}}}}{form} {{{{user}}}}{form}" for form in FORMS)
+
+
+@pytest.mark.parametrize(
+    ("char", "user"), [("Jack", "Jane"), ("Belle", "하늘🌙"), ("민준♥", "Kate"), ("Scott", "세라")]
+)
+async def test_a_prompt_gives_one_answer(
+    char: str, user: str, make_pipeline: MakePipeline, scripted: ScriptedLLM
+) -> None:
+    persona = {"name": char, "description": f"사람이다. {CARD}", "language": "ko"}
+    await make_pipeline(scripted).chat(ask(message="안녕", persona=persona, user_name=user))
+    prompt = scripted.prompts[-1]
+    forms = "|".join(sorted(set(FORMS), key=len, reverse=True))
+    for name in (char, user):
+        right = {josa(name, pair).removeprefix(name) for pair in PAIRS}
+        said = re.findall(rf"{re.escape(name)}({forms})(?![가-힣])", prompt)
+        assert set(said) == right
+        assert len(said) > 2 * len(PAIRS), "of the templates too, not of the card alone"
+
+
+def test_final_consonants() -> None:
+    said = {"가": "", "간": "ㄴ", "갈": "ㄹ", "갔": "ㅆ", "힣": "ㅎ", "a": "", "": "", "ㄱ": ""}
+    assert {syllable: final_consonant(syllable) for syllable in said} == said
+    for consonant in "ㄱㄴㄹㅆㅎ":
+        ending = syllables_ending_in(consonant)
+        assert len(ending) == 19 * 21
+        for syllable in (ending[0], ending[-1]):
+            assert final_consonant(syllable) == consonant
+
+
+def test_particles_behind_a_word() -> None:
+    assert is_particles("에서는") and not is_particles("이었습니다")
+    assert without_particles("은") == "은"
+    assert without_particles("나는") == "나"
+    assert without_particles("아이는") == "아이"
+
+
+@pytest.mark.parametrize(
+    ("text", "korean"),
+    [
+        ("안녕", True),
+        ("ㅋㅋㅋ", True),
+        ("Sera와 Min의 이야기", True),
+        ("Hi there, 세라", False),
+        ("12!", False),
+    ],
+)
+def test_script(text: str, korean: bool) -> None:
+    assert is_korean(text) == korean
