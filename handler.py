@@ -64,7 +64,7 @@ async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str,
 @functools.cache
 def desk() -> Desk:
     """What answers the jobs of this process."""
-    from graph import pipeline, settings
+    from graph.app import pipeline, settings
     from worker.desk import Desk
 
     return Desk(pipeline, settings.characters_dir, settings.job_deadline)

@@ -137,7 +137,7 @@ async def run(given: dict[str, Any]) -> tuple[float, dict[str, Any]]:
 
 async def converse(turns: int, times: Connection) -> list[float]:
     """One chat of so many turns; the milliseconds until the server had each request."""
-    from graph import drain, pipeline
+    from graph.app import drain, pipeline
 
     chat = request(HISTORY, pieces=SHORT)
     chat["session_id"] = "benchmark"

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serves until Ctrl-C; 2 where the environment is at fault."""
     args = parser().parse_args(argv)
     try:
-        from graph import pipeline, settings
+        from graph.app import pipeline, settings
     except SettingsError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2

@@ -30,7 +30,7 @@ ANY_MODEL = "iyagi"
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 _PASSED = (
     *("persona", "story", "story_id", "story_position", "story_rag_config", "chat_rag_config"),
-    *("respond_as", "session_id", "user_id", "user_name", "meta"),
+    *("respond_as", "narrator_plays_people", "session_id", "user_id", "user_name", "meta"),
 )
 
 
@@ -86,6 +86,7 @@ class CompletionRequest(Strict):
     story_rag_config: Any = None
     chat_rag_config: Any = None
     respond_as: Any = None
+    narrator_plays_people: Any = None
     session_id: Any = None
     user_id: Any = None
     user_name: Any = None

@@ -50,7 +50,7 @@ def serve(
     """
     flags().parse_args(argv)
     desk = open_desk()
-    from graph import settings
+    from graph.app import settings
 
     sys.argv = [sys.argv[0], *argv]
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")  # below it, the SDK logs what users write
@@ -109,17 +109,13 @@ def serve(
 
 
 def _import_runpod() -> types.ModuleType:
-    """The SDK, without its command line (0.2 s, most of it for SSH), without the processor's name
-    that its debugger wants (1 s), and without a look for notebooks, which imports IPython."""
-    from graph.light import bare, uncollected
+    """The SDK, without the processor's name that its debugger asks for (1 s), and without a look
+    for notebooks, which imports IPython (0.1 s)."""
+    import cpuinfo
 
-    known = types.ModuleType("cpuinfo")
-    known.get_cpu_info = lambda: {"brand_raw": "unknown"}  # type: ignore[attr-defined]
-    sys.modules.setdefault("cpuinfo", known)
+    cpuinfo.get_cpu_info = lambda: {"brand_raw": "unknown"}
     os.environ.setdefault("TQDM_LOGGABLE_FORCE", "logging")
-    command_line = ("runpod.cli", "runpod.cli.groups", "runpod.cli.groups.config")
-    with bare(*command_line), uncollected():
-        return importlib.import_module("runpod")
+    return importlib.import_module("runpod")
 
 
 def _end(code: int) -> NoReturn:

@@ -82,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "세라.story.json").write_text(json.dumps(story), encoding="utf-8")
     (folder / "Wren.json").write_text(json.dumps({"name": "Wren"}), encoding="utf-8")
     (home / "secret.json").write_text(json.dumps({"name": "secret"}), encoding="utf-8")
-    services = make_services(Settings(_env_file=None, index_dir=home / "indexes"))
+    services = make_services(Settings(index_dir=home / "indexes"))
     llm = ScriptedLLM()
     model = replace(services.models.offered[0], llm=llm)
     pipeline = Pipeline(replace(services, models=Models((model,))))
