@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     import uvicorn
 
     from play.server import LOOPBACK, make_app
-    from worker.desk import Desk
+    from worker.dispatch import Dispatcher
 
-    desk = Desk(pipeline, settings.characters_dir, settings.job_deadline)
+    dispatcher = Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
     is_local = args.host in LOOPBACK
-    app = make_app(desk, settings.characters_dir, hosts=LOOPBACK if is_local else None)
+    app = make_app(dispatcher, settings.characters_dir, hosts=LOOPBACK if is_local else None)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     sys.stdout.write(f"Iyagi: http://{shown}:{args.port}/   OpenAI clients: the same with /v1\n")
     if not is_local:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import inspect
 import logging
 import multiprocessing
 import os
@@ -15,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from schemas.errors import LLMError
-from worker import device, logs
+from worker import health, logs
 from worker.job_loop import JobLoop, advertised
 
 if TYPE_CHECKING:
-    from worker.desk import Desk
+    from worker.dispatch import Dispatcher
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def serve(
-    handler: Callable[..., Any], open_desk: Callable[[], Desk], argv: Sequence[str]
+    handler: Callable[..., Any], open_dispatcher: Callable[[], Dispatcher], argv: Sequence[str]
 ) -> NoReturn:
     """Takes jobs until the platform stops it; ends the process.
 
@@ -49,7 +48,7 @@ def serve(
         SettingsError: the environment is at fault.
     """
     flags().parse_args(argv)
-    desk = open_desk()
+    dispatcher = open_dispatcher()
     from graph.app import settings
 
     sys.argv = [sys.argv[0], *argv]
@@ -59,21 +58,18 @@ def serve(
     secrets = [key.get_secret_value() for key in keys]
     secrets += [os.environ.get(name, "") for name in ("RUNPOD_AI_API_KEY", "HF_TOKEN")]
     logs.set_up(settings.log_level, secrets)
-    if not inspect.isasyncgenfunction(handler):
-        raise TypeError("the handler must be an undecorated async generator")
-
     runpod = _import_runpod()
     from runpod.serverless.modules import rp_scale
     from runpod.serverless.modules.worker_state import JobsProgress
 
     gc.freeze()  # what is imported stays, and need not be looked through for garbage
 
-    offered = desk.pipeline.services.models.offered
+    offered = dispatcher.pipeline.services.models.offered
 
     async def begin() -> None:
         if settings.warm_up:
             try:
-                await desk.warm_up()
+                await dispatcher.warm_up()
             except LLMError as error:  # a server that is down may be back for the first job
                 log.warning("the warm-up turn had no reply: %s", error.message)
 
@@ -83,13 +79,13 @@ def serve(
         places=settings.worker_concurrency,
         jobs=lambda: JobsProgress().get_job_count(),
         begin=begin,
-        settle=desk.pipeline.drain,
-        watch=desk.lag.watch,
-        broken=lambda: device.is_lost(model.llm for model in offered),
+        settle=dispatcher.pipeline.drain,
+        watch=dispatcher.lag.watch,
+        broken=lambda: health.gpu_is_lost(model.llm for model in offered),
     )
     # The config keys for fetchers are read in the SDK's tests only.
     rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops
-    desk.notice = jobs.suspect
+    dispatcher.on_failure = jobs.suspect
 
     @runpod.serverless.register_fitness_check  # type: ignore[untyped-decorator]
     def index_folder_can_be_written() -> None:

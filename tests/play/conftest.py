@@ -23,7 +23,7 @@ from graph.settings import ROOT, Settings
 from llm.scripted import ScriptedLLM
 from play.server import make_app
 from schemas.models import Models
-from worker.desk import Desk
+from worker.dispatch import Dispatcher
 
 CARD: dict[str, Any] = {
     "spec": "chara_card_v2",
@@ -89,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = make_app(Desk(pipeline, folder, 60.0), folder)
+    app = make_app(Dispatcher(pipeline, folder, 60.0), folder)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from llm.huggingface import HuggingFaceLLM
 from llm.scripted import ScriptedLLM
-from worker import device, job_loop, patience
+from worker import backoff, health, job_loop
+from worker.backoff import PollWithBackoff
 from worker.job_loop import JobLoop, advertised
-from worker.patience import Patient
 
 
 class FakePolls:
@@ -83,11 +82,10 @@ async def test_a_sound_device_is_no_reason_to_end() -> None:
         assert loop.exit_code == code
 
 
-def test_a_model_that_gave_its_device_up_is_lost_though_the_device_answers() -> None:
-    sound, lost = HuggingFaceLLM(model="a"), HuggingFaceLLM(model="b")
-    assert not device.is_lost([ScriptedLLM(), sound, lost])
-    lost._poisoned = True
-    assert device.is_lost([ScriptedLLM(), sound, lost])
+def test_a_model_that_gave_its_gpu_up_is_lost_though_the_gpu_answers() -> None:
+    sound, lost = SimpleNamespace(poisoned=False), SimpleNamespace(poisoned=True)
+    assert not health.gpu_is_lost([ScriptedLLM(), sound])
+    assert health.gpu_is_lost([ScriptedLLM(), sound, lost])
 
 
 async def test_a_failed_warm_up_ends_the_worker() -> None:
@@ -171,7 +169,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         made.append(seconds)
 
     # In that module only: servers of other tests sleep in this process as well.
-    monkeypatch.setattr(patience, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(backoff, "asyncio", SimpleNamespace(sleep=sleep))
     return made
 
 
@@ -186,13 +184,13 @@ async def test_a_server_that_is_gone_is_asked_ever_less_often_and_told_once(
             raise answer
         return answer
 
-    poll = Patient(fetch, "the job server")
+    poll = PollWithBackoff(fetch, "the job server")
     with caplog.at_level(logging.INFO):
         for _ in range(32):
             assert await poll(None) is None
         assert await poll(None) == ["job"]
-    assert all(pause <= patience.LONGEST for pause in pauses)
-    assert pauses[0] <= patience.FIRST and min(pauses[8:]) >= patience.LONGEST / 2
+    assert all(pause <= backoff.LONGEST for pause in pauses)
+    assert pauses[0] <= backoff.FIRST and min(pauses[8:]) >= backoff.LONGEST / 2
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2 and "ConnectionRefusedError" in told[0] and "again" in told[1]
 
@@ -201,8 +199,8 @@ async def test_nothing_at_once_is_not_asked_for_again_at_once(pauses: list[float
     async def fetch() -> None:
         return None
 
-    await Patient(fetch, "the job server")()
-    assert pauses == [patience.FIRST]
+    await PollWithBackoff(fetch, "the job server")()
+    assert pauses == [backoff.FIRST]
 
 
 async def test_too_many_requests_is_left_to_the_sdk(pauses: list[float]) -> None:
@@ -210,5 +208,5 @@ async def test_too_many_requests_is_left_to_the_sdk(pauses: list[float]) -> None
         raise Refusal(429)
 
     with pytest.raises(Refusal):
-        await Patient(fetch, "the job server")()
+        await PollWithBackoff(fetch, "the job server")()
     assert not pauses
