@@ -39,20 +39,20 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worker.desk import Desk
+    from worker.dispatch import Dispatcher
 
 
 async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
     """Answers one job; whatever goes wrong is said in its last output and never raised."""
-    from worker.gate import Gate, failure
     from worker.inputs import hears_events
     from worker.openai_api import error_event
+    from worker.output import OutputCheck, failure
 
-    gate = Gate()
+    check = OutputCheck()
     try:
-        async with aclosing(desk().answer(event)) as outputs:
+        async with aclosing(dispatcher().answer(event)) as outputs:
             async for output in outputs:
-                yield gate.passed(output)
+                yield check.checked(output)
         return
     except Exception as error:  # noqa: BLE001 - the SDK would send it with its traceback
         failed = failure(error)
@@ -62,12 +62,12 @@ async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str,
 
 
 @functools.cache
-def desk() -> Desk:
+def dispatcher() -> Dispatcher:
     """What answers the jobs of this process."""
-    from graph import pipeline, settings
-    from worker.desk import Desk
+    from graph.app import pipeline, settings
+    from worker.dispatch import Dispatcher
 
-    return Desk(pipeline, settings.characters_dir, settings.job_deadline)
+    return Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
 
 
 def main(argv: list[str]) -> int:
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
         if "RUNPOD_WEBHOOK_GET_JOB" in os.environ or any(n.startswith("--rp_") for n in names):
             from worker.serve import serve
 
-            serve(handler, desk, argv)
+            serve(handler, dispatcher, argv)
     except SettingsError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

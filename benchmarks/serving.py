@@ -137,7 +137,7 @@ async def run(given: dict[str, Any]) -> tuple[float, dict[str, Any]]:
 
 async def converse(turns: int, times: Connection) -> list[float]:
     """One chat of so many turns; the milliseconds until the server had each request."""
-    from graph import drain, pipeline
+    from graph.app import drain, pipeline
 
     chat = request(HISTORY, pieces=SHORT)
     chat["session_id"] = "benchmark"
@@ -159,10 +159,10 @@ async def converse(turns: int, times: Connection) -> list[float]:
 
 async def measure(jobs: int, turns: int, concurrency: int, times: Connection) -> dict[str, float]:
     """The figures, on a handler whose settings point to the server."""
-    from handler import desk
+    from handler import dispatcher
 
     overheads = (await converse(turns + FIRST, times))[FIRST:]
-    watching = asyncio.create_task(desk().lag.watch())
+    watching = asyncio.create_task(dispatcher().lag.watch())
     started = time.monotonic()
     await asyncio.gather(*(run(request(20, seed)) for seed in range(jobs)))
     took = time.monotonic() - started
@@ -172,7 +172,7 @@ async def measure(jobs: int, turns: int, concurrency: int, times: Connection) ->
         "load_ratio": round(took / (REPLY_SECONDS * math.ceil(jobs / concurrency)), 3),
         "first_token_overhead_ms_p50": round(statistics.median(overheads), 1),
         "first_token_overhead_ms_p95": round(statistics.quantiles(overheads, n=20)[-1], 1),
-        "loop_lag_ms_p99": round(desk().lag.milliseconds(0.99), 1),
+        "loop_lag_ms_p99": round(dispatcher().lag.milliseconds(0.99), 1),
     }
 
 

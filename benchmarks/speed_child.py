@@ -60,7 +60,7 @@ class Iyagi:
     """This project, with the scripted model."""
 
     def __init__(self) -> None:
-        from graph import pipeline
+        from graph.app import pipeline
 
         gc.freeze()  # as a worker does: 70 ms of looking through imports for garbage
         self._pipeline = pipeline

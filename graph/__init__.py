@@ -1,33 +1,22 @@
-"""The pipeline of this process: `graph` for LangGraph Studio, `handle_chat` for everyone else.
+"""From a request to a response: settings, live objects, nodes and edges, and what happens around.
 
-Importing it reads the settings and compiles the graph; models and indexes are loaded on first use.
+Importing the package, or a module of it, has no effect. `from graph import handle_chat`, or another
+of the names below, imports `graph.app`, which makes this process's pipeline from its environment.
+`settings` and `pipeline` are modules of this package, too; `graph.app` names the objects for sure.
 """
 
-import os
-import sys
+from typing import TYPE_CHECKING, Any
 
-from graph.light import uncollected
-
-# A product of a turn takes less than a millisecond. OpenBLAS splits it among the cores and waits
-# for each of them by spinning: 20 ms where they do other work. Read when numpy is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-# A thread that embeds asks for the interpreter between its steps of a millisecond, and would wait
-# 5 ms each time while another thread computes: with 64 users at once, the slowest turns wait half
-# as long now.
-sys.setswitchinterval(0.0005)
-
-with uncollected():
-    from graph.pipeline import Pipeline
-    from graph.services import make_services
-    from graph.settings import load_settings
-
-    settings = load_settings()
-    pipeline = Pipeline(make_services(settings))
-
-graph = pipeline.graph
-handle_chat = pipeline.chat
-stream_chat = pipeline.stream
-drain = pipeline.drain
+if TYPE_CHECKING:
+    from graph.app import drain, graph, handle_chat, pipeline, settings, stream_chat
 
 __all__ = ["drain", "graph", "handle_chat", "pipeline", "settings", "stream_chat"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from graph import app
+
+    globals().update({each: getattr(app, each) for each in __all__})
+    return globals()[name]

@@ -6,15 +6,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
-from graph.histories import Histories
 from graph.remember import remember
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest
@@ -30,11 +28,8 @@ class Chat(Strict):
     session_id: Identifier
 
 
-def read_request(payload: object, histories: Histories | None = None) -> ChatRequest:
+def read_request(payload: object) -> ChatRequest:
     """The payload as a request; a chat without a session gets a new one.
-
-    Args:
-        histories: what is known of recent chats.
 
     Raises:
         BadRequest: names the field and the cure.
@@ -42,7 +37,7 @@ def read_request(payload: object, histories: Histories | None = None) -> ChatReq
     if not isinstance(payload, dict):
         raise BadRequest("must be a JSON object with `message` and `persona`", field="input")
     try:
-        request = (histories or Histories()).request(payload)
+        request = ChatRequest.model_validate(payload)
     except ValidationError as error:
         raise BadRequest.from_validation(error, ChatRequest) from None
     if request.session_id is None:
@@ -65,11 +60,6 @@ def step_of(state: State) -> str:
     return next((step for key, step in _STEPS.items() if key in state), "embed")
 
 
-PREPARING = 8
-"""Turns at once between request and prompt. Those that came first reach the model first, instead of
-all at the same late time; more than one, as each waits for the embedder's thread."""
-
-
 class Pipeline:
     """The compiled graph with its live objects, and what happens around a run of it."""
 
@@ -77,12 +67,7 @@ class Pipeline:
         """Compiles the graph; nothing is loaded before the first turn."""
         self.services = services
         self.graph = build_graph(services)
-        self._may_ask = any(model.second_opinion for model in services.models.offered)
-        self._histories = Histories()
         self._afterwards: set[asyncio.Task[None]] = set()
-        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
 
     async def stream(
         self, payload: object, *, live: bool = True
@@ -104,25 +89,15 @@ class Pipeline:
             IyagiError: a part of the pipeline failed for good.
         """
         started = time.perf_counter()
-        state: State = {"request": read_request(payload, self._histories)}
-        modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
+        state: State = {"request": read_request(payload)}
+        modes: list[StreamMode] = ["custom", "values"] if live else ["values"]
         parts = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
-        async with (
-            AsyncExitStack() as place,
-            aclosing(cast("AsyncGenerator[Any, None]", parts)),  # leaving ends the work
-        ):
-            await place.enter_async_context(self._preparing())
+        async with aclosing(cast("AsyncGenerator[Any, None]", parts)):  # leaving ends the work
             async for part in parts:
                 if part["type"] == "custom":
-                    asks = part["data"]["type"] == "status"
-                    if asks:  # the model, who answers: meanwhile another turn may prepare
-                        await place.aclose()
-                    if live or asks:
-                        yield part["data"]
+                    yield part["data"]
                 elif part["type"] == "values":
                     state = part["data"]
-                    if "prompt" in state:
-                        await place.aclose()
                     if "response" not in state:
                         yield {"type": "status", "step": step_of(state)}
         response = _timed(state, 1000 * (time.perf_counter() - started))
@@ -135,11 +110,6 @@ class Pipeline:
             if event["type"] == "final":
                 response: dict[str, Any] = event["response"]
         return response
-
-    def _preparing(self) -> asyncio.Semaphore:
-        """The places of the running loop: a semaphore belongs to one."""
-        loop = asyncio.get_running_loop()
-        return self._places.setdefault(loop, asyncio.Semaphore(PREPARING))
 
     async def forget(self, chat: object) -> bool:
         """Deletes the standing memory of a chat; whether there was any.
@@ -157,7 +127,6 @@ class Pipeline:
             raise BadRequest.from_validation(error, Chat) from None
         if self.services.memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
-        self._histories.forget(found.user_id, found.session_id)
         self.services.indexes.forget((found.user_id, found.session_id))
         return await self.services.memory.aforget(found.user_id, found.session_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,11 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """What the operator decides, as `IYAGI_…` variables or in a `.env` file."""
+    """What the operator decides, as `IYAGI_…` variables; `load_settings` reads `.env`, too."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="IYAGI_", env_file=ROOT / ".env", extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="IYAGI_", extra="ignore", frozen=True)
 
     llm: Literal["scripted", "openai", "huggingface"] = Field(
         "scripted",
@@ -156,13 +155,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Settings from the environment.
+    """Settings from the environment, and from `.env` or the file that `IYAGI_ENV_FILE` names.
 
     Raises:
         SettingsError: names the variable, what is wrong and how to cure it.
     """
     try:
-        settings = Settings()
+        settings = Settings(_env_file=os.environ.get("IYAGI_ENV_FILE", ROOT / ".env"))
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
         variable = "IYAGI_" + "_".join(str(part) for part in fault["loc"]).upper()

@@ -24,7 +24,7 @@ from schemas.protocols import Embedder, Reranker, StandingMemory
 from schemas.rag import ChatRAGResult, RAGChunk
 from schemas.request import ChatRequest, Message
 from schemas.search import Search
-from schemas.state import Context, State, request_of
+from schemas.state import Context, State, context_of, request_of
 
 POOL = 4
 """Times as many messages are found as asked for where a cross-encoder chooses among them."""
@@ -139,11 +139,11 @@ async def node(
 
     A memory that fails costs itself only.
     """
-    request, context = request_of(state), runtime.context or Context()
+    request = request_of(state)
+    context = context_of(request, runtime.context)
     cut = (await planned(state, context, models)).verbatim_from
-    config = request.chat_rag_config
-    top_k = context.chat_top_k if config.top_k is None else config.top_k
-    if not config.enabled or not top_k:
+    top_k = context.chat_top_k
+    if not request.chat_rag_config.enabled or not top_k:
         return {"chat": ChatRAGResult(verbatim_from=cut)}
     older, warning = await _remembered(request, memory)
     past, verbatim = [*older, *request.history[:cut]], request.history[cut:]
@@ -154,11 +154,7 @@ async def node(
         weights=CHAT,
         recency=context.chat_recency,
         in_scene=context.chat_in_scene,
-        threshold=(
-            context.chat_score_threshold
-            if config.score_threshold is None
-            else config.score_threshold
-        ),
+        threshold=context.chat_score_threshold,
     )
 
     def find() -> _Found:

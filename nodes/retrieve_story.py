@@ -23,7 +23,7 @@ from schemas.protocols import Embedder, StorySource
 from schemas.rag import StoryRAGResult, Upcoming
 from schemas.request import ChatRequest, Persona, StoryEvent
 from schemas.search import Search
-from schemas.state import Context, State, request_of
+from schemas.state import Context, State, context_of, request_of
 
 LINES = 2
 """Lines before the message that wake an event's keywords, beside the message."""
@@ -99,10 +99,10 @@ async def node(
 
     A store that fails costs the story only.
     """
-    request, context = request_of(state), runtime.context or Context()
-    config = request.story_rag_config
+    request = request_of(state)
+    context = context_of(request, runtime.context)
     told = [event for event in request.story if not is_lore(event)]
-    if not config.enabled or not (told or request.story_id):
+    if not request.story_rag_config.enabled or not (told or request.story_id):
         return {"story": StoryRAGResult()}
     try:
         story = await stories.aload(told, request.story_id)
@@ -122,12 +122,8 @@ async def node(
                 part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE),
                 persona=request.persona,
                 position=request.story_position,
-                top_k=context.story_top_k if config.top_k is None else config.top_k,
-                score_threshold=(
-                    context.story_score_threshold
-                    if config.score_threshold is None
-                    else config.score_threshold
-                ),
+                top_k=context.story_top_k,
+                score_threshold=context.story_score_threshold,
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
             if meanings is not None:

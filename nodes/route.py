@@ -31,6 +31,7 @@ from schemas.state import (
     SecondOpinion,
     State,
     StoryProgress,
+    context_of,
     request_of,
 )
 
@@ -106,7 +107,8 @@ async def node(
     An event that is reached is the narrator's to tell, unless the caller chose otherwise. Where the
     evidence is unsure, the model may be asked.
     """
-    request, context = request_of(state), runtime.context or Context()
+    request = request_of(state)
+    context = context_of(request, runtime.context)
     upcoming = state["story"].upcoming
     decision = route_turn(
         request,

@@ -21,18 +21,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serves until Ctrl-C; 2 where the environment is at fault."""
     args = parser().parse_args(argv)
     try:
-        from graph import pipeline, settings
+        from graph.app import pipeline, settings
     except SettingsError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
     import uvicorn
 
     from play.server import LOOPBACK, make_app
-    from worker.desk import Desk
+    from worker.dispatch import Dispatcher
 
-    desk = Desk(pipeline, settings.characters_dir, settings.job_deadline)
+    dispatcher = Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
     is_local = args.host in LOOPBACK
-    app = make_app(desk, settings.characters_dir, hosts=LOOPBACK if is_local else None)
+    app = make_app(dispatcher, settings.characters_dir, hosts=LOOPBACK if is_local else None)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     sys.stdout.write(f"Iyagi: http://{shown}:{args.port}/   OpenAI clients: the same with /v1\n")
     if not is_local:

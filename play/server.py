@@ -9,7 +9,7 @@
     GET  /v1/models                 the characters, and the language models on offer
     POST /v1/chat/completions       answers as the character that `model` names
 
-All turns go through the worker's desk, so what a client sees here it also sees on Runpod.
+All turns go through the worker's dispatcher, so what a client sees here it also sees on Runpod.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from play.guard import LOOPBACK, Guard
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message
 from worker import characters
-from worker.desk import Desk
-from worker.gate import Output, cleaned, failure
+from worker.dispatch import Dispatcher
 from worker.openai_api import error_body, error_event
+from worker.output import Output, cleaned, failure
 
 __all__ = ["LOOPBACK", "make_app"]
 
@@ -44,11 +44,13 @@ _STATUS = {"bad_request": 400, "too_large": 413, "llm": 502, "deadline": 504}
 _MESSAGES = TypeAdapter(list[Message])
 
 
-def make_app(desk: Desk, folder: Path, *, hosts: Collection[str] | None = LOOPBACK) -> FastAPI:
+def make_app(
+    dispatcher: Dispatcher, folder: Path, *, hosts: Collection[str] | None = LOOPBACK
+) -> FastAPI:
     """The application.
 
     Args:
-        desk: answers the turns.
+        dispatcher: answers the turns.
         folder: of the characters.
         hosts: names that the server may be called by; None for any.
     """
@@ -56,14 +58,14 @@ def make_app(desk: Desk, folder: Path, *, hosts: Collection[str] | None = LOOPBA
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await desk.pipeline.drain()
+        await dispatcher.pipeline.drain()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.add_middleware(Guard, hosts=hosts)
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(IyagiError, _failed)
     _page_routes(app, folder)
-    _turn_routes(app, desk)
+    _turn_routes(app, dispatcher)
     return app
 
 
@@ -106,24 +108,24 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         )
 
 
-def _turn_routes(app: FastAPI, desk: Desk) -> None:
+def _turn_routes(app: FastAPI, dispatcher: Dispatcher) -> None:
     @app.post("/api/turn")
     async def turn(request: Request) -> Response:
         payload = parse_object(await _body(request))
-        outputs = desk.answer({"input": {**payload, "stream": True}})
+        outputs = dispatcher.answer({"input": {**payload, "stream": True}})
         return StreamingResponse(_lines(outputs), media_type="application/x-ndjson")
 
     @app.get("/v1/models")
     async def models() -> JSONResponse:
-        return JSONResponse(await _only(desk, {"openai_route": "/v1/models"}))
+        return JSONResponse(await _only(dispatcher, {"openai_route": "/v1/models"}))
 
     @app.post("/v1/chat/completions")
     async def completions(request: Request) -> Response:
         body = parse_object(await _body(request))
         asked = {"openai_route": "/v1/chat/completions", "openai_input": body}
         if body.get("stream") is not True:
-            return JSONResponse(cleaned(await _only(desk, asked)))
-        outputs = desk.answer({"input": asked})
+            return JSONResponse(cleaned(await _only(dispatcher, asked)))
+        outputs = dispatcher.answer({"input": asked})
         first = await anext(outputs)  # what is wrong with the request is told by the status
         return StreamingResponse(_events(first, outputs), media_type="text/event-stream")
 
@@ -142,9 +144,9 @@ async def _body(request: Request) -> bytes:
     return bytes(content)
 
 
-async def _only(desk: Desk, job: dict[str, Any]) -> Output:
+async def _only(dispatcher: Dispatcher, job: dict[str, Any]) -> Output:
     """The one output of a job."""
-    async with aclosing(desk.answer({"input": job})) as outputs:
+    async with aclosing(dispatcher.answer({"input": job})) as outputs:
         return await anext(outputs)
 
 

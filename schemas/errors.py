@@ -112,7 +112,7 @@ def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return "is required; add it"
         case "extra_forbidden":
-            return _unknown_field(str(location[-1]), _fields_at(model, location[:-1]))
+            return unknown_field(str(location[-1]), _fields_at(model, location[:-1]))
         case "string_unicode":
             return "holds half of a character (a lone surrogate); send valid Unicode text"
         case "finite_number":
@@ -127,7 +127,7 @@ def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:
             return text[:1].lower() + text[1:]
 
 
-def _unknown_field(name: str, known: Iterable[str]) -> str:
+def unknown_field(name: str, known: Iterable[str]) -> str:
     """Names the field, and the one that was probably meant."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)

@@ -64,6 +64,15 @@ class ChatRAGConfig(Strict):
     enabled: bool = True
     top_k: int | None = Field(None, ge=0, le=50)
     score_threshold: float | None = Field(None, ge=0, le=1)
+    neighbours: int | None = Field(
+        None, ge=0, le=3, description="Messages on each side that a memory brings along."
+    )
+    recency: float | None = Field(
+        None, ge=0, le=1, description="Added to the evidence of the newest memory, the oldest none."
+    )
+    in_scene: float | None = Field(
+        None, ge=0, le=1, description="Added to the evidence of memories of the running scene."
+    )
 
 
 class StoryRAGConfig(Strict):
@@ -146,6 +155,9 @@ class ChatRequest(Strict):
     )
     story_rag_config: StoryRAGConfig = Field(default_factory=StoryRAGConfig)
     respond_as: Literal["auto", "narrator", "character"] = "auto"
+    narrator_plays_people: bool | None = Field(
+        None, description="The narrator also speaks for minor persons, as a game master does."
+    )
     model: ModelConfig = Field(default_factory=ModelConfig)
     gen: GenConfig = Field(default_factory=GenConfig)
     meta: JsonObject = Field(default_factory=dict, description="Returned as it came.")

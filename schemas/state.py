@@ -132,6 +132,24 @@ class Context(Strict):
     )
 
 
+def context_of(request: ChatRequest, context: Context | None) -> Context:
+    """The knobs of a turn: what the request sets, else what the run sets, else the defaults. What
+    `gen` sets is compared with the model's own recommendation, where the model is chosen."""
+    chat, story = request.chat_rag_config, request.story_rag_config
+    asked = {
+        "chat_top_k": chat.top_k,
+        "chat_score_threshold": chat.score_threshold,
+        "chat_neighbours": chat.neighbours,
+        "chat_recency": chat.recency,
+        "chat_in_scene": chat.in_scene,
+        "story_top_k": story.top_k,
+        "story_score_threshold": story.score_threshold,
+        "narrator_plays_people": request.narrator_plays_people,
+    }
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    return (context or Context()).model_copy(update=chosen)
+
+
 def request_of(state: State) -> ChatRequest:
     """The turn's request; Studio and notebooks may send it as plain JSON.
 

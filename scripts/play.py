@@ -40,7 +40,7 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BadRequest: a file is at fault, or there is no story.
     """
-    from graph.carry import begin
+    from graph.next_turn import first_payload
 
     payload = read_json(args.request)
     if not isinstance(payload, dict):
@@ -49,20 +49,20 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
         payload["story"] = read_json(args.story)
     if not payload.get("story"):
         raise BadRequest("holds no story; give one with --story FILE", field=args.request.name)
-    return begin(payload, position=args.position)
+    return first_payload(payload, position=args.position)
 
 
 async def play(payload: dict[str, Any], lines: Iterable[str]) -> dict[str, Any]:
     """Plays the lines and prints each turn; gives the payload after the last one."""
-    from graph import drain, handle_chat
-    from graph.carry import carry
+    from graph.app import drain, handle_chat
+    from graph.next_turn import next_payload
 
     lines = iter(lines)
     while message := (await asyncio.to_thread(next, lines, "")).strip():
         payload = {**payload, "message": message}
         response = await handle_chat(payload)
         print(told(response), flush=True)
-        payload = carry(payload, response)
+        payload = next_payload(payload, response)
     await drain()
     return payload
 

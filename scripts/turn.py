@@ -125,7 +125,7 @@ async def answer(payload: dict[str, Any], args: argparse.Namespace) -> dict[str,
 
     What the turn leaves for the next one is written after that, so nobody waits for it.
     """
-    from graph import drain, stream_chat
+    from graph.app import drain, stream_chat
 
     gc.freeze()  # what is imported stays, and need not be looked through for garbage
     async for event in stream_chat(payload):

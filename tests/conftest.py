@@ -6,6 +6,7 @@ import asyncio
 import copy
 import ipaddress
 import json
+import os
 import shutil
 import socket
 from dataclasses import replace
@@ -20,6 +21,11 @@ from graph.settings import ROOT, Settings
 from llm.scripted import ScriptedLLM
 from schemas.models import Models
 from tests.support import MakePipeline
+
+# What this machine sets for a server of its own must not reach a test, nor a process of one.
+for _name in [name for name in os.environ if name.startswith("IYAGI_")]:
+    del os.environ[_name]
+os.environ["IYAGI_ENV_FILE"] = ""
 
 _connect = socket.socket.connect
 
@@ -48,7 +54,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("embedded")
 
     async def tell() -> None:
-        pipeline = Pipeline(make_services(Settings(_env_file=None, index_dir=home)))
+        pipeline = Pipeline(make_services(Settings(index_dir=home)))
         for request in _MOCK.values():
             await pipeline.chat(request)
         await pipeline.drain()
@@ -64,7 +70,7 @@ def make_pipeline(tmp_path: Path, embedded: Path) -> MakePipeline:
         shutil.copy(file, tmp_path)
 
     def make(llm: Any = None, **settings: Any) -> Pipeline:
-        services = make_services(Settings(_env_file=None, index_dir=tmp_path, **settings))
+        services = make_services(Settings(index_dir=tmp_path, **settings))
         if llm is not None:
             model = replace(services.models.offered[0], llm=llm)
             services = replace(services, models=Models((model,)))

@@ -10,7 +10,7 @@ import sys
 import jsonschema
 import pytest
 
-from graph import graph
+from graph.app import graph
 from graph.settings import ROOT
 from scripts.export_docs import documents
 

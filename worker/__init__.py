@@ -1,15 +1,14 @@
 """From a job to what it yields, and the life of a worker.
 
 inputs          which of the known shapes a job has
-desk            what each shape is answered with, within the deadline
+dispatch        what each shape is answered with, within the deadline
 events          tokens gathered so that a slow network holds nothing back
-fit             a response cut down to what the platform carries
-gate            the one way out: JSON, sizes, errors
+output          what may leave: JSON, sizes, errors
 openai_api      chat completions, in and out; knows nothing of Runpod
 characters      a character of the operator's folder by its name
 serve           flags, start-up checks, the SDK's loop
 job_loop        no job before the warm-up, none lost at the end
-patience        pauses where the job server is gone
-device, lag     is the GPU alive, is the event loop awake
+backoff         pauses where the job server is gone
+health          is the event loop awake, is the GPU alive
 logs            what may stand in the log
 """

@@ -15,7 +15,7 @@ _QUESTIONS: tuple[Question, ...] = ("/v1/models", "/schema", "/health")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ChatJob:
     """A native request."""
 
     payload: dict[str, Any]
@@ -23,23 +23,23 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class CompletionJob:
     """The body of an OpenAI chat completion."""
 
     body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class ForgetJob:
     """A chat whose standing memory shall be gone."""
 
     body: dict[str, Any]
 
 
-Work = Turn | Completion | Forget | Question
+Job = ChatJob | CompletionJob | ForgetJob | Question
 
 
-def read(job: object) -> Work:
+def read_job(job: object) -> Job:
     """What a job asks for.
 
     Raises:
@@ -56,10 +56,10 @@ def read(job: object) -> Work:
     streaming = payload.get("stream", False)
     if not isinstance(streaming, bool):
         raise BadRequest("must be true or false", field="stream")
-    return Turn({key: value for key, value in payload.items() if key != "stream"}, streaming)
+    return ChatJob({key: value for key, value in payload.items() if key != "stream"}, streaming)
 
 
-def _routed(field: str, route: object, body_field: str, body: object) -> Work:
+def _routed(field: str, route: object, body_field: str, body: object) -> Job:
     for question in _QUESTIONS:
         if route == question:
             return question
@@ -69,16 +69,16 @@ def _routed(field: str, route: object, body_field: str, body: object) -> Work:
     if route == _FORGET:
         if not isinstance(body, dict):
             raise BadRequest("must be a JSON object with the chat's ids", field=body_field)
-        return Forget(body)
+        return ForgetJob(body)
     if not isinstance(body, dict) or not body:
         raise BadRequest("must be a JSON object with `model` and `messages`", field=body_field)
-    return Completion(body)
+    return CompletionJob(body)
 
 
 def hears_events(job: object) -> bool:
     """Whether an OpenAI client reads the job's outputs as server-sent events."""
     try:
-        work = read(job)
+        read = read_job(job)
     except BadRequest:
         return False
-    return isinstance(work, Completion) and work.body.get("stream") is True
+    return isinstance(read, CompletionJob) and read.body.get("stream") is True

@@ -18,7 +18,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from worker.patience import Fetch, Patient
+from worker.backoff import Poll, PollWithBackoff
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ class JobLoop:
 
     def __init__(
         self,
-        fetch: Fetch,
-        fetch_stops: Fetch,
+        fetch: Poll,
+        fetch_stops: Poll,
         *,
         places: int,
         jobs: Callable[[], int],
@@ -64,8 +64,8 @@ class JobLoop:
         watch: Callable[[], Coroutine[Any, Any, None]],
         broken: Callable[[], bool],
     ) -> None:
-        self._fetch = Patient(fetch, "the job server")
-        self._fetch_stops = Patient(fetch_stops, "the channel for cancellations")
+        self._fetch = PollWithBackoff(fetch, "the job server")
+        self._fetch_stops = PollWithBackoff(fetch_stops, "the channel for cancellations")
         self._places = places
         self._jobs, self._begin, self._settle = jobs, begin, settle
         self._watch, self._broken = watch, broken

@@ -20,19 +20,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from schemas.base import Name, Strict, Text
-from schemas.errors import BadRequest
-from schemas.request import MAX_HISTORY
+from schemas.errors import BadRequest, unknown_field
+from schemas.request import MAX_HISTORY, ChatRequest, GenConfig
 from worker.characters import Character
 
 ANY_MODEL = "iyagi"
 """The `model` of a client that sends a persona and leaves the language model to the server."""
 
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
-_PASSED = (
-    *("persona", "story", "story_id", "story_position", "story_rag_config", "chat_rag_config"),
-    *("respond_as", "session_id", "user_id", "user_name", "meta"),
-)
-
+_SAMPLING = GenConfig.model_fields.keys() - {"max_new_tokens", "stop"}
+_PASSED = ChatRequest.model_fields.keys() - {"message", "history", "model", "gen"}
+"""Fields of ours that stand beside OpenAI's, checked as parts of the ChatRequest."""
 
 _UNUSED = {
     *("logit_bias", "reasoning_effort", "verbosity", "service_tier", "store", "metadata"),
@@ -60,8 +57,10 @@ class CompletionMessage(Strict):
     name: Name | None = None
 
 
-class CompletionRequest(Strict):
+class CompletionRequest(Strict, extra="allow"):
     """The body of a chat completion; beside OpenAI's fields those of a ChatRequest."""
+
+    __pydantic_extra__: dict[str, Any]
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     messages: list[CompletionMessage] = Field(min_length=1, max_length=MAX_HISTORY + 1)
@@ -72,24 +71,6 @@ class CompletionRequest(Strict):
     stop: str | list[str] = Field(default_factory=list)
     user: str | None = Field(None, description="As in OpenAI's API; the same as `user_id`.")
     n: Literal[1] = 1
-
-    temperature: Any = None  # this and all below: checked as parts of the ChatRequest
-    top_p: Any = None
-    top_k: Any = None
-    min_p: Any = None
-    repetition_penalty: Any = None
-    seed: Any = None
-    persona: Any = None
-    story: Any = None
-    story_id: Any = None
-    story_position: Any = None
-    story_rag_config: Any = None
-    chat_rag_config: Any = None
-    respond_as: Any = None
-    session_id: Any = None
-    user_id: Any = None
-    user_name: Any = None
-    meta: Any = None
 
     frequency_penalty: float | None = Field(None, description="Taken and not used.")
     presence_penalty: float | None = Field(None, description="Taken and not used.")
@@ -105,6 +86,9 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
         BadRequest: names the field and the cure.
     """
     sent = {key: value for key, value in body.items() if value is not None and key not in _UNUSED}
+    known = CompletionRequest.model_fields.keys() | _SAMPLING | _PASSED
+    if unknown := sorted(sent.keys() - known):
+        raise BadRequest(unknown_field(unknown[0], known), field=unknown[0])
     try:
         return CompletionRequest.model_validate(sent)
     except ValidationError as error:
@@ -127,8 +111,9 @@ def chat_request(
     if last.role != "user":
         place = f"messages.{len(before)}.role"
         raise BadRequest("the last message must be the user's", field=place)
-    given = {name: value for name in _PASSED if (value := getattr(asked, name)) is not None}
-    if asked.persona is None:
+    beside = asked.__pydantic_extra__
+    given = {name: beside[name] for name in _PASSED & beside.keys()}
+    if "persona" not in given:
         persona, story = character(asked.model)
         given["persona"] = persona.model_dump(mode="json")
         if story:  # as objects: reading thousands of entries again would take a while
@@ -162,7 +147,7 @@ def _line(message: CompletionMessage) -> dict[str, Any]:
 
 
 def _sampling(asked: CompletionRequest) -> dict[str, Any]:
-    gen = {name: value for name in _SAMPLING if (value := getattr(asked, name)) is not None}
+    gen = {name: value for name, value in asked.__pydantic_extra__.items() if name in _SAMPLING}
     length = asked.max_completion_tokens or asked.max_tokens
     if length is not None:
         gen["max_new_tokens"] = length

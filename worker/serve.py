@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import inspect
 import logging
 import multiprocessing
 import os
@@ -15,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from schemas.errors import LLMError
-from worker import device, logs
+from worker import health, logs
 from worker.job_loop import JobLoop, advertised
 
 if TYPE_CHECKING:
-    from worker.desk import Desk
+    from worker.dispatch import Dispatcher
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def serve(
-    handler: Callable[..., Any], open_desk: Callable[[], Desk], argv: Sequence[str]
+    handler: Callable[..., Any], open_dispatcher: Callable[[], Dispatcher], argv: Sequence[str]
 ) -> NoReturn:
     """Takes jobs until the platform stops it; ends the process.
 
@@ -49,8 +48,8 @@ def serve(
         SettingsError: the environment is at fault.
     """
     flags().parse_args(argv)
-    desk = open_desk()
-    from graph import settings
+    dispatcher = open_dispatcher()
+    from graph.app import settings
 
     sys.argv = [sys.argv[0], *argv]
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")  # below it, the SDK logs what users write
@@ -59,9 +58,6 @@ def serve(
     secrets = [key.get_secret_value() for key in keys]
     secrets += [os.environ.get(name, "") for name in ("RUNPOD_AI_API_KEY", "HF_TOKEN")]
     logs.set_up(settings.log_level, secrets)
-    if not inspect.isasyncgenfunction(handler):
-        raise TypeError("the handler must be an undecorated async generator")
-
     runpod = _import_runpod()
     from runpod.serverless.modules import rp_scale
     from runpod.serverless.modules.worker_state import JobsProgress
@@ -71,7 +67,7 @@ def serve(
     async def begin() -> None:
         if settings.warm_up:
             try:
-                await desk.warm_up()
+                await dispatcher.warm_up()
             except LLMError as error:  # a server that is down may be back for the first job
                 log.warning("the warm-up turn had no reply: %s", error.message)
 
@@ -81,13 +77,13 @@ def serve(
         places=settings.worker_concurrency,
         jobs=lambda: JobsProgress().get_job_count(),
         begin=begin,
-        settle=desk.pipeline.drain,
-        watch=desk.lag.watch,
-        broken=device.is_broken,
+        settle=dispatcher.pipeline.drain,
+        watch=dispatcher.lag.watch,
+        broken=health.gpu_is_broken,
     )
     # The config keys for fetchers are read in the SDK's tests only.
     rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops
-    desk.notice = jobs.suspect
+    dispatcher.on_failure = jobs.suspect
 
     @runpod.serverless.register_fitness_check  # type: ignore[untyped-decorator]
     def index_folder_can_be_written() -> None:
@@ -107,17 +103,13 @@ def serve(
 
 
 def _import_runpod() -> types.ModuleType:
-    """The SDK, without its command line (0.2 s, most of it for SSH), without the processor's name
-    that its debugger wants (1 s), and without a look for notebooks, which imports IPython."""
-    from graph.light import bare, uncollected
+    """The SDK, without the processor's name that its debugger asks for (1 s), and without a look
+    for notebooks, which imports IPython (0.1 s)."""
+    import cpuinfo
 
-    known = types.ModuleType("cpuinfo")
-    known.get_cpu_info = lambda: {"brand_raw": "unknown"}  # type: ignore[attr-defined]
-    sys.modules.setdefault("cpuinfo", known)
+    cpuinfo.get_cpu_info = lambda: {"brand_raw": "unknown"}
     os.environ.setdefault("TQDM_LOGGABLE_FORCE", "logging")
-    command_line = ("runpod.cli", "runpod.cli.groups", "runpod.cli.groups.config")
-    with bare(*command_line), uncollected():
-        return importlib.import_module("runpod")
+    return importlib.import_module("runpod")
 
 
 def _end(code: int) -> NoReturn:

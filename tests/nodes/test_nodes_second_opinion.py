@@ -10,7 +10,6 @@ import pytest
 from langchain_core.outputs import Generation, LLMResult
 from pydantic import PrivateAttr
 
-from graph.pipeline import PREPARING
 from llm.openai_server import OpenAIServerLLM
 from llm.scripted import ScriptedLLM
 from nodes import second_opinion
@@ -207,7 +206,7 @@ async def test_turns_that_wait_for_an_answer_hold_no_other_turn_up(
     make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_opinion, "SECONDS", 30.0)
-    turns, waiting, everybody = PREPARING + 2, 0, asyncio.Event()
+    turns, waiting, everybody = 10, 0, asyncio.Event()
 
     async def answer() -> str:
         nonlocal waiting

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.runnables import RunnablePassthrough
 from langchain_core.runnables.graph import Graph
 
-from graph import graph
+from graph.app import graph
 from lab import figures
 from tests.support import MakePipeline, ask
 

@@ -23,7 +23,7 @@ from graph.settings import ROOT, Settings
 from llm.scripted import ScriptedLLM
 from play.server import make_app
 from schemas.models import Models
-from worker.desk import Desk
+from worker.dispatch import Dispatcher
 
 CARD: dict[str, Any] = {
     "spec": "chara_card_v2",
@@ -82,14 +82,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "세라.story.json").write_text(json.dumps(story), encoding="utf-8")
     (folder / "Wren.json").write_text(json.dumps({"name": "Wren"}), encoding="utf-8")
     (home / "secret.json").write_text(json.dumps({"name": "secret"}), encoding="utf-8")
-    services = make_services(Settings(_env_file=None, index_dir=home / "indexes"))
+    services = make_services(Settings(index_dir=home / "indexes"))
     llm = ScriptedLLM()
     model = replace(services.models.offered[0], llm=llm)
     pipeline = Pipeline(replace(services, models=Models((model,))))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = make_app(Desk(pipeline, folder, 60.0), folder)
+    app = make_app(Dispatcher(pipeline, folder, 60.0), folder)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

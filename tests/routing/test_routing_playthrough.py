@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from graph.carry import begin, carry
+from graph.next_turn import first_payload, next_payload
 from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
 from tests.support import MakePipeline
@@ -38,7 +38,7 @@ async def test_every_event_is_reached_in_order_none_early_none_skipped(
     scripted = ScriptedLLM(replies=["*A nod.*"] * 100)
     script, request = SCRIPTS[name], mock(name[:2])
     texts = {event["id"]: event["text"] for event in request["story"]}
-    pipeline, payload = make_pipeline(scripted), begin(request)
+    pipeline, payload = make_pipeline(scripted), first_payload(request)
     payload["chat_rag_config"] = {"enabled": False}  # the story alone, for speed
     reached: dict[str, int] = {}
     for row, line in enumerate(script):
@@ -48,7 +48,7 @@ async def test_every_event_is_reached_in_order_none_early_none_skipped(
             reached[event] = row
             assert answer["responded_as"] == "narrator"
             assert texts[event] in scripted.prompts[-1], "the narrator is given the beat"
-        payload = carry(payload, answer)
+        payload = next_payload(payload, answer)
 
     told = {line["reaches"]: row for row, line in enumerate(script) if line["reaches"]}
     waiting = [e for e in sorted(request["story"], key=lambda e: e["order"]) if e.get("trigger")]
@@ -76,7 +76,7 @@ async def test_the_character_learns_of_an_event_only_if_present(
     event: str, position: int, message: str, present: bool,
     make_pipeline: MakePipeline, scripted: ScriptedLLM,
 ) -> None:  # fmt: skip
-    request = begin(mock("en"), position=position)
+    request = first_payload(mock("en"), position=position)
     text = next(e["text"] for e in request["story"] if e["id"] == event)
     answer = await make_pipeline(scripted).chat(
         {**request, "message": message, "respond_as": "character"}
@@ -86,7 +86,7 @@ async def test_the_character_learns_of_an_event_only_if_present(
 
 
 async def test_a_turn_that_failed_leaves_no_trace(make_pipeline: MakePipeline) -> None:
-    payload = {**begin(mock("ko")), "message": "안녕하세요?"}
+    payload = {**first_payload(mock("ko")), "message": "안녕하세요?"}
     answer = await make_pipeline(ScriptedLLM(fail_with=RuntimeError("no"))).chat(payload)
     assert answer["error"]
-    assert carry(payload, answer)["history"] == []
+    assert next_payload(payload, answer)["history"] == []

@@ -106,7 +106,7 @@ def _recipe(port: int) -> str:
 
 def _clean() -> dict[str, str]:
     """This process's environment without what would configure the server."""
-    prefixes = ("IYAGI_", "LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_")
+    prefixes = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 

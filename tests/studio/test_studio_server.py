@@ -11,7 +11,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
-from graph import graph
+from graph.app import graph
 from graph.settings import ROOT
 from schemas.request import ChatRequest
 from schemas.state import Context
@@ -54,7 +54,7 @@ async def run(
 
 async def test_the_assistant_is_the_graph_of_langgraph_json(client: LangGraphClient) -> None:
     named = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))["graphs"]
-    assert named == {"iyagi": "graph:graph"}
+    assert named == {"iyagi": "graph.app:graph"}
     [assistant] = await client.assistants.search(metadata={"created_by": "system"})
     assert assistant["graph_id"] == "iyagi"
 

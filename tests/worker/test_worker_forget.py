@@ -9,27 +9,27 @@ import pytest
 
 from schemas.errors import BadRequest
 from tests.support import MakePipeline, ask
-from worker.desk import Desk
+from worker.dispatch import Dispatcher
 
 CHAT = {"user_id": "mina", "session_id": "s1"}
 
 
-async def outputs(desk: Desk, **job: Any) -> list[Any]:
-    return [output async for output in desk.answer({"input": job})]
+async def outputs(dispatcher: Dispatcher, **job: Any) -> list[Any]:
+    return [output async for output in dispatcher.answer({"input": job})]
 
 
 async def test_a_job_forgets_a_chat(make_pipeline: MakePipeline, tmp_path: Path) -> None:
-    desk = Desk(make_pipeline(standing_memory=True), tmp_path, 30)
-    await outputs(desk, **ask("내 비밀번호는 4711이야", **CHAT))
-    await desk.pipeline.drain()
-    assert await outputs(desk, route="/forget", body=CHAT) == [{"forgotten": True}]
-    assert await outputs(desk, route="/forget", body=CHAT) == [{"forgotten": False}]
+    dispatcher = Dispatcher(make_pipeline(standing_memory=True), tmp_path, 30)
+    await outputs(dispatcher, **ask("내 비밀번호는 4711이야", **CHAT))
+    await dispatcher.pipeline.drain()
+    assert await outputs(dispatcher, route="/forget", body=CHAT) == [{"forgotten": True}]
+    assert await outputs(dispatcher, route="/forget", body=CHAT) == [{"forgotten": False}]
 
 
 async def test_a_chat_that_is_not_named_is_not_forgotten(
     make_pipeline: MakePipeline, tmp_path: Path
 ) -> None:
-    desk = Desk(make_pipeline(standing_memory=True), tmp_path, 30)
+    dispatcher = Dispatcher(make_pipeline(standing_memory=True), tmp_path, 30)
     for body in (None, {}, {"user_id": "mina"}, {"user_id": "mina", "session_id": ""}):
         with pytest.raises(BadRequest):
-            await outputs(desk, route="/forget", body=body)
+            await outputs(dispatcher, route="/forget", body=body)

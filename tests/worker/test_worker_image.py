@@ -139,7 +139,7 @@ def test_an_openai_client_finds_the_sample_characters(app: Path) -> None:
 
 def test_the_gpu_entrypoint_is_in_the_image(app: Path) -> None:
     module = json.loads(arguments("gpu", "CMD")[0])[-1]
-    code = f"import {module}, worker.serve, worker.desk"
+    code = f"import {module}, worker.serve, worker.dispatch"
     subprocess.run([sys.executable, "-c", code], cwd=app, check=True, timeout=60)
 
 
@@ -209,8 +209,8 @@ def test_the_hubs_tests_have_the_documented_fields_and_inputs_that_are_understoo
     assert all(set(variable) == {"key", "value"} for variable in TESTS["config"]["env"])
     for test in TESTS["tests"]:
         assert set(test) == {"name", "input", "timeout"} and 1000 <= test["timeout"] <= 600_000
-        match inputs.read(test):
-            case inputs.Turn(payload):
+        match inputs.read_job(test):
+            case inputs.ChatJob(payload):
                 ChatRequest.model_validate(payload)
-            case inputs.Completion(body):
+            case inputs.CompletionJob(body):
                 read_completion(body)

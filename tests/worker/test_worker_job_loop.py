@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from worker import job_loop, patience
+from worker import backoff, job_loop
+from worker.backoff import PollWithBackoff
 from worker.job_loop import JobLoop, advertised
-from worker.patience import Patient
 
 
 class FakePolls:
@@ -162,7 +162,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         made.append(seconds)
 
     # In that module only: servers of other tests sleep in this process as well.
-    monkeypatch.setattr(patience, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(backoff, "asyncio", SimpleNamespace(sleep=sleep))
     return made
 
 
@@ -177,13 +177,13 @@ async def test_a_server_that_is_gone_is_asked_ever_less_often_and_told_once(
             raise answer
         return answer
 
-    poll = Patient(fetch, "the job server")
+    poll = PollWithBackoff(fetch, "the job server")
     with caplog.at_level(logging.INFO):
         for _ in range(32):
             assert await poll(None) is None
         assert await poll(None) == ["job"]
-    assert all(pause <= patience.LONGEST for pause in pauses)
-    assert pauses[0] <= patience.FIRST and min(pauses[8:]) >= patience.LONGEST / 2
+    assert all(pause <= backoff.LONGEST for pause in pauses)
+    assert pauses[0] <= backoff.FIRST and min(pauses[8:]) >= backoff.LONGEST / 2
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2 and "ConnectionRefusedError" in told[0] and "again" in told[1]
 
@@ -192,8 +192,8 @@ async def test_nothing_at_once_is_not_asked_for_again_at_once(pauses: list[float
     async def fetch() -> None:
         return None
 
-    await Patient(fetch, "the job server")()
-    assert pauses == [patience.FIRST]
+    await PollWithBackoff(fetch, "the job server")()
+    assert pauses == [backoff.FIRST]
 
 
 async def test_too_many_requests_is_left_to_the_sdk(pauses: list[float]) -> None:
@@ -201,5 +201,5 @@ async def test_too_many_requests_is_left_to_the_sdk(pauses: list[float]) -> None
         raise Refusal(429)
 
     with pytest.raises(Refusal):
-        await Patient(fetch, "the job server")()
+        await PollWithBackoff(fetch, "the job server")()
     assert not pauses

@@ -10,7 +10,7 @@ import pytest
 
 from graph.pipeline import read_request
 from schemas.errors import BadRequest
-from schemas.request import Persona
+from schemas.request import ChatRequest, Persona
 from worker import openai_api
 from worker.characters import Character
 
@@ -51,6 +51,32 @@ def test_messages_become_history_and_message() -> None:
     assert gen == {
         "temperature": 0.7, "max_new_tokens": 9, "stop": ["###"], "seed": 1, "min_p": 0.1
     }  # fmt: skip
+
+
+VALUES: dict[str, Any] = {
+    "persona": {"name": "하늘"}, "story": [{"id": "a", "order": 1, "text": "b"}], "meta": {"a": 1},
+    "respond_as": "narrator", "chat_rag_config": {"recency": 0.5}, "story_rag_config": {"top_k": 2},
+    "narrator_plays_people": True, "story_position": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", sorted(ChatRequest.model_fields.keys() - {"message", "history", "model", "gen"})
+)
+def test_every_field_of_a_request_can_stand_beside_openais(name: str) -> None:
+    value, extra = VALUES.get(name, "x"), {} if name == "persona" else {"model": "마라"}
+    body = {"model": openai_api.ANY_MODEL, "messages": [USER], **extra, name: value}
+    plain = ChatRequest.model_validate(
+        {"message": "안녕?", "persona": {"name": "마라"}, name: value}
+    )
+    request = read_request(read(**body))
+    assert getattr(request, name) == getattr(plain, name)
+
+
+@pytest.mark.parametrize("name", ["message", "history", "gen"])
+def test_what_openai_has_words_for_is_refused_in_ours(name: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{name}: unknown field"):
+        read(messages=[USER], **{name: "x"})
 
 
 def test_the_model_is_chosen_where_a_persona_is_sent() -> None:

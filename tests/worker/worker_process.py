@@ -90,7 +90,7 @@ class Worker:
 
 def _clean() -> dict[str, str]:
     """This process's environment without what would configure a worker."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("RUNPOD_", "IYAGI_"))}
+    return {k: v for k, v in os.environ.items() if not k.startswith("RUNPOD_")}
 
 
 def settings(home: Path, url: str, **more: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a backend does between two turns: the worker keeps nothing, so the chat is carried along."""
+"""What a backend does between two turns: no worker keeps the chat, each request brings it whole."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def begin(payload: Mapping[str, Any], *, position: int = 0) -> dict[str, Any]:
+def first_payload(payload: Mapping[str, Any], *, position: int = 0) -> dict[str, Any]:
     """The payload of a chat that has not begun: no history, the story's clock at `position`."""
     meta = {key: value for key, value in (payload.get("meta") or {}).items() if key != "story"}
     return {**payload, "history": [], "story_position": position, "meta": meta}
 
 
-def carry(payload: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
+def next_payload(payload: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
     """The payload of the next turn, all but its message: put that into `message`.
 
     The message and the reply join the history, the story's position moves on, and `meta.story`
@@ -30,15 +30,10 @@ def carry(payload: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, 
     reply = {
         "role": response["responded_as"],
         "content": "".join(piece["text"] for piece in pieces),
-        "name": _writer(payload, response["responded_as"]),
+        "name": payload["persona"]["name"] if response["responded_as"] == "character" else None,
     }
     following["history"] = [*(payload.get("history") or []), said, reply]
     if story:
         following["story_position"] = story["position_after"]
         following["meta"] = {**(payload.get("meta") or {}), "story": story}
     return following
-
-
-def _writer(payload: Mapping[str, Any], speaker: str) -> str | None:
-    """The character's name; the narrator has one in every language, and none is needed."""
-    return payload["persona"]["name"] if speaker == "character" else None

@@ -1,4 +1,4 @@
-"""What each job is answered with, within its deadline."""
+"""Gives each job to what answers it, within the deadline of a job."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from schemas.request import ChatRequest
 from schemas.response import ChatResponse
 from worker import characters, inputs
 from worker.events import Event, paced
-from worker.fit import fitted
-from worker.gate import Output
-from worker.lag import LoopLag
+from worker.health import EventLoopLag
 from worker.openai_api import (
     CompletionRequest,
     chat_request,
@@ -26,6 +24,7 @@ from worker.openai_api import (
     model_list,
     read_completion,
 )
+from worker.output import Output, shortened
 
 T = TypeVar("T")
 
@@ -38,14 +37,14 @@ WARM_UP = {
 }
 
 
-class Desk:
+class Dispatcher:
     """Answers jobs with a pipeline.
 
     Args:
         pipeline: answers the turns.
         characters_dir: the characters that OpenAI clients can name.
         deadline: seconds for one job.
-        notice: called when a turn failed through no fault of its request.
+        on_failure: called when a turn failed through no fault of its request.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Desk:
         pipeline: Pipeline,
         characters_dir: Path,
         deadline: float,
-        notice: Callable[[], None] = lambda: None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipeline = pipeline
-        self.lag = LoopLag()
-        self.notice = notice
+        self.lag = EventLoopLag()
+        self.on_failure = on_failure
         self.busy = 0
         self._characters = characters_dir
         self._deadline = deadline
@@ -71,13 +70,13 @@ class Desk:
         """
         self.busy += 1
         try:
-            async with aclosing(self._outputs(inputs.read(job))) as outputs:
+            async with aclosing(self._outputs(inputs.read_job(job))) as outputs:
                 async for output in outputs:
                     yield output
         except BadRequest:
             raise
         except Exception:
-            self.notice()
+            self.on_failure()
             raise
         finally:
             self.busy -= 1
@@ -90,23 +89,23 @@ class Desk:
                     raise LLMError(error)
         await self.pipeline.drain()
 
-    async def _outputs(self, work: inputs.Work) -> AsyncGenerator[Output, None]:
+    async def _outputs(self, work: inputs.Job) -> AsyncGenerator[Output, None]:
         match work:
-            case inputs.Turn(payload, streaming=False):
+            case inputs.ChatJob(payload, streaming=False):
                 response = await self._in_time(self._response(payload))
                 # The SDK would take a true `error` out and drop all else; `meta.error` tells it.
                 yield {**response, "error": None}
-            case inputs.Turn(payload):
+            case inputs.ChatJob(payload):
                 async with aclosing(self._events(payload)) as events:
                     seq = 0
                     async for event in events:
                         yield {"seq": seq, **event}
                         seq += 1
-            case inputs.Completion(body):
+            case inputs.CompletionJob(body):
                 async with aclosing(self._completion(read_completion(body))) as outputs:
                     async for output in outputs:
                         yield output
-            case inputs.Forget(body):
+            case inputs.ForgetJob(body):
                 yield {"forgotten": await self._in_time(self.pipeline.forget(body))}
             case "/v1/models":
                 folder = await self._in_time(asyncio.to_thread(characters.names, self._characters))
@@ -176,8 +175,8 @@ class Desk:
         if response["error"]:
             if not response["response_contents"]:
                 raise LLMError(response["error"], retryable=response["meta"]["error"]["retryable"])
-            self.notice()
-        return fitted(response)
+            self.on_failure()
+        return shortened(response)
 
     def _offered(self) -> list[str]:
         return [model.name for model in self.pipeline.services.models.offered]

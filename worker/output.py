@@ -1,4 +1,4 @@
-"""The one way out of a job: what leaves is JSON of a size that the platform carries.
+"""What may leave a job: JSON of a size that the platform carries, and errors in known words.
 
 The SDK hangs a job on what it cannot write, loses what is too large, and sends tracebacks of what
 it catches. So nothing leaves that was not checked here, and nothing is raised to it.
@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from schemas.errors import BadRequest, IyagiError, TooLarge
@@ -18,20 +19,26 @@ log = logging.getLogger(__name__)
 
 Output = dict[str, Any] | str
 
-CHUNK = 1_000_000
-"""Bytes of one event: the platform takes 1 MB in a stream."""
+EVENT_BYTES = 1_000_000
+"""Of one event: the platform takes 1 MB in a stream."""
 
-TOTAL = 10_000_000
-"""Bytes of all events of a job together: the platform keeps 10 MB of a result."""
+JOB_BYTES = 10_000_000
+"""Of all events of a job together: the platform keeps 10 MB of a result."""
+
+RESPONSE_BYTES = EVENT_BYTES - 50_000
+"""Of a response; the rest is for what is put around it."""
+
+SHORT = 500
+"""Characters left of a recalled text where a response is too large."""
 
 
-class Gate:
-    """The way out of one job."""
+class OutputCheck:
+    """Checks the outputs of one job."""
 
     def __init__(self) -> None:
-        self._left = TOTAL
+        self._left = JOB_BYTES
 
-    def passed(self, output: Output) -> Output:
+    def checked(self, output: Output) -> Output:
         """The output as it may leave: NaN becomes null, half a character the replacement sign.
 
         Raises:
@@ -44,7 +51,7 @@ class Gate:
             size = json_size(output)
             if size is None:
                 raise TypeError("an output cannot be written as JSON")
-        if size > CHUNK:
+        if size > EVENT_BYTES:
             raise TooLarge("the answer is larger than 1 MB; ask for fewer memories, without debug")
         self._left -= size + 2
         if self._left < 0:
@@ -68,7 +75,7 @@ def cleaned(value: Any) -> Any:
     """The value without NaN, infinity and half characters."""
     match value:
         case str():
-            return whole(value)
+            return without_surrogates(value)
         case float():
             return value if math.isfinite(value) else None
         case dict():
@@ -79,9 +86,52 @@ def cleaned(value: Any) -> Any:
             return value
 
 
-def whole(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """The text with a replacement sign for every half character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def shortened(response: dict[str, Any], limit: int = RESPONSE_BYTES) -> dict[str, Any]:
+    """The response in at most `limit` bytes of JSON: the reply always, its extras as they fit.
+
+    `meta.left_out` says what it is without. The response that is given stays as it is.
+    """
+    if _size(response) <= limit:
+        return response
+    meta = {key: dict(v) if isinstance(v, dict) else v for key, v in response["meta"].items()}
+    short = {**response, "meta": meta, "retrieved": [dict(item) for item in response["retrieved"]]}
+    left_out: list[str] = []
+    for name in _cuts(short):
+        left_out.append(name)
+        short["meta"]["left_out"] = left_out
+        if _size(short) <= limit:
+            break
+    return short
+
+
+def _size(response: dict[str, Any]) -> int:
+    size = json_size(response)
+    return size if size is not None else json_size(cleaned(response)) or 0
+
+
+def _cuts(response: dict[str, Any]) -> Iterator[str]:
+    """Takes one thing after the other out of the response, what is missed least first; names it."""
+    meta, recalled = response["meta"], response["retrieved"]
+    if meta.get("prompt", {}).pop("text", None):
+        yield "meta.prompt.text"
+    if meta.get("reply", {}).pop("raw", None):
+        yield "meta.reply.raw"
+    if recalled:
+        for item in recalled:
+            item["text"] = item["text"][:SHORT]
+        yield f"retrieved.text beyond {SHORT} characters"
+    if meta.pop("request", None):
+        yield "meta.request"
+    if recalled:
+        response["retrieved"] = []
+        yield "retrieved"
+    response["meta"] = {key: meta[key] for key in ("error", "left_out") if key in meta}
+    yield "meta"
 
 
 def failure(error: Exception) -> dict[str, str]:
@@ -95,8 +145,8 @@ def failure(error: Exception) -> dict[str, str]:
         field = error.field if isinstance(error, BadRequest) else None
         told = {
             "code": error.code,
-            "message": whole(error.message)[:1000],  # a field's name may be of any length
-            "field": whole(field)[:200] if field else None,
+            "message": without_surrogates(error.message)[:1000],  # a field's name may be long
+            "field": without_surrogates(field)[:200] if field else None,
             "retryable": error.retryable,
         }
     else:

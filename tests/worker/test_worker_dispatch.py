@@ -15,11 +15,11 @@ from llm.scripted import ScriptedLLM
 from schemas.errors import BadRequest, DeadlineExceeded, LLMError, SettingsError
 from tests.support import MakePipeline, ask
 from worker import characters
-from worker.desk import Desk
+from worker.dispatch import Dispatcher
 
 
-async def outputs(desk: Desk, given: Any) -> list[Any]:
-    return [output async for output in desk.answer({"id": "j", "input": given})]
+async def outputs(dispatcher: Dispatcher, given: Any) -> list[Any]:
+    return [output async for output in dispatcher.answer({"id": "j", "input": given})]
 
 
 @pytest.fixture
@@ -36,17 +36,17 @@ def folder(tmp_path: Path) -> Path:
 async def test_a_job_that_takes_too_long_is_ended(
     make_pipeline: MakePipeline, folder: Path, stream: bool
 ) -> None:
-    desk = Desk(make_pipeline(ScriptedLLM(delay=5)), folder, deadline=1.5)
+    dispatcher = Dispatcher(make_pipeline(ScriptedLLM(delay=5)), folder, deadline=1.5)
     with pytest.raises(DeadlineExceeded):
-        await outputs(desk, ask(stream=stream))
-    assert desk.busy == 0
+        await outputs(dispatcher, ask(stream=stream))
+    assert dispatcher.busy == 0
 
 
 async def test_the_deadline_is_for_jobs_of_every_kind(
     make_pipeline: MakePipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = make_pipeline()
-    desk = Desk(pipeline, folder, deadline=0.05)
+    dispatcher = Dispatcher(pipeline, folder, deadline=0.05)
 
     async def hang(chat: object) -> bool:
         await asyncio.sleep(60)
@@ -63,7 +63,7 @@ async def test_the_deadline_is_for_jobs_of_every_kind(
         {"openai_input": {**body, "stream": True}},
     ):
         with pytest.raises(DeadlineExceeded):
-            await outputs(desk, given)
+            await outputs(dispatcher, given)
 
 
 async def test_a_failed_turn_is_noticed_and_a_bad_request_is_not(
@@ -71,16 +71,16 @@ async def test_a_failed_turn_is_noticed_and_a_bad_request_is_not(
 ) -> None:
     noticed: list[int] = []
     llm = ScriptedLLM(fail_with=LLMError("down", retryable=True), fail_after=3)
-    desk = Desk(make_pipeline(llm), folder, 60, notice=lambda: noticed.append(1))
+    dispatcher = Dispatcher(make_pipeline(llm), folder, 60, on_failure=lambda: noticed.append(1))
     with pytest.raises(BadRequest):
-        await outputs(desk, {"message": "hi"})
+        await outputs(dispatcher, {"message": "hi"})
     assert not noticed
     llm.replies = ["She waits at the door. And then she goes."]
-    [partial] = await outputs(desk, ask(respond_as="narrator"))
+    [partial] = await outputs(dispatcher, ask(respond_as="narrator"))
     assert partial["error"] is None and partial["meta"]["error"]["message"] == "down"
     llm.fail_after = 0
     with pytest.raises(LLMError):
-        await outputs(desk, ask())
+        await outputs(dispatcher, ask())
     assert len(noticed) == 2
 
 
@@ -98,13 +98,13 @@ async def test_no_step_of_a_turn_holds_the_loop(
 
     line = "우리는 등대 아래에서 오래된 지도를 찾았고 밤새 이야기를 나누었다. "
     history = [{"role": "user", "content": f"{n}: {line * 3}"} for n in range(500)]
-    desk = Desk(make_pipeline(ScriptedLLM()), folder, deadline=60)
-    await outputs(desk, ask(history=history))
-    await desk.pipeline.drain()
+    dispatcher = Dispatcher(make_pipeline(ScriptedLLM()), folder, deadline=60)
+    await outputs(dispatcher, ask(history=history))
+    await dispatcher.pipeline.drain()
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
     given = [ask(f"지도는 어디 있지 {n}?", history=history, stream=True) for n in range(16)]
-    await asyncio.gather(*(outputs(desk, one) for one in given))
-    await desk.pipeline.drain()
+    await asyncio.gather(*(outputs(dispatcher, one) for one in given))
+    await dispatcher.pipeline.drain()
     monkeypatch.undo()
     assert len(held) > 1000 and sorted(held)[-3] <= 50, "two may be the garbage collector's"
 

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import BadRequest, LLMError, TooLarge
-from worker.fit import fitted
-from worker.gate import CHUNK, TOTAL, Gate, failure, json_size
 from worker.logs import Discreet
+from worker.output import EVENT_BYTES, JOB_BYTES, OutputCheck, failure, json_size, shortened
 
 TEXT = st.text(st.characters(codec=None, categories=None))
 VALUES = st.recursive(
@@ -25,30 +24,30 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_passes_is_strict_json_in_utf8(value: Any) -> None:
-    passed = Gate().passed({"type": "x", "value": value})
+    passed = OutputCheck().checked({"type": "x", "value": value})
     text = json.dumps(passed, allow_nan=False, ensure_ascii=False)
     text.encode("utf-8")
 
 
 def test_what_is_json_passes_as_it_is() -> None:
     output = {"text": "안녕 👋", "score": 0.5, "none": None}
-    assert Gate().passed(output) is output
-    assert Gate().passed({"a": float("nan"), "b": "x\ud83d"}) == {"a": None, "b": "x\ufffd"}
+    assert OutputCheck().checked(output) is output
+    assert OutputCheck().checked({"a": float("nan"), "b": "x\ud83d"}) == {"a": None, "b": "x\ufffd"}
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"x", object()])
 def test_what_is_no_json_is_our_fault(value: object) -> None:
     with pytest.raises(TypeError):
-        Gate().passed({"value": value})
+        OutputCheck().checked({"value": value})
 
 
 def test_sizes_are_the_platforms() -> None:
     with pytest.raises(TooLarge, match="1 MB"):
-        Gate().passed({"text": "가" * (CHUNK // 3 + 1)})
-    gate, part = Gate(), {"text": "x" * (CHUNK - 1000)}
+        OutputCheck().checked({"text": "가" * (EVENT_BYTES // 3 + 1)})
+    check, part = OutputCheck(), {"text": "x" * (EVENT_BYTES - 1000)}
     with pytest.raises(TooLarge, match="10 MB"):
-        for _ in range(TOTAL // CHUNK + 1):
-            gate.passed(part)
+        for _ in range(JOB_BYTES // EVENT_BYTES + 1):
+            check.checked(part)
 
 
 def test_known_errors_keep_their_words_and_unknown_ones_a_reference(
@@ -81,16 +80,16 @@ def test_a_response_that_is_too_large_loses_its_extras_first() -> None:
         "retrieved": [item] * 5,
         "meta": {"prompt": {"text": "x" * 100_000, "tokens": 3}, "reply": {}, "request": {"a": 1}},
     }
-    small = fitted(response, limit=10_000)
+    small = shortened(response, limit=10_000)
     assert (json_size(small) or 0) <= 10_000
     assert small["response_contents"] == response["response_contents"]
     assert len(small["retrieved"]) == 5 and len(small["retrieved"][0]["text"]) == 500
     assert small["meta"]["prompt"] == {"tokens": 3} and small["meta"]["request"] == {"a": 1}
     assert small["meta"]["left_out"] == ["meta.prompt.text", "retrieved.text beyond 500 characters"]
     assert len(response["retrieved"][0]["text"]) == 100_000, "the original is left alone"
-    tiny = fitted(response, limit=300)
+    tiny = shortened(response, limit=300)
     assert tiny["retrieved"] == [] and tiny["response_contents"]
-    assert fitted(response, limit=10**7) is response
+    assert shortened(response, limit=10**7) is response
 
 
 def test_the_log_tells_where_and_not_what() -> None:
