@@ -22,7 +22,7 @@ class VectorCache(Protocol):
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Rows in the order of `ids`; those not known are zeros."""
 
-    def put(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
         """Keeps the vectors."""
 
 
@@ -103,6 +103,10 @@ class CachedEmbedder:
         fresh = self._embedder.encode_passages([texts[row] for row in missing.values()])
         self._cache.put(list(missing), fresh)
         return _filled(ids, vectors, missing, fresh)
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        self._cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
 
 
 def _missing(ids: Sequence[str], known: np.ndarray) -> dict[str, int]:

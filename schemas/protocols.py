@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from schemas.request import Message, StoryEvent
+from schemas.search import Recalled, Search
 
 T = TypeVar("T")
 
@@ -39,6 +40,27 @@ class Embedder(Protocol):
         """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
 
 
+class PassageEncoder(Protocol):
+    """The part of an embedder that stores need: vectors of stored text, known or made."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its version."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per vector."""
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dimension) float32 rows of unit length. Blocks; raises EmbeddingError."""
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors from a store as known, in this process."""
+
+
 class Reranker(Protocol):
     """A model that reads the question and a passage together."""
 
@@ -68,28 +90,17 @@ class StorySource(Protocol):
         """
 
 
-class Remembered(Protocol):
-    """A chat's messages, oldest first, and their vectors: row by row (n, dimension) float32."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """All that is remembered."""
-
-    @property
-    def vectors(self) -> np.ndarray:
-        """Rows of unit length."""
-
-
 class StandingMemory(Protocol):
     """What was said in each chat, for backends that send only recent messages."""
 
-    async def aload(self, user_id: str, session_id: str) -> Remembered:
-        """All that is remembered of this chat; it may be nothing. Raises StoreError."""
+    async def arecall(
+        self, user_id: str, session_id: str, search: Search, history: Sequence[Message], message: str
+    ) -> Recalled:
+        """What this chat's memory may hold for a search; it may be nothing. Raises StoreError,
+        EmbeddingError."""
 
-    async def aremember(
-        self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
-    ) -> int:
-        """Adds what is not known yet. Raises StoreError."""
+    async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
+        """Adds what is not known yet; how many these were. Raises StoreError, EmbeddingError."""
 
     async def aforget(self, user_id: str, session_id: str) -> bool:
         """Deletes all that is remembered of a chat; whether there was any. Raises StoreError."""

@@ -9,6 +9,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
+from schemas.request import Message
+
 
 def _size(vectors: np.ndarray) -> str:
     """What Studio shows in place of the numbers."""
@@ -45,6 +47,15 @@ class Query:
         return [view.text for view in self.views]
 
 
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What the texts hold that a search chooses among, where only some of them are at hand."""
+
+    messages: int
+    terms: int  # in all of them
+    found: Mapping[str, int]  # in how many each term of the query stands
+
+
 class Search(BaseModel):
     """A query with its vectors: float32 rows of unit length."""
 
@@ -57,3 +68,15 @@ class Search(BaseModel):
     def in_scene(self, scene: str) -> Search:
         """The same where this scene runs."""
         return self.model_copy(update={"query": replace(self.query, scene=scene)})
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a standing memory has for a search: candidates among their neighbours."""
+
+    messages: tuple[Message, ...]  # in the order in which they were said
+    runs: tuple[int, ...]  # of each the stretch it is in: between two of them others are left out
+    corpus: Corpus  # of all that is remembered
+
+
+NOTHING_RECALLED = Recalled((), (), Corpus(0, 0, {}))
