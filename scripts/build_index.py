@@ -19,8 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from retrieval.story import EVENT_PART_SIZE, event_passages
-from retrieval.text import parts
+from retrieval.story import texts_to_embed
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
@@ -71,13 +70,6 @@ def build(story: StoryFile, stories: StoryIndex) -> Built:
     return built
 
 
-def searched_texts(events: Sequence[StoryEvent]) -> list[str]:
-    """All that a turn compares with vectors: the parts of the events, and their triggers."""
-    passages = event_passages(events)
-    found = [part for passage in passages for part in parts(passage.text, EVENT_PART_SIZE)]
-    return found + [event.trigger for event in events if event.trigger]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """0 done, 1 the machine failed, 2 the input is at fault."""
     lines = (__doc__ or "").splitlines()
@@ -95,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         services = make_services(load_settings())
         assert isinstance(services.stories, StoryIndex)
         built = build(story, services.stories)
-        services.embedder.encode_passages(searched_texts(story.story))
+        services.embedder.encode_passages(texts_to_embed(story.story))
         if args.ask:
             [vector] = asyncio.run(_vectors(services.embedder, [args.ask]))
             nearest = services.stories.nearest(story.story_id, vector, SHOWN)
