@@ -26,8 +26,17 @@ class ChatIndex(Index):
         self._told = array("b")  # whether each was said in the scene, in words
         self._contents: set[str] = set()
 
-    def read(self, messages: Sequence[Message], request: ChatRequest) -> None:
-        """Make the index hold exactly these messages, oldest first, row by row."""
+    def read(
+        self, messages: Sequence[Message], request: ChatRequest, runs: Sequence[int] = ()
+    ) -> None:
+        """Make the index hold exactly these messages, oldest first, row by row.
+
+        Args:
+            messages: of the chat.
+            request: names who speaks.
+            runs: of messages between which others are left out, the stretch that each is in; a
+                stretch is a scene or several.
+        """
         names = names_of_roles(request)
         known = common(self._messages, messages) if names == self._names else 0
         new = messages[known:]
@@ -35,6 +44,9 @@ class ChatIndex(Index):
             Passage(line.id or "", line.content, line.name or names[line.role], scene)
             for line, scene in zip(new, self._scenes_after(known, new), strict=True)
         ]
+        if runs:
+            stretches = zip(passages, runs[known:], strict=True)
+            passages = [it._replace(scene=f"{run}.{it.scene}") for it, run in stretches]
         same = common(self.passages[known:], passages)  # of messages that differ in other things
         self.replace(known + same, passages[same:])
         del self._told[known:]

@@ -159,6 +159,15 @@ class ChromaDatabase:
         except NoCollection:  # another process dropped it in the middle
             self._connection.run(action)
 
+    def put(self, name: str, id: str, metadata: Metadata) -> None:
+        """Writes or overwrites a row that is known by its id and has no text."""
+
+        def action(client: ClientAPI) -> None:
+            collection = client.get_or_create_collection(name, embedding_function=None)
+            collection.upsert(ids=[id], embeddings=[[1.0]], metadatas=[dict(metadata)])
+
+        self._connection.run(action)
+
     def relabel(self, name: str, label: Metadata) -> None:
         """Changes the collection's metadata and gives it a new revision, so that every process that
         asks for the state sees that there is something new to read."""
@@ -169,10 +178,6 @@ class ChromaDatabase:
             collection.modify(metadata={**known, "revision": uuid.uuid4().hex})
 
         self._found(action)
-
-    def rename(self, name: str, new: str) -> None:
-        """Gives a collection another name, which none has."""
-        self._found(lambda client: _open(client, name).modify(name=new))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are ignored."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from schemas.protocols import PassageEncoder
 from stores.chat_order import digest
-from stores.chroma import ChromaDatabase, Row
+from stores.chroma import ChromaDatabase
 
 COLLECTION = "ledger-embedders"
 
@@ -43,8 +41,7 @@ class Embedders:
     def register(self) -> None:
         """Lists the own one, before its first collection exists, so that none is overlooked."""
         if not self._registered:
-            row = Row(self.own, {"embedder": self._encoder.fingerprint}, np.ones(1, np.float32), "")
-            self._database.add(COLLECTION, {"kind": "embedders"}, [row])
+            self._database.put(COLLECTION, self.own, {"embedder": self._encoder.fingerprint})
             self._registered = True
 
     def label(self, kind: str) -> dict[str, str]:
