@@ -49,13 +49,16 @@ class ChatLog:
         self._database = database
         self._words = words
 
-    def read_on(self, name: str, state: CollectionState, pages: int) -> None:
+    def read_on(self, name: str, state: CollectionState, pages: int) -> int:
         """Reads words that the index lacks: what was written since, then what is older.
 
         Args:
             name: of the chat's collection.
             state: its own.
             pages: how many to read at most.
+
+        Returns:
+            The place from which on all is known.
         """
         end = int(state.label.get("end", 0))
         span = self._words.span(name, state.uid) or Span(end, end, "")
@@ -74,6 +77,7 @@ class ChatLog:
             span = span._replace(low=low)
             self._words.add(name, state.uid, span, rows)
             pages -= 1
+        return span.low
 
     def append(self, name: str, label: dict[str, str], entries: Sequence[Entry]) -> None:
         """Writes messages at the end; they are on disk when this returns."""

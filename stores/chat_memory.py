@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.hybrid import PART_SIZE
 from retrieval.text import parts
+from schemas.errors import StoreError
 from schemas.protocols import PassageEncoder
 from schemas.request import Message
 from schemas.search import NOTHING_RECALLED, Recalled, Search
@@ -77,6 +78,7 @@ class StandingMemory:
         self._words = words
         self._log = ChatLog(database, words)
         self._embedders = Embedders(database, encoder, SCHEMA)
+        self._damaged: set[str] = set()  # collections to be repaired after the reply
 
     def recall(
         self, user_id: str, session_id: str, search: Search, history: Sequence[Message], message: str
@@ -102,9 +104,19 @@ class StandingMemory:
         if state is None:
             self._words.forget(name)
             return NOTHING_RECALLED
-        self._log.read_on(name, state, pages=1)
+        try:
+            low = self._log.read_on(name, state, pages=1)
+            return self._recalled(name, search, history, message, low)
+        except StoreError as error:
+            if not error.retryable:
+                self._damaged.add(name)
+            raise
+
+    def _recalled(
+        self, name: str, search: Search, history: Sequence[Message], message: str, low: int
+    ) -> Recalled:
         end = self._end(name, history, message)
-        places, runs = self._chosen(name, search, end)
+        places, runs = self._chosen(name, search, end, low)
         items = self._log.texts(name, places)
         self._fetch_vectors(name, items)
         terms = {term for view in search.query.views for term in view.terms}
@@ -135,6 +147,8 @@ class StandingMemory:
             StoreError, EmbeddingError: the memory failed.
         """
         key, name = digest(user_id, session_id), self._name(user_id, session_id)
+        if name in self._damaged and self._database.repair(name, self._encoder.encode_passages):
+            self._damaged.discard(name)
         if state := self._database.state(name):
             self._log.read_on(name, state, PAGES_AFTERWARDS)
         else:
@@ -216,17 +230,18 @@ class StandingMemory:
         return sorted(known, key=lambda one: (-one.at, -one.place))
 
     def _chosen(
-        self, name: str, search: Search, end: Known | None
+        self, name: str, search: Search, end: Known | None, low: int
     ) -> tuple[list[int], list[int]]:
         """Places of the candidates and their neighbours in order, and for each the number of the
-        stretch without a gap that it is in."""
+        stretch without a gap that it is in. Of places below `low` the words are not read yet."""
         best = self._nominated(name, search, end)
         around = self._words.around(name, best, REACH)
         stretches = [
             [known.place for known in around[place] if _before(known, end)]
             if place in around
-            else [place]  # older than what is read of the words so far
+            else [place]
             for place in best
+            if place in around or place < low  # else it was superseded
         ]
         order = {known.place: (known.at, known.place) for row in around.values() for known in row}
         places = sorted({place for row in stretches for place in row},

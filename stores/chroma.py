@@ -5,6 +5,7 @@ This file and `chroma_connection.py` alone import chromadb and langchain_chroma.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
     from langchain_core.documents import Document
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Metadata = Mapping[str, str | int | float | bool]
 Where = Mapping[str, Any]
@@ -198,10 +200,33 @@ class ChromaDatabase:
                 shutil.rmtree(folder, ignore_errors=True)
         return bool(gone)
 
-    def without_vectors(self, name: str) -> None:
-        """Makes the texts of an embedded collection readable whose vectors are damaged: while they
-        are there, Chroma reads neither."""
+    def repair(self, name: str, encode: Callable[[Sequence[str]], np.ndarray]) -> bool:
+        """Makes the vectors of an embedded collection again from its texts, where the files that
+        hold them are damaged: while they are there, Chroma reads neither. Whether it could.
+
+        Args:
+            name: the collection.
+            encode: gives (n, dimension) vectors of n texts.
+        """
+        if not self._connection.embedded:
+            return False
         self._connection.remove_vectors(name)
+        ids = self.ids(name)
+        log.warning("stores: an index is damaged; %d texts are embedded again", len(ids))
+        for start in range(0, len(ids), BATCH):
+            rows = self.fetch(name, ids[start : start + BATCH])
+            columns = {
+                "ids": [row.id for row in rows],
+                "embeddings": encode([row.text for row in rows]),
+                "metadatas": [dict(row.metadata) or None for row in rows],
+                "documents": [row.text for row in rows],
+            }
+
+            def action(client: ClientAPI, columns: dict[str, Any] = columns) -> None:
+                _open(client, name).upsert(**columns)
+
+            self._connection.run(action)
+        return True
 
     def close(self) -> None:
         """Lets go of the connection; the next call opens it again."""

@@ -28,7 +28,7 @@ class Embedders:
     @property
     def own(self) -> str:
         """The name of this process's own."""
-        return digest(self._encoder.fingerprint, self._schema)[:16]
+        return digest(self._encoder.fingerprint, str(self._encoder.dimension), self._schema)[:16]
 
     def others(self) -> list[str]:
         """The names of all others."""

@@ -201,7 +201,7 @@ class StoryIndex:
 
     @property
     def _generation(self) -> str:
-        return digest(self._encoder.fingerprint, SCHEMA)[:16]
+        return digest(self._encoder.fingerprint, str(self._encoder.dimension), SCHEMA)[:16]
 
     def _collection(self, key: str) -> str | None:
         return self._pointer(f"{key}-{self._generation}")
@@ -220,7 +220,13 @@ class StoryIndex:
         if state is None:
             raise StoreError("the story is being built anew; try again", retryable=True)
         count = int(state.label["events"])
-        rows = self._database.fetch(name, [str(row) for row in range(count)])
+        ids = [str(row) for row in range(count)]
+        try:
+            self._database.fetch(name, ids[:1], vectors=True)
+        except StoreError as error:  # its vectors may be damaged
+            if error.retryable or not self._database.repair(name, self._encoder.encode_passages):
+                raise
+        rows = self._database.fetch(name, ids)
         found = {int(row.id): str(row.metadata["item"]) for row in rows}
         if len(found) < count:
             raise StoreError("the story's index is incomplete; build it again")
