@@ -12,10 +12,10 @@ from langgraph.runtime import Runtime
 from cards.chance import chat_of
 from nodes.plan_prompt import planned
 from retrieval.cache import IndexCache
-from retrieval.chat import ChatIndex
-from retrieval.hybrid import CHAT, Index, Knobs, rank
+from retrieval.chat import ChatIndex, speaker_of
+from retrieval.hybrid import CHAT, Knobs, rank
+from retrieval.index import Index
 from retrieval.recollection import still_said
-from retrieval.scenes import speaker_of
 from retrieval.vectors import part_vectors, unread
 from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError, StoreError
