@@ -334,6 +334,57 @@ def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
     )
 
 
+def test_a_follow_up_needs_a_clearer_find_than_a_question() -> None:
+    query = make_query("silver locket", [ChatLine("The soup is cold."), ChatLine("The soup!")])
+    for follow_up, best in ((0.0, "m4"), (1.0, "m3")):
+        hits = rank(Index(SCENE), replace(query, follow_up=follow_up), limit=1)
+        assert ids(Index(SCENE), hits) == [best]
+
+
+def test_the_part_that_is_shown_is_that_of_who_speaks() -> None:
+    text = "Then the griffin came. " + "It was quiet. " * 30 + "The soup was cold, that soup."
+    index = Index([Passage("long", text)], part_size=100)
+    lines = [ChatLine("The soup is cold."), ChatLine("That soup!")]
+    for message, shown in (("What did the griffin do?", "griffin"), ("The soup, cold!", "soup")):
+        (hit,) = rank(index, make_query(message, lines), limit=1)
+        assert shown in index.parts[hit.part]
+
+
+def test_what_was_not_embedded_is_taken_for_one_of_the_farther() -> None:
+    index = Index([Passage(str(row), f"word{row}", scene=str(row)) for row in range(5)])
+    cosines = np.array([[0.6], [0.4], [np.nan], [0.2], [0.0]], dtype=np.float32)
+    one = np.ones((1, 1), dtype=np.float32)
+    hits = ask(index, "boat", limit=5, vectors=cosines, query_vectors=one)
+    assert ids(index, hits) == ["0", "1", "3", "2", "4"]
+
+
+def test_who_says_much_is_heard_up_to_a_bound() -> None:
+    lines = [" ".join(f"w{row}x{word}" for word in range(row)) for row in (1, 20, 40, 400)]
+    index = Index([Passage(line[:3], line, scene=line[:3]) for line in lines], part_size=9999)
+    one, some, many, wall = (hit.score for hit in reversed(ask(index, "boat", limit=4)))
+    assert one < some < many == wall
+
+
+def test_what_follows_the_event_that_was_told_is_likelier_than_what_led_to_it() -> None:
+    index = Index([Passage("a", "It rained."), Passage("b", "A raven."), Passage("c", "She left.")])
+    alone = replace(STORY, lexical_window=0, beside=0)
+    hits = ask(index, "raven", knobs=Knobs(weights=alone))
+    assert ids(index, hits) == ["b", "c", "a"]
+
+
+def test_who_did_it_to_whom_is_told_by_the_order() -> None:
+    told = ["The wolf chased the bear at dawn.", "The bear chased the wolf by night."]
+    for texts in (told, told[::-1]):
+        index = Index([Passage(text, text, scene=text) for text in texts])
+        hits = ask(index, "Did the wolf chase the bear?", limit=2, knobs=Knobs(weights=STORY))
+        assert ids(index, hits) == told
+
+
+def test_of_equally_good_events_the_neighbours_of_the_newest_gain() -> None:
+    some = STORY.beside
+    assert raised([0.9, 0.4, 0.9, 0.4, 0.4]) == pytest.approx([0.9, 0.4, 0.9, 0.4 + some, 0.4])
+
+
 def test_an_embedder_that_is_not_trusted_is_outvoted() -> None:
     index = Index(SCENE)
     how: dict[str, Any] = {"limit": 1, "vectors": one_hot(0, 1, 2, 3, 4)}

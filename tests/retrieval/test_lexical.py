@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.lexical import LexicalIndex, LexicalScores
+from retrieval.lexical import MAX_QUERY_TERMS, LexicalIndex, LexicalScores
 from retrieval.text import tokens
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdef"), max_size=6), min_size=1, max_size=12)
@@ -119,3 +119,10 @@ def test_an_unknown_term_and_an_empty_query_find_nothing() -> None:
     index = build([["a"]])
     assert not scores(index, {"z": 1.0}).window.any()
     assert not scores(index, {}).own.any()
+
+
+def test_of_a_long_query_the_terms_that_weigh_most_count() -> None:
+    index = build([["a"], ["x0"], ["y"]], scene_size=1)
+    light = {f"x{number}": 0.1 for number in range(MAX_QUERY_TERMS)}
+    assert scores(index, light | {"a": 1.0}).own.argmax() == 0
+    assert scores(index, light).own.argmax() == 1

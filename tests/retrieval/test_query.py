@@ -66,6 +66,14 @@ def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
     assert make_query("등대에서 기다릴게", lines).follow_up > stated
 
 
+def test_a_name_of_the_scene_that_was_said_keeps_the_weight_of_what_was_said() -> None:
+    said, unsaid = (
+        make_query("Yes.", [ChatLine(line)], names=["harbour"]).views[1].terms["harbour"]
+        for line in ("The harbour is cold.", "It is cold.")
+    )
+    assert said > unsaid > 0
+
+
 def test_a_long_chat_is_cut_from_its_beginning() -> None:
     query = make_query("And then?", [ChatLine("long " * 1000 + "end")])
     assert len(query.texts[1]) == CHAT_SIZE
