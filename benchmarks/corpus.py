@@ -17,8 +17,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from retrieval.hybrid import CHAT, PART_SIZE, STORY, Index, Passage, Weights
-from retrieval.query import TURNS, Query, Turn, make_query
+from retrieval.hybrid import CHAT, STORY, Weights
+from retrieval.index import PART_SIZE, Index, Passage
+from retrieval.query import CHAT_LINES, ChatLine, Query, make_query
 from retrieval.story import EVENT_PART_SIZE
 
 
@@ -74,7 +75,7 @@ def read_chats(
             data["messages"] = list(islice(_endless(chats), messages))
         if interrupted:
             last = [{"speaker": it["speaker"], "text": it["text"]} for it in other["messages"]]
-            data["queries"] = [it | {"context": last[-TURNS:]} for it in data["queries"]]
+            data["queries"] = [it | {"context": last[-CHAT_LINES:]} for it in data["queries"]]
         passages = [
             Passage(it["id"], it["text"], it["speaker"], str(it.get("session", "")))
             for it in data["messages"]
@@ -135,8 +136,8 @@ def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _turns(question: dict[str, Any]) -> list[Turn]:
-    return [Turn(it["text"], it["speaker"]) for it in question.get("context") or []]
+def _turns(question: dict[str, Any]) -> list[ChatLine]:
+    return [ChatLine(it["text"], it["speaker"]) for it in question.get("context") or []]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

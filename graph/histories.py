@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from retrieval.hybrid import common
+from retrieval.index import common
 from schemas.request import ChatRequest, Message
 from stores.recent import Recent
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from graph.build import Services
 from nodes.embed import running_chat
-from retrieval.hybrid import PART_SIZE
+from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.errors import IyagiError
 from schemas.request import Message

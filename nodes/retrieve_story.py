@@ -10,7 +10,8 @@ from langgraph.runtime import Runtime
 
 from nodes.lore import is_lore
 from retrieval.cache import IndexCache
-from retrieval.hybrid import STORY, Index, Knobs, rank_apart
+from retrieval.hybrid import STORY, Knobs, rank
+from retrieval.index import Index
 from retrieval.knowledge import has_happened, may_know, names_of
 from retrieval.story import EVENTS_AT_ONCE, EventIndex, awakened, event_chunk
 from retrieval.vectors import part_vectors, unread
@@ -58,14 +59,17 @@ def retrieve_story_context(
     known = np.array([a and b for a, b in zip(happened, knows, strict=True)], dtype=bool)
     hidden = np.array([a and not b for a, b in zip(happened, knows, strict=True)], dtype=bool)
 
-    best, kept_back = rank_apart(
-        index,
-        search.query,
-        [known, hidden],
-        limit=top_k,
-        vectors=vectors,
-        query_vectors=search.views,
-        knobs=Knobs(weights=STORY, threshold=score_threshold),
+    best, kept_back = (
+        rank(
+            index,
+            search.query,
+            limit=top_k,
+            vectors=vectors,
+            query_vectors=search.views,
+            allowed=allowed,
+            knobs=Knobs(weights=STORY, threshold=score_threshold),
+        )
+        for allowed in (known, hidden)
     )
     hits = {hit.row: hit for hit in best}
     woken = awakened([event for event, may in zip(events, known, strict=True) if may], texts)

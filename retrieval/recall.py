@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retrieval.cache import IndexCache
-from retrieval.chat import ChatIndex
-from retrieval.hybrid import Index, Knobs, rank
-from retrieval.scenes import speaker_of
+from retrieval.chat import ChatIndex, speaker_of
+from retrieval.hybrid import Knobs, rank
+from retrieval.index import Index
 from retrieval.vectors import PassageVectors, part_vectors, unread
 from schemas.embedding import embedding_id
 from schemas.rag import RAGChunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from retrieval.hybrid import Index, Passage
+from retrieval.index import Index, Passage
 from retrieval.text import mentioned_in, parts
 from schemas.rag import RAGChunk
 from schemas.request import StoryEvent

@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval.hybrid import Index, first_to_embed
+from retrieval.hybrid import first_to_embed
+from retrieval.index import Index
 from schemas.search import Query
 
 AT_ONCE = 64

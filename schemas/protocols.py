@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from schemas.request import Message, StoryEvent
-from schemas.search import Recalled, Search
+from schemas.search import CosineScale, Recalled, Search
 
 T = TypeVar("T")
 
@@ -26,6 +26,9 @@ class Embedder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Names the model and its version: vectors of two fingerprints never mix."""
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question in this text's language. Raises EmbeddingError."""
 
     def begin_queries(self, texts: Sequence[str]) -> Awaitable[np.ndarray]:
         """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""

@@ -24,6 +24,18 @@ Vectors = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
+class CosineScale:
+    """How an embedder's cosines are to be read in a language (`embedding/scale.py` measures it)."""
+
+    floor: float = 0.0  # cosine of unrelated texts
+    trust: float = 1.0  # how surely it finds what says the same: 1 always, 0 as often as by chance
+
+    def read(self, cosines: np.ndarray) -> np.ndarray:
+        """The same shape: 0 for unrelated texts, `trust` for equal ones."""
+        return self.trust * (cosines - self.floor) / (1 - self.floor)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One way to say what is looked for."""
 
@@ -39,7 +51,8 @@ class Query:
     views: tuple[View, ...]  # the message, then the running chat if there is one
     speakers: frozenset[str] = frozenset()  # whose words are asked for, as folded names
     scene: str = ""  # the running scene, where it counts (`Search.in_scene`)
-    carries_on: float = 0.0  # how far the message only carries the running chat on, 0 to 1
+    follow_up: float = 0.0  # how far the message only carries the running chat on, 0 to 1
+    cosines: CosineScale = CosineScale()  # how its vectors' cosines are to be read
 
     @property
     def texts(self) -> list[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import ValidationError
 
-from retrieval.hybrid import PART_SIZE
+from retrieval.index import PART_SIZE
 from retrieval.text import parts, tokens
 from stores.chat_order import Remembered, identity_digest, words_digest
 from stores.chroma import ChromaDatabase, CollectionState, Fetched, Row

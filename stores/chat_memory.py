@@ -11,7 +11,7 @@ from itertools import pairwise, takewhile
 
 import numpy as np
 
-from retrieval.hybrid import PART_SIZE
+from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.errors import StoreError
 from schemas.protocols import PassageEncoder

@@ -12,11 +12,10 @@ from embedding.fake import HashEmbeddings
 from nodes.embed import query_of
 from nodes.retrieve_chat import beside, reranked, retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
-from retrieval.chat import ChatIndex
+from retrieval.chat import ChatIndex, scenes
 from retrieval.hybrid import Knobs
 from retrieval.query import view_vectors
 from retrieval.recollection import still_said
-from retrieval.scenes import scenes
 from retrieval.story import EventIndex
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Persona, StoryEvent

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.hybrid import Index, Passage
+from retrieval.index import Index, Passage
 from retrieval.query import make_query
 from retrieval.vectors import part_vectors, unread
 
