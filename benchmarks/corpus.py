@@ -69,10 +69,10 @@ def read_chats(
             running chat has nothing to do with it.
         messages: make the first conversation this long and leave it at that; for times only.
     """
-    chats = list(_lines(path))
+    chats = list(read_lines(path))
     for data, other in zip(chats, chats[1:] + chats[:1], strict=True):
         if messages:
-            data["messages"] = list(islice(_endless(chats), messages))
+            data["messages"] = list(islice(recombined(chats), messages))
         if interrupted:
             last = [{"speaker": it["speaker"], "text": it["text"]} for it in other["messages"]]
             data["queries"] = [it | {"context": last[-CHAT_LINES:]} for it in data["queries"]]
@@ -83,7 +83,7 @@ def read_chats(
         speakers = [] if plain else list(dict.fromkeys(it["speaker"] for it in data["messages"]))
         questions = [
             Question(
-                make_query(it["text"], _turns(it) if context else [], speakers=speakers),
+                make_query(it["text"], context_lines(it) if context else [], speakers=speakers),
                 set(it["relevant"]),
                 it.get("category", ""),
             )
@@ -96,7 +96,7 @@ def read_chats(
 
 def read_stories(path: Path) -> Iterator[Case]:
     """The stories of a file."""
-    for data in _lines(path):
+    for data in read_lines(path):
         events = sorted(data["events"], key=lambda event: event["order"])
         passages = [Passage(event["id"], event["text"]) for event in events]
         questions = [
@@ -119,7 +119,7 @@ def read_stories(path: Path) -> Iterator[Case]:
         )
 
 
-def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def recombined(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """All messages again and again, each with the second half of another one, so that none repeats.
 
     Nothing if there are none.
@@ -136,11 +136,11 @@ def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _turns(question: dict[str, Any]) -> list[ChatLine]:
+def context_lines(question: dict[str, Any]) -> list[ChatLine]:
     return [ChatLine(it["text"], it["speaker"]) for it in question.get("context") or []]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip():

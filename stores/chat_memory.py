@@ -156,6 +156,13 @@ class StandingMemory:
         self._take_over(key, name)
         return self._write(name, messages)
 
+    def unread(self, user_id: str, session_id: str) -> int:
+        """How many messages of a chat, the oldest, this worker finds by their meaning only: it has
+        not read their words yet."""
+        name = self._name(user_id, session_id)
+        state = self._database.state(name)
+        return self._log.read_on(name, state, pages=0) if state else 0
+
     def forget(self, user_id: str, session_id: str, ids: Collection[str] | None = None) -> bool:
         """Deletes a chat's memory under every embedder, or the messages with these ids only.
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from schemas.errors import StoreError
 from stores.chroma_connection import ChromaConnection, NoCollection
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from retrieval.recollection import still_said
 
 from embedding.fake import HashEmbeddings
 from nodes.embed import query_of
@@ -15,7 +16,6 @@ from nodes.retrieve_story import retrieve_story_context
 from retrieval.chat import ChatIndex, scenes
 from retrieval.hybrid import Knobs
 from retrieval.query import view_vectors
-from retrieval.recollection import still_said
 from retrieval.story import EventIndex
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Persona, StoryEvent

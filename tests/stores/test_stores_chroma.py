@@ -22,7 +22,6 @@ from stores.chroma import ChromaDatabase, Row
 from tests.stores.stores_workers import unit
 from tests.support import free_port
 
-
 LABEL = {"kind": "chat"}
 
 

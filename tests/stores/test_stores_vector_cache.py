@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StoreError
-from stores.vector_cache import VectorCache
 from stores.sqlite_file import SqliteFile
+from stores.vector_cache import VectorCache
 from tests.stores.stores_workers import fill, ids, on_disk, unit, write_vectors
 
 Make = Callable[..., VectorCache]
