@@ -16,12 +16,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from langchain_core.documents import Document
 from pydantic import ValidationError
 
 from retrieval.index import PART_SIZE
 from retrieval.text import parts, tokens
 from stores.chat_order import Remembered, identity_digest, words_digest
-from stores.chroma import ChromaDatabase, CollectionState, Fetched, Row
+from stores.chroma import ChromaDatabase, CollectionState, Row
 from stores.word_index import Known, Span, WordIndex
 
 PAGE = 1_000
@@ -93,7 +94,7 @@ class ChatLog:
             )
             ids = [str(at) for at, _ in placed]
             theirs = {
-                int(row.id)
+                int(str(row.id))
                 for row in self._database.fetch(name, ids)
                 if row.metadata.get("stamp") != stamp
             }
@@ -117,15 +118,13 @@ class ChatLog:
     def texts(self, name: str, places: Sequence[int]) -> dict[int, Remembered]:
         """The messages at these places, as far as they exist."""
         rows = self._database.fetch(name, [str(place) for place in places])
-        found = {int(row.id): _item(row) for row in rows}
+        found = {int(str(row.id)): _item(row) for row in rows}
         self._words.remove(name, [place for place in places if place not in found])
         return {place: item for place, item in found.items() if item}
 
     def vectors(self, name: str, rows: Iterable[tuple[int, int]]) -> dict[str, np.ndarray]:
         """The vectors of some parts, (place, part), by their text."""
-        ids = [_id(place, part) for place, part in rows]
-        found = self._database.fetch(name, ids, vectors=True)
-        return {row.text: row.vector for row in found if row.vector is not None}
+        return self._database.vectors(name, [_id(place, part) for place, part in rows])
 
     def remove(self, name: str, places: Collection[int]) -> None:
         """Removes messages, with all their parts."""
@@ -145,7 +144,7 @@ class ChatLog:
             if item := _item(row):
                 message = item.message
                 known = Known(
-                    int(row.id), identity_digest(message), words_digest(message), item.at,
+                    int(str(row.id)), identity_digest(message), words_digest(message), item.at,
                     int(row.metadata.get("written", 0)),
                 )  # fmt: skip
                 read.append((known, dict(Counter(tokens(message.content)))))
@@ -164,7 +163,7 @@ def _rows_of(place: int, entry: Entry, stamp: str) -> list[Row]:
     ]
 
 
-def _item(row: Fetched) -> Remembered | None:
+def _item(row: Document) -> Remembered | None:
     """The message of a row; None where it is of another version."""
     try:
         return Remembered.model_validate_json(str(row.metadata.get("item", "")))

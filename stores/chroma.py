@@ -19,6 +19,7 @@ from stores.chroma_connection import ChromaConnection, NoCollection
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
+    from langchain_chroma import Chroma
     from langchain_core.documents import Document
 
 log = logging.getLogger(__name__)
@@ -46,15 +47,6 @@ class Row(NamedTuple):
     metadata: Metadata
     vector: np.ndarray
     text: str
-
-
-class Fetched(NamedTuple):
-    """A row that was read; `vector` is there where it was asked for."""
-
-    id: str
-    metadata: Metadata
-    text: str
-    vector: np.ndarray | None
 
 
 class ChromaDatabase:
@@ -87,23 +79,25 @@ class ChromaDatabase:
         """All row ids, in no order; none where there is no collection."""
         return self._found(lambda client: _open(client, name).get(include=[])["ids"]) or []
 
-    def fetch(self, name: str, ids: Sequence[str], *, vectors: bool = False) -> list[Fetched]:
-        """The rows with these ids that exist, in no order."""
-        include: list[Any] = ["metadatas", "documents", *(["embeddings"] if vectors else [])]
-        found: list[Fetched] = []
+    def fetch(self, name: str, ids: Sequence[str]) -> list[Document]:
+        """The rows with these ids that exist, in no order: `id`, `page_content`, `metadata`."""
+        batches = [list(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
+        found = (self._found(lambda client, batch=batch: _store(client, name).get_by_ids(batch))
+                 for batch in batches)  # fmt: skip
+        return [row for rows in found for row in rows or []]
+
+    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors, (dimension,), of the rows with these ids that exist, by their text."""
+        found: dict[str, np.ndarray] = {}
         for start in range(0, len(ids), BATCH):
             batch = list(ids[start : start + BATCH])
 
             def action(client: ClientAPI, batch: list[str] = batch) -> Any:
-                return _open(client, name).get(ids=batch, include=include)
+                return _open(client, name).get(ids=batch, include=["documents", "embeddings"])
 
             if got := self._found(action):
-                rows = np.asarray(got["embeddings"], np.float32) if vectors else [None] * BATCH
-                columns = (got["ids"], got["metadatas"], got["documents"], rows)
-                found += [
-                    Fetched(id, metadata or {}, text or "", vector)
-                    for id, metadata, text, vector in zip(*columns, strict=False)
-                ]
+                rows = np.asarray(got["embeddings"], dtype=np.float32)
+                found |= dict(zip(got["documents"], rows, strict=True))
         return found
 
     def nearest(
@@ -118,16 +112,19 @@ class ChromaDatabase:
             where: Chroma's filter on metadata, such as `{"order": {"$lte": 3}}`.
         """
 
-        def action(client: ClientAPI) -> list[tuple[Document, float]]:
-            from langchain_chroma import Chroma
-
-            store = Chroma(name, client=client, create_collection_if_not_exists=False)
-            return store.similarity_search_by_vector_with_relevance_scores(
-                vector.tolist(), k=limit, filter=dict(where) if where else None
+        def action(client: ClientAPI) -> Any:
+            return _open(client, name).query(
+                query_embeddings=[vector],
+                n_results=limit,
+                where=dict(where) if where else None,
+                include=["distances"],  # of all else a search would take four times as long
             )
 
-        # What LangChain calls relevance score here is the distance.
-        return [(str(doc.id), 1.0 - distance) for doc, distance in self._found(action) or []]
+        found = self._found(action)
+        if not found:
+            return []
+        rows = zip(found["ids"][0], found["distances"][0], strict=True)
+        return [(id, 1.0 - distance) for id, distance in rows]
 
     def add(self, name: str, label: Metadata, rows: Sequence[Row]) -> None:
         """Adds rows in batches, each as a whole or not at all. A row whose id exists stays as it
@@ -161,11 +158,13 @@ class ChromaDatabase:
             self._connection.run(action)
 
     def put(self, name: str, id: str, metadata: Metadata) -> None:
-        """Writes or overwrites a row that is known by its id and has no text."""
+        """Writes or overwrites a row that is known by its id; its text is the id."""
 
         def action(client: ClientAPI) -> None:
             collection = client.get_or_create_collection(name, embedding_function=None)
-            collection.upsert(ids=[id], embeddings=[[1.0]], metadatas=[dict(metadata)])
+            collection.upsert(
+                ids=[id], embeddings=[[1.0]], metadatas=[dict(metadata)], documents=[id]
+            )
 
         self._connection.run(action)
 
@@ -183,7 +182,7 @@ class ChromaDatabase:
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are ignored."""
         if ids:
-            self._found(lambda client: _open(client, name).delete(ids=list(ids)))
+            self._found(lambda client: _store(client, name).delete(ids=list(ids)))
 
     def drop(self, name: str) -> bool:
         """Deletes the collection with all that it holds; False where there is none."""
@@ -216,9 +215,9 @@ class ChromaDatabase:
             rows = self.fetch(name, ids[start : start + BATCH])
             columns = {
                 "ids": [row.id for row in rows],
-                "embeddings": encode([row.text for row in rows]),
-                "metadatas": [dict(row.metadata) or None for row in rows],
-                "documents": [row.text for row in rows],
+                "embeddings": encode([row.page_content for row in rows]),
+                "metadatas": [row.metadata or None for row in rows],
+                "documents": [row.page_content for row in rows],
             }
 
             def action(client: ClientAPI, columns: dict[str, Any] = columns) -> None:
@@ -242,3 +241,10 @@ class ChromaDatabase:
 def _open(client: ClientAPI, name: str) -> Collection:
     # Without the None, Chroma attaches an embedding model that it downloads on first use.
     return client.get_collection(name, embedding_function=None)
+
+
+def _store(client: ClientAPI, name: str) -> Chroma:
+    """The collection as LangChain's `VectorStore`, which serves where ids and texts are enough."""
+    from langchain_chroma import Chroma
+
+    return Chroma(name, client=client, create_collection_if_not_exists=False)

@@ -167,10 +167,8 @@ class StoryIndex:
         ids = [(id, text) for row in events for id, text in _texts(row, story.events[row])]
         _, known = self._encoder.known([text for _, text in ids])
         missing = [id for (id, _), is_known in zip(ids, known, strict=True) if not is_known]
-        rows = self._database.fetch(story.name, missing, vectors=True) if missing else []
-        vectors = [row.vector for row in rows if row.vector is not None]
-        if vectors:
-            self._encoder.learn([row.text for row in rows], np.stack(vectors))
+        if found := self._database.vectors(story.name, missing):
+            self._encoder.learn(list(found), np.stack(list(found.values())))
 
     def build(
         self,
@@ -222,12 +220,12 @@ class StoryIndex:
         count = int(state.label["events"])
         ids = [str(row) for row in range(count)]
         try:
-            self._database.fetch(name, ids[:1], vectors=True)
+            self._database.vectors(name, ids[:1])
         except StoreError as error:  # its vectors may be damaged
             if error.retryable or not self._database.repair(name, self._encoder.encode_passages):
                 raise
         rows = self._database.fetch(name, ids)
-        found = {int(row.id): str(row.metadata["item"]) for row in rows}
+        found = {int(str(row.id)): str(row.metadata["item"]) for row in rows}
         if len(found) < count:
             raise StoreError("the story's index is incomplete; build it again")
         events = tuple(StoryEvent.model_validate_json(found[row]) for row in range(count))

@@ -49,15 +49,12 @@ def test_an_address_that_is_none_is_refused_at_once(arguments: dict[str, object]
 def test_rows_come_back_as_they_were(database: ChromaDatabase) -> None:
     given = rows("a", "b", "c")
     database.add("chat-1", LABEL, given)
-    got = database.fetch("chat-1", ["c", "없음", "a"], vectors=True)
-    assert sorted(row.id for row in got) == ["a", "c"]
-    for id, data, text, vector in got:
-        row = "abc".index(id)
-        assert data == {"n": row}
-        assert text == f"text {id}"
-        assert vector is not None and vector.dtype == np.float32
-        assert np.allclose(vector, given[row].vector, atol=1e-6)
-    assert [row.vector for row in database.fetch("chat-1", ["a"])] == [None]
+    got = database.fetch("chat-1", ["c", "없음", "a"])
+    found = {row.id: (row.page_content, row.metadata) for row in got}
+    assert found == {"a": ("text a", {"n": 0}), "c": ("text c", {"n": 2})}
+    vectors = database.vectors("chat-1", ["c", "없음", "a"])
+    assert sorted(vectors) == ["text a", "text c"]
+    assert np.allclose(vectors["text c"], given[2].vector, atol=1e-6)
     assert sorted(database.ids("chat-1")) == ["a", "b", "c"]
 
 
@@ -74,7 +71,7 @@ def test_a_row_is_never_changed(database: ChromaDatabase) -> None:
     database.add("chat-1", LABEL, rows("a"))
     database.add("chat-1", LABEL, [Row("a", {"n": 7}, unit(1, seed=5)[0], "other words")])
     [row] = database.fetch("chat-1", ["a"])
-    assert (row.metadata, row.text) == ({"n": 0}, "text a")
+    assert (row.metadata, row.page_content) == ({"n": 0}, "text a")
 
 
 def test_the_nearest_come_first_with_their_cosines_and_a_filter_is_kept(
@@ -140,7 +137,7 @@ def test_dropping_leaves_no_vectors_on_the_disk(database: ChromaDatabase, folder
     assert database.drop("chat-1") is True
     after = [path for path in folder.iterdir() if path.is_dir()]
     assert (len(before), len(after)) == (2, 1)
-    assert len(database.fetch("chat-2", names, vectors=True)) == 1500
+    assert len(database.vectors("chat-2", names)) == 1500
 
 
 OTHER_PROCESS = """
@@ -157,12 +154,11 @@ def test_what_another_process_wrote_into_the_folder_is_read(
     database: ChromaDatabase, folder: Path
 ) -> None:
     database.add("chat-1", LABEL, rows("a"))
-    assert database.fetch("chat-1", ["a"], vectors=True)
+    assert database.vectors("chat-1", ["a"])
     command = [sys.executable, "-c", OTHER_PROCESS, str(folder), "b", "c"]
     subprocess.run(command, cwd=ROOT, check=True)
     # Chroma by itself answers "Error finding id": its open index lacks the others' vectors.
-    got = database.fetch("chat-1", ["a", "b", "c"], vectors=True)
-    assert sorted(row.id for row in got) == ["a", "b", "c"]
+    assert len(database.vectors("chat-1", ["a", "b", "c"])) == 3
     assert len(database.nearest("chat-1", unit(1)[0], 5)) == 3
 
 
@@ -230,7 +226,7 @@ def test_vectors_that_are_unreadable_are_made_again_from_the_text(
         assert len(database.fetch("chat-1", [row.id for row in given])) == 1200
         [(nearest, cosine)] = database.nearest("chat-1", given[7].vector, 1)
         assert nearest == "7" and cosine > 0.99
-        assert database.fetch("chat-2", ["a"], vectors=True)
+        assert database.vectors("chat-2", ["a"])
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_one_line_without_the_path(
