@@ -137,10 +137,12 @@ def recombined(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def context_lines(question: dict[str, Any]) -> list[ChatLine]:
+    """The lines before a question."""
     return [ChatLine(it["text"], it["speaker"]) for it in question.get("context") or []]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file, one a line."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip():

@@ -1,4 +1,4 @@
-"""What a standing memory costs that is larger than a worker would hold, and whether it finds as much.
+"""What a standing memory costs that no worker could hold, and whether it finds as much.
 
     python -m benchmarks.standing FILE.chat.jsonl [--messages 200000] [--small 1000]
         [--check 20000] [--questions 200] [--json]
@@ -107,15 +107,18 @@ class Known:
         self._cache = VectorCache(None, self.fingerprint, dimension=self.dimension)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors as given, some vector where there is none."""
         vectors, known = self.known(texts)
-        for row in np.flatnonzero(~known):
+        for row in np.flatnonzero(~known).tolist():
             vectors[row] = self._given.get(texts[row], np.eye(1, self.dimension)[0])
         return vectors
 
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What was learned."""
         return self._cache.get([embedding_id(text) for text in texts])
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """As the product's encoder."""
         self._cache.put([embedding_id(text) for text in texts], vectors)
 
 

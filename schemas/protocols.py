@@ -97,7 +97,12 @@ class StandingMemory(Protocol):
     """What was said in each chat, for backends that send only recent messages."""
 
     async def arecall(
-        self, user_id: str, session_id: str, search: Search, history: Sequence[Message], message: str
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
     ) -> Recalled:
         """What this chat's memory may hold for a search; it may be nothing. Raises StoreError,
         EmbeddingError."""

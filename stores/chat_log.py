@@ -1,7 +1,7 @@
 """The messages of a chat in the vector database: a log whose places are numbered from 0.
 
-The number is the row's id, so what is new is read by asking for the next numbers, and neighbours are
-asked for by theirs. A row is never changed: `add` leaves an id that exists as it is, so of two
+The number is the row's id, so what is new is read by asking for the next numbers, and neighbours
+are asked for by theirs. A row is never changed: `add` leaves an id that exists as it is, so of two
 workers that write to the same place one finds the other's row there and takes a later place.
 
     "12"     the message at place 12: its first part as text and vector, the whole as metadata
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from retrieval.index import PART_SIZE
 from retrieval.text import parts, tokens
 from stores.chat_order import Remembered, identity_digest, words_digest
-from stores.chroma import ChromaDatabase, CollectionState, Row
+from stores.chroma import ChromaDatabase, CollectionState, Metadata, Row
 from stores.word_index import Known, Span, WordIndex
 
 PAGE = 1_000
@@ -112,7 +112,9 @@ class ChatLog:
     def all(self, name: str) -> list[tuple[Remembered, int]]:
         """All messages, oldest first, with the times when they were written; of any version."""
         rows = self._database.fetch(name, self._database.ids(name))
-        found = [(item, int(row.metadata.get("written", 0))) for row in rows if (item := _item(row))]
+        found = [
+            (item, int(row.metadata.get("written", 0))) for row in rows if (item := _item(row))
+        ]
         return sorted(found, key=lambda one: (one[0].at, one[1]))
 
     def texts(self, name: str, places: Sequence[int]) -> dict[int, Remembered]:
@@ -156,9 +158,13 @@ def _id(place: int, part: int) -> str:
 
 
 def _rows_of(place: int, entry: Entry, stamp: str) -> list[Row]:
-    whole = {"item": entry.item.model_dump_json(), "written": entry.written, "stamp": stamp}
+    whole: Metadata = {
+        "item": entry.item.model_dump_json(),
+        "written": entry.written,
+        "stamp": stamp,
+    }
     return [
-        Row(_id(place, part), {"stamp": stamp} if part else whole, vector, text)
+        Row(_id(place, part), whole if not part else {"stamp": stamp}, vector, text)
         for part, (text, vector) in enumerate(zip(entry.parts, entry.vectors, strict=True))
     ]
 

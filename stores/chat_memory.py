@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import pairwise, takewhile
 
@@ -69,9 +69,7 @@ class StandingMemory:
         words: the index of their words.
     """
 
-    def __init__(
-        self, database: ChromaDatabase, encoder: PassageEncoder, words: WordIndex
-    ) -> None:
+    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder, words: WordIndex) -> None:
         """Touches none of them yet."""
         self._database = database
         self._encoder = encoder
@@ -81,7 +79,12 @@ class StandingMemory:
         self._damaged: set[str] = set()  # collections to be repaired after the reply
 
     def recall(
-        self, user_id: str, session_id: str, search: Search, history: Sequence[Message], message: str
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
     ) -> Recalled:
         """What a chat's memory may hold for a search: candidates for the ranking.
 
@@ -186,12 +189,15 @@ class StandingMemory:
         return any([self._forget_some(name, ids) for name in names])
 
     async def arecall(
-        self, user_id: str, session_id: str, search: Search, history: Sequence[Message], message: str
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
     ) -> Recalled:
         """`recall`, in a thread."""
-        return await asyncio.to_thread(
-            self.recall, user_id, session_id, search, history, message
-        )
+        return await asyncio.to_thread(self.recall, user_id, session_id, search, history, message)
 
     async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
         """`remember`, in a thread."""
@@ -262,7 +268,7 @@ class StandingMemory:
 
     def _nominated(self, name: str, search: Search, end: Known | None) -> list[int]:
         """Places of the candidates: those that stand high among the nearest and by words."""
-        votes: Counter[int] = Counter()
+        votes: defaultdict[int, float] = defaultdict(float)
         beyond = self._beyond(name, end)
         for view, vector in zip(search.query.views, search.views, strict=True):
             near = self._database.nearest(name, vector, NEAREST + len(beyond))
@@ -273,7 +279,7 @@ class StandingMemory:
                 allowed = [place for place in found if place not in beyond]
                 for rank, place in enumerate(allowed[:NEAREST]):
                     votes[place] += 1 / (FUSION + rank)
-        return [place for place, _ in votes.most_common(CANDIDATES)]
+        return sorted(votes, key=lambda place: (-votes[place], -place))[:CANDIDATES]
 
     def _beyond(self, name: str, end: Known | None) -> set[int]:
         """Places that do not count any more."""

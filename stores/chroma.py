@@ -81,10 +81,15 @@ class ChromaDatabase:
 
     def fetch(self, name: str, ids: Sequence[str]) -> list[Document]:
         """The rows with these ids that exist, in no order: `id`, `page_content`, `metadata`."""
-        batches = [list(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)]
-        found = (self._found(lambda client, batch=batch: _store(client, name).get_by_ids(batch))
-                 for batch in batches)  # fmt: skip
-        return [row for rows in found for row in rows or []]
+        found: list[Document] = []
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+
+            def action(client: ClientAPI, batch: Sequence[str] = batch) -> list[Document]:
+                return _store(client, name).get_by_ids(batch)
+
+            found += self._found(action) or []
+        return found
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors, (dimension,), of the rows with these ids that exist, by their text."""
@@ -163,7 +168,10 @@ class ChromaDatabase:
         def action(client: ClientAPI) -> None:
             collection = client.get_or_create_collection(name, embedding_function=None)
             collection.upsert(
-                ids=[id], embeddings=[[1.0]], metadatas=[dict(metadata)], documents=[id]
+                ids=[id],
+                embeddings=np.ones((1, 1), dtype=np.float32),
+                metadatas=[dict(metadata)],
+                documents=[id],
             )
 
         self._connection.run(action)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+U = TypeVar("U")
 
 BUSY_SECONDS = 5.0  # a writer holds the file for milliseconds; more means that it is stuck
 REST_SECONDS = 60.0  # after a fault such as a full disk, before the file is tried again
@@ -46,11 +47,11 @@ class SqliteFile:
         self._opened: tuple[int, int | None] = (0, None)  # the process and the file of `_db`
         self._rest_until = {"read": 0.0, "written": 0.0}
 
-    def read(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def read(self, action: Callable[[sqlite3.Connection], T], otherwise: U) -> T | U:
         """The action's result, or `otherwise` after a fault."""
         return self._attempt("read", action, otherwise)
 
-    def write(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def write(self, action: Callable[[sqlite3.Connection], T], otherwise: U) -> T | U:
         """The result of an action in one transaction, on disk when this returns; or `otherwise`."""
 
         def transaction(db: sqlite3.Connection) -> T:
@@ -69,7 +70,7 @@ class SqliteFile:
         """For the log: no path."""
         return f"{self._what}: {self._path.name if self._path else 'its memory'}"
 
-    def _attempt(self, verb: str, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def _attempt(self, verb: str, action: Callable[[sqlite3.Connection], T], otherwise: U) -> T | U:
         with self._lock:
             if time.monotonic() < self._rest_until[verb]:
                 return otherwise
@@ -120,9 +121,8 @@ class SqliteFile:
                 raise sqlite3.DatabaseError("of another version or purpose")
             if version != self._version:
                 _write_ahead(db)
-                db.executescript(
-                    f"BEGIN IMMEDIATE; {self._tables}; PRAGMA user_version = {self._version}; COMMIT;"
-                )
+                marked = f"{self._tables}; PRAGMA user_version = {self._version}"
+                db.executescript(f"BEGIN IMMEDIATE; {marked}; COMMIT;")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows only
         except BaseException:
             db.close()

@@ -239,10 +239,8 @@ class StoryIndex:
     def _size(self) -> int:
         return sum(len(story.events) for story in self._cached.values())
 
-    def _write(
-        self, name: str, story: StoredStory, progress: Callable[[int], object]
-    ) -> None:
-        label = {
+    def _write(self, name: str, story: StoredStory, progress: Callable[[int], object]) -> None:
+        label: dict[str, str | int] = {
             "kind": "story",
             "embedder": self._encoder.fingerprint,
             "schema": SCHEMA,

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,8 @@ class VectorCache:
         )
         wanted = (self._fingerprint, json.dumps(list(ids)))
         assert self._file is not None
-        rows = self._file.read(lambda db: db.execute(query, wanted).fetchall(), [])
+        nothing: list[Any] = []
+        rows = self._file.read(lambda db: db.execute(query, wanted).fetchall(), nothing)
         whole = [row for row in rows if isinstance(row[1], bytes) and len(row[1]) == 4 * dimension]
         joined = np.frombuffer(b"".join(blob for _, blob in whole), dtype="<f4")
         vectors = joined.reshape(len(whole), dimension)

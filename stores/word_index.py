@@ -20,6 +20,8 @@ from stores.sqlite_file import SqliteFile
 
 T = TypeVar("T")
 
+NAME, VERSION = "word index", 1
+
 MESSAGES = 1_000_000
 """Kept on disk, of all chats together: some 200 bytes each. The chats used longest ago go first."""
 
@@ -78,7 +80,7 @@ class WordIndex:
 
     def __init__(self, path: Path | None) -> None:
         """Touches no file yet."""
-        self._file = SqliteFile(path, "word index", 1, TABLES)
+        self._file = SqliteFile(path, NAME, VERSION, TABLES)
         self._most = MESSAGES if path else MESSAGES_IN_MEMORY
 
     def span(self, name: str, uid: str) -> Span | None:
@@ -188,7 +190,8 @@ class WordIndex:
         def action(db: sqlite3.Connection) -> Corpus:
             chat = _found(db, name)
             row = db.execute("SELECT messages, terms FROM chats WHERE chat = ?", (chat,)).fetchone()
-            return Corpus(*(row or (0, 0)), _frequencies(db, chat, terms))
+            messages, length = row or (0, 0)
+            return Corpus(messages, length, _frequencies(db, chat, terms))
 
         return self._do(action)
 
@@ -232,11 +235,12 @@ class WordIndex:
 
     def _do(self, action: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
         """The action's result, in memory from now on where the file does not serve."""
-        run = self._file.write if write else self._file.read
-        done = run(lambda db: [action(db)], [])
-        if not done:
-            self._file, self._most = SqliteFile(None, "word index", 1, TABLES), MESSAGES_IN_MEMORY
-            done = self._file.write(lambda db: [action(db)], [])
+        attempt = self._file.write if write else self._file.read
+        done = attempt(lambda db: [action(db)], None)
+        if done is None:
+            self._file, self._most = SqliteFile(None, NAME, VERSION, TABLES), MESSAGES_IN_MEMORY
+            done = self._file.write(lambda db: [action(db)], None)
+        assert done is not None  # tables in memory do not fail
         return done[0]
 
     def _make_room(self, db: sqlite3.Connection, own: int) -> None:

@@ -333,7 +333,7 @@ def test_of_lines_that_repeat_the_history_goes_on_from_the_right_one(
 ) -> None:
     chat = [
         Message(role="user" if row % 2 == 0 else "character", content=content)
-        for row, content in enumerate("네 A 네 B 네 C 네 D".split())
+        for row, content in enumerate(["네", "A", "네", "B", "네", "C", "네", "D"])
     ]
     for row, line in enumerate(chat):
         line.id = f"m{row}" if row % 3 else None

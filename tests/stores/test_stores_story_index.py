@@ -94,9 +94,7 @@ def test_the_nearest_parts_are_those_that_may_be_known_by_the_storys_clock(
     [asked] = encoder.encode_passages([HARBOUR[1].text])
 
     def nearest(position: int | None, audiences: set[int], limit: int = 9) -> list[int]:
-        found = stories.nearest(
-            built, asked, position=position, audiences=audiences, limit=limit
-        )
+        found = stories.nearest(built, asked, position=position, audiences=audiences, limit=limit)
         return [event for event, part in found if part == 0]
 
     assert nearest(None, {0, 1}, limit=1) == [1]
