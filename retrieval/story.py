@@ -21,15 +21,10 @@ class EventIndex(Index):
     def __init__(self) -> None:
         """Empty."""
         super().__init__(part_size=EVENT_PART_SIZE)
-        self.trust: dict[str, float] = {}  # by embedder, how well it tells these events apart
-        self._events: tuple[StoryEvent, ...] = ()
 
-    def read(self, events: Sequence[StoryEvent]) -> None:
+    def read(self, events: Iterable[StoryEvent]) -> None:
         """Make the index hold exactly these events, in the order of the story."""
-        if self._events != (events := tuple(events)):
-            self.update(event_passages(events))
-            self._events = events
-            self.trust.clear()
+        self.update(event_passages(events))
 
 
 def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:
@@ -51,9 +46,9 @@ def event_parts(event: StoryEvent) -> list[str]:
 
 
 def texts_to_embed(events: Iterable[StoryEvent]) -> list[str]:
-    """All texts of a story that a turn compares with vectors: of each event its parts, and its
-    trigger if it has one."""
-    return [text for event in events for text in (*event_parts(event), event.trigger) if text]
+    """All texts of a story that a turn compares with vectors: of each event its trigger, if it has
+    one, and its parts."""
+    return [text for event in events for text in (event.trigger, *event_parts(event)) if text]
 
 
 def awakened(events: Iterable[StoryEvent], texts: Sequence[str]) -> dict[str, str]:

@@ -34,6 +34,31 @@ class PassageVectors(Protocol):
         """(n, d) rows of unit length; what is made is known afterwards."""
 
 
+def vectors_of(
+    texts: Sequence[str], source: PassageVectors, *, at_once: int
+) -> tuple[np.ndarray, list[str]]:
+    """Vectors of texts, as far as a turn has the time to make them. Blocks.
+
+    Args:
+        at_once: of the unknown ones so many are embedded, the first.
+
+    Returns:
+        (texts, d) rows of unit length, NaN where there is none yet, and those texts.
+
+    Raises:
+        EmbeddingError: the embedder failed.
+    """
+    known, found = source.known(texts)
+    missing = np.flatnonzero(~found)
+    now = missing[:at_once]
+    fresh = source.encode_passages([texts[row] for row in now])
+    vectors = np.full((len(texts), fresh.shape[1]), np.nan, dtype=np.float32)
+    if found.any():
+        vectors[found] = known[found]
+    vectors[now] = fresh
+    return vectors, [texts[row] for row in missing[at_once:]]
+
+
 def part_vectors(
     index: Index, query: Query, source: PassageVectors, *, at_once: int = AT_ONCE
 ) -> np.ndarray:
