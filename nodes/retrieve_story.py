@@ -12,10 +12,10 @@ from nodes.lore import is_lore
 from retrieval.cache import IndexCache
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index
-from retrieval.knowledge import has_happened, may_know, names_of
+from retrieval.knowledge import told_and_hidden
 from retrieval.story import EVENTS_AT_ONCE, EventIndex, awakened, event_chunk
 from retrieval.vectors import part_vectors, unread
-from routing.progress import find_upcoming
+from routing.progress import around, find_upcoming
 from schemas.errors import StoreError
 from schemas.protocols import Embedder, StorySource
 from schemas.rag import StoryRAGResult
@@ -50,12 +50,7 @@ def retrieve_story_context(
         vectors: (parts of the index, d), rows of unit length, NaN where not known.
         texts: the message and the lines before it.
     """
-    names = names_of(persona)
-    happened = [has_happened(event, position) for event in events]
-    knows = [may_know(event, names) for event in events]
-    known = np.array([a and b for a, b in zip(happened, knows, strict=True)], dtype=bool)
-    hidden = np.array([a and not b for a, b in zip(happened, knows, strict=True)], dtype=bool)
-
+    known, hidden = told_and_hidden(events, persona, position)
     best, kept_back = (
         rank(
             index,
@@ -112,16 +107,24 @@ async def node(
     search, events = state["query"], story.events
 
     def find() -> tuple[StoryRAGResult, list[str]]:
+        if story.stands:
+            stories.make_known(story, around(events, request.story_position))
         upcoming, left = find_upcoming(
             events, request.story_position, request.message, search.message, embedder
         )
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
+            if story.stands:
+                masks = told_and_hidden(events, request.persona, request.story_position)
+                vectors = stories.search(story, index, search, masks, request.story_position)
+            else:
+                vectors = part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE)
+                left += [index.parts[row] for row in unread(index)]
             found = retrieve_story_context(
                 search,
                 events,
                 index,
-                part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE),
+                vectors,
                 persona=request.persona,
                 position=request.story_position,
                 top_k=context.story_top_k if config.top_k is None else config.top_k,
@@ -132,7 +135,6 @@ async def node(
                 ),
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
-            left += [index.parts[row] for row in unread(index)]
         return found.model_copy(update={"upcoming": upcoming}), left
 
     found, left = await asyncio.to_thread(find)

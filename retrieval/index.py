@@ -94,6 +94,14 @@ class Index:
             del self._starts[length:], self._asks[length:]
             self._speakers = {name: rows for name, rows in self._speakers.items() if rows}
 
+    def first_part(self, row: int) -> int:
+        """The number of the first part of a passage."""
+        return self._starts[row]
+
+    def owners(self) -> np.ndarray:
+        """(parts,) the passage of each part."""
+        return self.lexical.candidates().owner
+
     def said_by(self, speakers: Iterable[str]) -> np.ndarray:
         """(passages,) 1 / number of the named for what one of them said, else 0."""
         said = np.zeros(len(self), dtype=np.float32)

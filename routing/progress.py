@@ -66,6 +66,21 @@ SPEAKS = 5
 """Words from which a message has a meaning of its own: "Oh, Nell." is near whatever has Nell."""
 
 
+def _awaited(events: Sequence[StoryEvent], position: int | None) -> tuple[int, int | None]:
+    """Rows of the first event after the position, and of the first from there on that waits for its
+    trigger."""
+    if position is None:
+        return 0, None
+    first = next((row for row, e in enumerate(events) if e.order > position), len(events))
+    return first, next((row for row in range(first, len(events)) if events[row].trigger), None)
+
+
+def around(events: Sequence[StoryEvent], position: int | None) -> range:
+    """Rows of the events that `find_upcoming` compares a message with."""
+    _, at = _awaited(events, position)
+    return range(0) if at is None else range(max(0, at - AROUND), min(len(events), at + 1 + AROUND))
+
+
 def find_upcoming(
     events: Sequence[StoryEvent],
     position: int | None,
@@ -88,10 +103,7 @@ def find_upcoming(
     Raises:
         EmbeddingError: the embedder failed.
     """
-    if position is None:
-        return None, []
-    first = next((row for row, e in enumerate(events) if e.order > position), len(events))
-    at = next((row for row in range(first, len(events)) if events[row].trigger), None)
+    first, at = _awaited(events, position)
     if at is None:
         return None, []
     before, after = events[max(0, at - AROUND) : at][::-1], events[at + 1 : at + 1 + AROUND]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -82,6 +82,10 @@ class Story(Protocol):
     def events(self) -> Sequence[StoryEvent]:
         """All of them; who may see which is the node's concern."""
 
+    @property
+    def stands(self) -> bool:
+        """Whether its vectors stand on the server, to be searched there."""
+
 
 class StorySource(Protocol):
     """Stories by what a request says of them."""
@@ -91,6 +95,20 @@ class StorySource(Protocol):
 
         Raises BadRequest where the named story was never built, StoreError, EmbeddingError.
         """
+
+    def make_known(self, story: Any, events: Iterable[int]) -> None:
+        """Takes what the server has of the vectors of these events. Blocks; raises StoreError."""
+
+    def search(
+        self,
+        story: Any,
+        index: Any,
+        search: Search,
+        masks: Sequence[np.ndarray],
+        position: int | None,
+    ) -> np.ndarray:
+        """(parts of the index, d) vectors to rank a standing story with, NaN where not looked at.
+        Blocks; raises StoreError."""
 
 
 class StandingMemory(Protocol):

@@ -12,6 +12,7 @@ from itertools import pairwise, takewhile
 import numpy as np
 
 from retrieval.index import PART_SIZE
+from retrieval.lexical import KERNEL
 from retrieval.text import parts
 from schemas.errors import StoreError
 from schemas.protocols import PassageEncoder
@@ -42,8 +43,8 @@ NEAREST = 64
 CANDIDATES = 40
 """Messages that are ranked, of all that are nominated, with their neighbours."""
 
-REACH = 2
-"""Neighbours on each side: as far as the ranking's windows reach (`retrieval.lexical.KERNEL`)."""
+REACH = max(KERNEL)
+"""Neighbours on each side: as far as the ranking's windows reach."""
 
 FUSION = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""

@@ -20,12 +20,15 @@ from itertools import islice
 
 import numpy as np
 
-from retrieval.story import event_parts
+from retrieval.hybrid import first_to_embed
+from retrieval.lexical import KERNEL
+from retrieval.story import EventIndex, event_parts
 from schemas.errors import BadRequest, StoreError
 from schemas.protocols import PassageEncoder
 from schemas.request import StoryEvent
+from schemas.search import Search
 from stores.chat_order import digest
-from stores.chroma import ChromaDatabase, Row
+from stores.chroma import ChromaDatabase, Row, Where
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,12 @@ CACHED_EVENTS = 20_000
 BATCH = 64  # events embedded between two steps of a progress bar
 
 TRIGGER = "t"
+
+NEAREST = 64
+"""Parts that each vector, and the words, nominate."""
+
+REACH = max(KERNEL)
+"""Neighbours of each whose vectors are looked at: as far as the ranking's windows reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,48 @@ class StoryIndex:
             field="story_id",
         )
 
+    def search(
+        self,
+        story: StoredStory,
+        index: EventIndex,
+        search: Search,
+        masks: Sequence[np.ndarray],
+        position: int | None,
+    ) -> np.ndarray:
+        """The vectors with which a standing story is ranked: of the parts that Chroma finds near the
+        search under each mask, of those that its words point to, and of their neighbours.
+
+        Args:
+            story: that stands.
+            index: of its events.
+            search: what for.
+            masks: (events,) bool each: what may be found, with no circle in two of them.
+            position: the story's clock: Chroma is asked for no event of a higher order.
+
+        Returns:
+            (parts of the index, d) rows of unit length, NaN where not looked at.
+
+        Raises:
+            StoreError: the index failed.
+        """
+        audiences, allowed = np.array(story.audiences()), np.logical_or.reduce([*masks])
+        by_words = first_to_embed(
+            index, search.query, allowed[index.owners()], limit=NEAREST, newest=0
+        )
+        found = set(by_words.tolist())
+        for mask in masks:
+            circles = set(audiences[mask].tolist())
+            for vector in search.views:
+                found |= {
+                    index.first_part(event) + part
+                    for event, part in self.nearest(
+                        story, vector, position=position, audiences=circles, limit=NEAREST
+                    )
+                }
+        near = {part + step for part in found for step in range(-REACH, REACH + 1)}
+        parts = sorted(part for part in near if 0 <= part < len(index.parts))
+        return self._vectors_of(story, index, parts)
+
     def nearest(
         self,
         story: StoredStory,
@@ -151,11 +202,11 @@ class StoryIndex:
         """
         if not audiences:
             return []
-        known: dict[str, object] = {"audience": {"$in": sorted(audiences)}}
+        known: Where = {"audience": {"$in": sorted(audiences)}}
         where = known if position is None else {"$and": [known, {"order": {"$lte": position}}]}
         found = self._database.nearest(story.name, vector, limit, where)
-        return [(int(event), int(part or 0)) for event, _, part in
-                (id.partition(".") for id, _ in found)]  # fmt: skip
+        places = (id.partition(".") for id, _ in found)
+        return [(int(event), int(part or 0)) for event, _, part in places]
 
     def make_known(self, story: StoredStory, events: Iterable[int]) -> None:
         """Takes the vectors of some events of a standing story, and of their triggers, from Chroma,
@@ -164,9 +215,30 @@ class StoryIndex:
         Raises:
             StoreError: the index failed.
         """
-        ids = [(id, text) for row in events for id, text in _texts(row, story.events[row])]
-        _, known = self._encoder.known([text for _, text in ids])
-        missing = [id for (id, _), is_known in zip(ids, known, strict=True) if not is_known]
+        self._learn(story, [pair for row in events for pair in _texts(row, story.events[row])])
+
+    def _vectors_of(
+        self, story: StoredStory, index: EventIndex, parts: Sequence[int]
+    ) -> np.ndarray:
+        """(parts of the index, d) the vectors of some parts, NaN for the others."""
+        owners, texts = index.owners(), [index.parts[part] for part in parts]
+        events = owners[parts].tolist() if parts else []
+        ids = [
+            _id(event, part - index.first_part(event))
+            for part, event in zip(parts, events, strict=True)
+        ]
+        self._learn(story, list(zip(ids, texts, strict=True)))
+        rows, known = self._encoder.known(texts)
+        shape = (len(index.parts), self._encoder.dimension)
+        vectors = np.full(shape, np.nan, dtype=np.float32)
+        if known.any():
+            vectors[np.array(parts)[known]] = rows[known]
+        return vectors
+
+    def _learn(self, story: StoredStory, texts: Sequence[tuple[str, str]]) -> None:
+        """Makes vectors known of row ids and their texts."""
+        _, known = self._encoder.known([text for _, text in texts])
+        missing = [id for (id, _), is_known in zip(texts, known, strict=True) if not is_known]
         if found := self._database.vectors(story.name, missing):
             self._encoder.learn(list(found), np.stack(list(found.values())))
 
@@ -281,8 +353,12 @@ def _audience(event: StoryEvent) -> tuple[object, ...]:
 def _texts(row: int, event: StoryEvent) -> list[tuple[str, str]]:
     """Row ids and texts of an event."""
     cut = enumerate(event_parts(event))
-    found = [(f"{row}.{part}" if part else str(row), text) for part, text in cut]
+    found = [(_id(row, part), text) for part, text in cut]
     return found + ([(f"{row}.{TRIGGER}", event.trigger)] if event.trigger else [])
+
+
+def _id(row: int, part: int) -> str:
+    return f"{row}.{part}" if part else str(row)
 
 
 def _metadata(id: str, event: StoryEvent, audience: int) -> dict[str, str | int | bool]:
