@@ -58,6 +58,15 @@ class Query:
         return [view.text for view in self.views]
 
 
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What the texts hold that a search chooses among, where only some of them are at hand."""
+
+    messages: int
+    terms: int  # in all of them
+    found: Mapping[str, int]  # in how many each term of the query stands
+
+
 class Search(BaseModel):
     """A query with its vectors: float32 rows of unit length."""
 
