@@ -116,6 +116,8 @@ async def node(
     if _waits(events, request.story_position):
         meanings = await embedder.aencode_passages(_read_for_progress(events))
 
+    happened = np.array([has_happened(e, request.story_position) for e in events], dtype=bool)
+
     def find() -> tuple[StoryRAGResult, list[str]]:
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
@@ -123,7 +125,9 @@ async def node(
                 search,
                 events,
                 index,
-                part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE),
+                part_vectors(
+                    index, search.query, embedder, at_once=EVENTS_AT_ONCE, allowed=happened
+                ),
                 persona=request.persona,
                 position=request.story_position,
                 top_k=context.story_top_k if config.top_k is None else config.top_k,

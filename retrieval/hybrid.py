@@ -224,17 +224,27 @@ def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) ->
 
 
 def first_to_embed(
-    index: Index, query: Query, missing: np.ndarray, *, limit: int, newest: int
+    index: Index,
+    query: Query,
+    missing: np.ndarray,
+    *,
+    limit: int,
+    newest: int,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Of the parts without a vector, (parts,) bool, those whose vectors matter most to the query.
 
     Up to `limit` part numbers, most urgent first: the `newest` at the end, then by rank in words.
+    `allowed` is that of `rank`: no other takes a place.
     """
-    among = index.lexical.candidates()
+    among = index.lexical.candidates(allowed)
+    if limit < 1 or not len(among.rows):
+        return among.parts[:0]
     total = gather(index, query, among).total(CHAT)[among.owner]
-    urgency = np.where(np.arange(len(total)) >= len(total) - newest, np.inf, total)
-    parts = np.flatnonzero(missing)
-    chosen: np.ndarray = parts[np.argsort(-urgency[parts], kind="stable")][:limit]
+    total[max(0, len(total) - newest) :] = np.inf
+    places = np.flatnonzero(missing[among.parts])
+    urgent = places[np.argsort(-total[places], kind="stable")][:limit]
+    chosen: np.ndarray = among.parts[urgent]
     return chosen
 
 

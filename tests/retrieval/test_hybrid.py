@@ -260,6 +260,16 @@ def test_what_to_embed_first() -> None:
     assert first.tolist() == [4, 3]
 
 
+def test_what_may_not_be_found_takes_no_place_among_what_is_embedded() -> None:
+    missing, allowed = np.ones(5, dtype=bool), np.arange(5) < 3
+    query = make_query("silver locket")
+    first = first_to_embed(Index(SCENE), query, missing, limit=2, newest=0, allowed=allowed)
+    alone = first_to_embed(Index(SCENE[:3]), query, missing[:3], limit=2, newest=0)
+    assert first.tolist() == alone.tolist()
+    none = first_to_embed(Index(SCENE), query, missing, limit=2, newest=1, allowed=allowed & False)
+    assert none.tolist() == []
+
+
 @pytest.mark.parametrize("text", ["", "🙂🙂", "x" * 100_000, "가" * 100_000, "\ud800", "a\x00b"])
 def test_strange_messages_do_no_harm(text: str) -> None:
     index = Index([*SCENE, Passage("strange", text, "Jon", "2")])
