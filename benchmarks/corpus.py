@@ -19,8 +19,9 @@ from typing import Any
 
 from retrieval.hybrid import CHAT, STORY, Weights
 from retrieval.index import PART_SIZE, Index, Passage
-from retrieval.query import CHAT_LINES, ChatLine, Query, make_query
+from retrieval.query import CHAT_LINES, ChatLine, make_query
 from retrieval.story import EVENT_PART_SIZE
+from schemas.search import Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from benchmarks.corpus import Case, Question
 from embedding.onnx import OnnxEmbeddings
 from embedding.scale import scale_for
 from retrieval.hybrid import Knobs, Weights, first_to_embed, rank
-from retrieval.query import Query, view_vectors
+from retrieval.query import view_vectors
+from schemas.search import Query
 
 NAMES = ("hybrid", "dense", "bm25")
 DEPTH = 20  # how many are asked for

@@ -104,29 +104,31 @@ async def node(
         story = await stories.aload(told, request.story_id)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
-    search, events = state["query"], story.events
+    search, events, position = state["query"], story.events, request.story_position
+    masks = told_and_hidden(events, request.persona, position)
 
     def find() -> tuple[StoryRAGResult, list[str]]:
-        if story.stands:
-            stories.make_known(story, around(events, request.story_position))
-        upcoming, left = find_upcoming(
-            events, request.story_position, request.message, search.message, embedder
-        )
+        warning, left, vectors = None, [], None
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
             if story.stands:
-                masks = told_and_hidden(events, request.persona, request.story_position)
-                vectors = stories.search(story, index, search, masks, request.story_position)
+                try:
+                    stories.make_known(story, around(events, position))
+                    vectors = stories.search(story, index, search, masks, position)
+                except StoreError as error:
+                    warning = f"the story is searched by words only: {error.message}"
             else:
-                vectors = part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE)
-                left += [index.parts[row] for row in unread(index)]
+                vectors = part_vectors(
+                    index, search.query, embedder, at_once=EVENTS_AT_ONCE, allowed=masks[0] | masks[1]
+                )
+                left = [index.parts[row] for row in unread(index)]
             found = retrieve_story_context(
                 search,
                 events,
                 index,
                 vectors,
                 persona=request.persona,
-                position=request.story_position,
+                position=position,
                 top_k=context.story_top_k if config.top_k is None else config.top_k,
                 score_threshold=(
                     context.story_score_threshold
@@ -135,7 +137,11 @@ async def node(
                 ),
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
-        return found.model_copy(update={"upcoming": upcoming}), left
+        upcoming, unread_too = find_upcoming(
+            events, position, request.message, search.message, embedder
+        )
+        found = found.model_copy(update={"upcoming": upcoming, "warning": warning})
+        return found, left + unread_too
 
     found, left = await asyncio.to_thread(find)
     return {"story": found, "unread_story": left}

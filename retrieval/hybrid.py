@@ -21,15 +21,13 @@ nothing is embedded, read or stored here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from retrieval.index import Index
 from retrieval.lexical import Candidates
-from retrieval.query import Query, View
-from schemas.search import Corpus
+from schemas.search import Corpus, Query, View
 
 RICH = 32  # terms beyond which a passage is not richer: a wall of text gains nothing more
 CLEAR = 0.5  # evidence of the best passage at which a question speaks for itself by half
@@ -124,8 +122,8 @@ def rank(
     vectors: np.ndarray | None = None,
     query_vectors: np.ndarray | None = None,
     allowed: np.ndarray | None = None,
-    knobs: Knobs = Knobs(),
     corpus: Corpus | None = None,
+    knobs: Knobs = Knobs(),
 ) -> list[Hit]:
     """The best passages, best first; equal ones newest first.
 
@@ -136,8 +134,8 @@ def rank(
         vectors: (parts, d) unit rows, NaN where a part was not embedded; None ranks by words alone.
         query_vectors: (views, d) unit rows, from `view_vectors`.
         allowed: (passages,) bool. The ranking is that of an index without the others.
+        corpus: what the passages were chosen from, where they are few of many.
         knobs: how.
-        corpus: of all that the index was chosen from, where it does not hold all.
     """
     among, weights = index.lexical.candidates(allowed, corpus), knobs.weights
     if limit < 1 or not len(among.rows):
@@ -157,7 +155,7 @@ def rank(
             why=_why(evidence, at, weights, float(total[at] - gathered[at])),
             part=int(among.parts[evidence.part[at]]),
         )
-        for at in _distinct(index, among, best.tolist(), limit)
+        for at in _distinct(index, among, best, limit)
     ]
 
 
@@ -225,17 +223,27 @@ def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) ->
 
 
 def first_to_embed(
-    index: Index, query: Query, missing: np.ndarray, *, limit: int, newest: int
+    index: Index,
+    query: Query,
+    missing: np.ndarray,
+    *,
+    limit: int,
+    newest: int,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Of the parts without a vector, (parts,) bool, those whose vectors matter most to the query.
 
     Up to `limit` part numbers, most urgent first: the `newest` at the end, then by rank in words.
+    `allowed` is that of `rank`: no other takes a place.
     """
-    among = index.lexical.candidates()
+    among = index.lexical.candidates(allowed)
+    if limit < 1 or not len(among.rows):
+        return among.parts[:0]
     total = gather(index, query, among).total(CHAT)[among.owner]
-    urgency = np.where(np.arange(len(total)) >= len(total) - newest, np.inf, total)
-    parts = np.flatnonzero(missing)
-    chosen: np.ndarray = parts[np.argsort(-urgency[parts], kind="stable")][:limit]
+    total[max(0, len(total) - newest) :] = np.inf
+    places = np.flatnonzero(missing[among.parts])
+    urgent = places[np.argsort(-total[places], kind="stable")][:limit]
+    chosen: np.ndarray = among.parts[urgent]
     return chosen
 
 
@@ -295,6 +303,8 @@ def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
 
 def _best_parts(among: Candidates, by_part: np.ndarray) -> np.ndarray:
     """(n,) the part with the most evidence, the first of equals."""
+    if len(among.starts) == len(by_part):
+        return among.starts
     most = among.best_of_parts(by_part)[among.owner]
     first = np.where(by_part == most, np.arange(len(by_part)), len(by_part))
     best: np.ndarray = np.minimum.reduceat(first, among.starts)
@@ -332,11 +342,11 @@ def _why(evidence: Evidence, at: int, weights: Weights, lift: float) -> tuple[st
     return tuple(name for name, share in strongest if share >= enough)
 
 
-def _distinct(index: Index, among: Candidates, best: Iterable[int], limit: int) -> list[int]:
+def _distinct(index: Index, among: Candidates, best: np.ndarray, limit: int) -> list[int]:
     """The first `limit` candidates that do not repeat an earlier one."""
     chosen: list[int] = []
     seen: list[frozenset[str]] = []
-    for at in best:
+    for at in map(int, best):
         content = index.content(int(among.rows[at]))
         if not any(_same(content, other) for other in seen):
             chosen.append(at)

@@ -36,7 +36,8 @@ MAX_QUERY_TERMS = 48  # those that weigh most; keeps the cost of a long chat as 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The n passages that may be found and their p parts, counted as if there were no others.
+    """The n passages that may be found and their p parts, counted as if there were no others but
+    those of `corpus`.
 
     A number of a passage or part is its place among these, unless it is said to be of the index.
     """
@@ -51,23 +52,19 @@ class Candidates:
     norms: np.ndarray  # (n,) BM25's norm by the number of terms
     window_norms: np.ndarray  # (p + 1,) the norm by the weighted terms in the window; 1 for no part
     richness: np.ndarray  # (n,) distinct terms of the parts, summed
-    corpus: Corpus | None = None  # of all that they were chosen from, if others were left out
+    corpus: Corpus | None  # what they were chosen from, where they are few of many
 
-    def frequencies(self, names: Sequence[str], found: np.ndarray, total: int) -> np.ndarray:
-        """(names,) the idf of each term, of those found here or in all that these are chosen from.
-
-        Args:
-            names: terms of the query.
-            found: (names,) in how many texts here.
-            total: how many texts there are here.
-        """
-        if self.corpus is None:
-            return _idf(found, total)
-        everywhere = [self.corpus.found.get(name, 0) for name in names]
-        return _idf(np.maximum(everywhere, found), max(self.corpus.messages, total))
+    def idf(self, terms: Sequence[str], found: np.ndarray, total: int) -> np.ndarray:
+        """(terms,) how rare each is that was `found` (terms,) so often in so many texts."""
+        if self.corpus:
+            found = np.maximum(found, [self.corpus.found.get(term, 0) for term in terms])
+            total = max(total, self.corpus.messages)
+        return _idf(found, total)
 
     def best_of_parts(self, values: np.ndarray) -> np.ndarray:
         """(n,) the highest of each passage's parts' (p,) values."""
+        if len(self.starts) == len(values):
+            return values
         best: np.ndarray = np.maximum.reduceat(values, self.starts)
         return best
 
@@ -174,22 +171,18 @@ class LexicalIndex:
     def candidates(
         self, allowed: np.ndarray | None = None, corpus: Corpus | None = None
     ) -> Candidates:
-        """The passages that may be found: all, or those of a mask (passages of the index,).
+        """The passages that may be found: all, or those of a mask (passages of the index,)."""
+        everything = allowed is None or bool(allowed.all())
+        if everything and not corpus and self._all:
+            return self._all
+        if allowed is None:
+            allowed = np.ones(self._owner[-1] + 1 if self._owner else 0, dtype=bool)
+        among = self._among(allowed, corpus)
+        if everything and not corpus:
+            self._all = among
+        return among
 
-        Args:
-            allowed: the mask.
-            corpus: of all that the index was chosen from, where it does not hold all.
-        """
-        if corpus is not None:
-            every = np.ones(self._owner[-1] + 1 if self._owner else 0, dtype=bool)
-            return self._among(every if allowed is None else allowed, corpus)
-        if allowed is not None and not allowed.all():
-            return self._among(allowed)
-        if self._all is None:
-            self._all = self._among(np.ones(self._owner[-1] + 1 if self._owner else 0, dtype=bool))
-        return self._all
-
-    def _among(self, allowed: np.ndarray, corpus: Corpus | None = None) -> Candidates:
+    def _among(self, allowed: np.ndarray, corpus: Corpus | None) -> Candidates:
         of_parts = np.array(self._owner, dtype=np.intp)
         parts, rows = np.flatnonzero(allowed[of_parts]), np.flatnonzero(allowed)
         place = np.full(len(self), -1)
@@ -199,7 +192,11 @@ class LexicalIndex:
         starts = np.searchsorted(owner, np.arange(len(rows)))
         lengths = np.array(self._lengths, dtype=np.float32)[parts]
         distinct = np.array(self._distinct, dtype=np.float32)[parts]
-        windows = _windows(scenes)
+        windows, of_passages = _windows(scenes), np.bincount(owner, lengths, len(rows))
+        in_windows, mean, mean_window = _windowed(lengths, windows), None, None
+        if corpus and corpus.messages:
+            mean = corpus.terms / corpus.messages
+            mean_window = mean * float(in_windows.sum() / max(1.0, lengths.sum()))
         return Candidates(
             rows=rows,
             parts=parts,
@@ -208,8 +205,8 @@ class LexicalIndex:
             starts=starts,
             scenes=scenes[starts],
             windows=windows,
-            norms=_norms(np.bincount(owner, lengths, len(rows)).astype(np.float32)),
-            window_norms=np.append(_norms(_windowed(lengths, windows)), np.float32(1)),
+            norms=_norms(of_passages.astype(np.float32), mean),
+            window_norms=np.append(_norms(in_windows, mean_window), np.float32(1)),
             richness=np.bincount(owner, distinct, len(rows)).astype(np.float32),
             corpus=corpus,
         )
@@ -221,28 +218,24 @@ class LexicalIndex:
         missed. A term's idf is that among parts for windows, among passages for whole passages.
         """
         found = self._find(query, among)
-        seen_by = among.windows[::-1, found.parts]  # from an offset away
+        size, owner = len(found.names), among.owner[found.parts]
         in_windows = _factors(
             np.tile(found.terms, len(KERNEL)),
-            seen_by.ravel(),
+            among.windows[::-1, found.parts].ravel(),  # by whom it is seen at an offset
             (_KERNEL * found.counts).ravel(),
             among.window_norms,
-            len(found.names),
-        )[:, :-1]
-        in_passages = _factors(
-            found.terms, among.owner[found.parts], found.counts, among.norms, len(found.names)
+            size,
         )
-        passages = np.count_nonzero(in_passages, axis=1)
-        idf = among.frequencies(found.names, passages, len(among.rows))
+        window = _weighted(in_windows, found.weights)[:-1]
+        new = (np.diff(found.terms, prepend=-1) != 0) | (np.diff(owner, prepend=-1) != 0)
+        passages = np.bincount(found.terms[new], minlength=size)
+        idf = among.idf(found.names, passages, len(among.rows))
         of_passages = (found.asked * idf).astype(np.float32)
+        own = _weighted(_factors(found.terms, owner, found.counts, among.norms, size), of_passages)
         alone = np.zeros(len(among.parts), dtype=np.float32)
         np.add.at(alone, found.parts, found.weights[found.terms])
         most, most_own = found.weights.sum() + 1e-9, of_passages.sum() + 1e-9
-        return LexicalScores(
-            _weighted(in_windows, found.weights) / most,
-            _weighted(in_passages, of_passages) / most_own,
-            alone / most,
-        )
+        return LexicalScores(window / most, own / most_own, alone / most)
 
     def near(self, query: Mapping[str, float], among: Candidates) -> np.ndarray:
         """(p,) how near terms stand that are near in the query, 0 to 1.
@@ -283,8 +276,8 @@ class LexicalIndex:
         inside = places >= 0
         terms, places = terms[inside], places[inside]
         occurring = np.array(counts, dtype=np.float32)[inside]
-        in_parts = np.bincount(terms, minlength=len(names))
-        weights = asked * among.frequencies(names, in_parts, len(among.parts))
+        occurs_in = np.bincount(terms, minlength=len(names))
+        weights = asked * among.idf(names, occurs_in, len(among.parts))
         if len(names) > MAX_QUERY_TERMS:
             heaviest = sorted(range(len(names)), key=lambda at: (-weights[at], names[at]))
             kept = np.array(heaviest[:MAX_QUERY_TERMS])
@@ -333,14 +326,22 @@ def _factors(
 
 
 def _weighted(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(texts,) summed term by term, not as a matrix product: equal texts get equal sums."""
-    total: np.ndarray = (factors * weights[:, None]).sum(axis=0)
+    """(texts,) summed term by term, not as a matrix product: equal texts get equal sums.
+
+    Overwrites the factors.
+    """
+    factors *= weights[:, None]
+    total: np.ndarray = factors.sum(axis=0)
     return total
 
 
-def _norms(lengths: np.ndarray) -> np.ndarray:
-    """What BM25 adds to a count in a text of this length: a longer one says less by it."""
-    mean = float(lengths.mean()) if len(lengths) else 0.0
+def _norms(lengths: np.ndarray, mean: float | None) -> np.ndarray:
+    """What BM25 adds to a count in a text of this length: a longer one says less by it.
+
+    `mean` is the length of an average text, by default of these.
+    """
+    if mean is None:
+        mean = float(lengths.mean()) if len(lengths) else 0.0
     norms: np.ndarray = K1 * (1 - B + B * lengths / max(1.0, mean))
     return norms
 

@@ -19,8 +19,6 @@ import numpy as np
 from retrieval.text import asks, mentions, normal, sentences, tokens
 from schemas.search import Query, View
 
-__all__ = ["ChatLine", "Query", "View", "chat_text", "make_query", "view_vectors"]
-
 CHAT_LINES = 6  # lines before the message that make the running chat
 LINE_WEIGHT = 0.7  # of the line before the message against the message, for terms
 LINE_DECAY = 0.85  # of each line further back

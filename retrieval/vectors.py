@@ -60,11 +60,17 @@ def vectors_of(
 
 
 def part_vectors(
-    index: Index, query: Query, source: PassageVectors, *, at_once: int = AT_ONCE
+    index: Index,
+    query: Query,
+    source: PassageVectors,
+    *,
+    at_once: int = AT_ONCE,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """(parts, d) rows of unit length, NaN where a part has no vector yet. Blocks.
 
     They stay with the index, so the next turn asks the source for new and missing ones only.
+    Parts of passages that are not `allowed`, (passages,) bool, are not embedded now.
 
     Raises:
         EmbeddingError: the embedder failed.
@@ -80,7 +86,9 @@ def part_vectors(
     rows, fresh = asked[:0], found[:0]
     if missing.any():
         newest = round(NEWEST * at_once)
-        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest)
+        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest, allowed=allowed)
+        if not len(rows) and not found.shape[1]:  # none may be found yet: one tells the width
+            rows = np.flatnonzero(missing)[:1]
         fresh = source.encode_passages([index.parts[row] for row in rows])
     vectors = _lengthened(index.vectors, len(index.parts), fresh.shape[1])
     if known.any():

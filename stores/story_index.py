@@ -162,8 +162,9 @@ class StoryIndex:
             StoreError: the index failed.
         """
         audiences, allowed = np.array(story.audiences()), np.logical_or.reduce([*masks])
+        every = np.ones(len(index.parts), dtype=bool)
         by_words = first_to_embed(
-            index, search.query, allowed[index.owners()], limit=NEAREST, newest=0
+            index, search.query, every, limit=NEAREST, newest=0, allowed=allowed
         )
         found = set(by_words.tolist())
         for mask in masks:

@@ -12,6 +12,8 @@ from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from embedding.onnx import OnnxEmbeddings
 from embedding.scale import SENTENCES, measure
+from nodes.embed import search_of
+from schemas.request import ChatRequest, Message, Persona
 from schemas.search import CosineScale
 from stores.vector_cache import VectorCache
 
@@ -38,7 +40,7 @@ def _meaning(text: str) -> np.ndarray:
     """A direction of its own for each pair of sentences that say the same; else by the letters."""
     if text in SENTENCES:
         row = SENTENCES.index(text)
-        return np.eye(256)[8 * (row // 16) + row % 8]
+        return np.array(np.eye(256)[8 * (row // 16) + row % 8])
     return np.array(HashEmbeddings().embed_query(text))
 
 
@@ -70,6 +72,13 @@ async def test_an_embedder_is_tried_once_and_no_other_process_tries_it_again(
     other = Counting(floor=0.8)
     assert await cached(other, file).cosine_scale("배") == await embedder.cosine_scale("배")
     assert other.texts == []
+
+
+async def test_every_search_of_a_turn_has_the_scale_of_its_embedder() -> None:
+    lines = [Message(role="user", content="로켓을 잃어버렸어.")]
+    request = ChatRequest(message="어디서?", persona=Persona(name="하루"), history=lines)
+    search = await search_of(request, embedder=cached(Counting(floor=0.8)))
+    assert search.query.cosines.floor == 0.8
 
 
 async def test_the_bundled_model_comes_with_what_is_measured() -> None:

@@ -21,7 +21,8 @@ from retrieval.hybrid import (
 )
 from retrieval.index import Index, Passage
 from retrieval.query import ChatLine, make_query
-from schemas.search import CosineScale
+from retrieval.text import tokens
+from schemas.search import Corpus, CosineScale
 
 SCENE = [
     Passage("m1", "Where did you learn to sail?", "Jon", "1"),
@@ -259,6 +260,16 @@ def test_what_to_embed_first() -> None:
     assert first.tolist() == [4, 3]
 
 
+def test_what_may_not_be_found_takes_no_place_among_what_is_embedded() -> None:
+    missing, allowed = np.ones(5, dtype=bool), np.arange(5) < 3
+    query = make_query("silver locket")
+    first = first_to_embed(Index(SCENE), query, missing, limit=2, newest=0, allowed=allowed)
+    alone = first_to_embed(Index(SCENE[:3]), query, missing[:3], limit=2, newest=0)
+    assert first.tolist() == alone.tolist()
+    none = first_to_embed(Index(SCENE), query, missing, limit=2, newest=1, allowed=allowed & False)
+    assert none.tolist() == []
+
+
 @pytest.mark.parametrize("text", ["", "🙂🙂", "x" * 100_000, "가" * 100_000, "\ud800", "a\x00b"])
 def test_strange_messages_do_no_harm(text: str) -> None:
     index = Index([*SCENE, Passage("strange", text, "Jon", "2")])
@@ -298,6 +309,21 @@ def test_of_equal_parts_the_first_is_shown() -> None:
     index = Index([Passage("long", f"{sentence}\n\n{sentence}")], part_size=400)
     (hit,) = ask(index, "boat", limit=1)
     assert hit.part == 0 < len(index.parts) - 1
+
+
+def test_a_few_of_many_are_ranked_as_among_all() -> None:
+    """With the counts of what they were chosen from, candidates have the scores of the whole."""
+    lines = ["The silver locket lay there.", "A locket.", "The boat left.", *["Silver rain."] * 37]
+    passages = [Passage(str(row), text, scene=str(row)) for row, text in enumerate(lines)]
+    query = make_query("silver locket")
+    found = {term: sum(term in tokens(line) for line in lines) for term in ("silver", "locket")}
+    corpus = Corpus(len(lines), sum(len(tokens(line)) for line in lines), found)
+    whole = rank(Index(passages), query, limit=3)
+    few = rank(Index(passages[:3]), query, limit=3, corpus=corpus)
+    alone = rank(Index(passages[:3]), query, limit=3)
+    assert few[0].score == pytest.approx(whole[0].score, rel=0.02)
+    assert few[1].score == pytest.approx(whole[1].score, rel=0.02)
+    assert abs(alone[1].score - whole[1].score) > 2 * abs(few[1].score - whole[1].score)
 
 
 def alike(texts: list[str], cosine: float) -> np.ndarray:
