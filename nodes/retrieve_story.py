@@ -119,7 +119,11 @@ async def node(
                     warning = f"the story is searched by words only: {error.message}"
             else:
                 vectors = part_vectors(
-                    index, search.query, embedder, at_once=EVENTS_AT_ONCE, allowed=masks[0] | masks[1]
+                    index,
+                    search.query,
+                    embedder,
+                    at_once=EVENTS_AT_ONCE,
+                    allowed=masks[0] | masks[1],
                 )
                 left = [index.parts[row] for row in unread(index)]
             found = retrieve_story_context(

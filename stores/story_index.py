@@ -145,8 +145,8 @@ class StoryIndex:
         masks: Sequence[np.ndarray],
         position: int | None,
     ) -> np.ndarray:
-        """The vectors with which a standing story is ranked: of the parts that Chroma finds near the
-        search under each mask, of those that its words point to, and of their neighbours.
+        """The vectors with which a standing story is ranked: of the parts that Chroma finds near
+        the search under each mask, of those that its words point to, and of their neighbours.
 
         Args:
             story: that stands.
