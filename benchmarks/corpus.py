@@ -17,9 +17,11 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from retrieval.hybrid import CHAT, PART_SIZE, STORY, Index, Passage, Weights
-from retrieval.query import TURNS, Query, Turn, make_query
+from retrieval.hybrid import CHAT, STORY, Weights
+from retrieval.index import PART_SIZE, Index, Passage
+from retrieval.query import CHAT_LINES, ChatLine, make_query
 from retrieval.story import EVENT_PART_SIZE
+from schemas.search import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,13 @@ def read_chats(
             running chat has nothing to do with it.
         messages: make the first conversation this long and leave it at that; for times only.
     """
-    chats = list(_lines(path))
+    chats = list(read_lines(path))
     for data, other in zip(chats, chats[1:] + chats[:1], strict=True):
         if messages:
-            data["messages"] = list(islice(_endless(chats), messages))
+            data["messages"] = list(islice(recombined(chats), messages))
         if interrupted:
             last = [{"speaker": it["speaker"], "text": it["text"]} for it in other["messages"]]
-            data["queries"] = [it | {"context": last[-TURNS:]} for it in data["queries"]]
+            data["queries"] = [it | {"context": last[-CHAT_LINES:]} for it in data["queries"]]
         passages = [
             Passage(it["id"], it["text"], it["speaker"], str(it.get("session", "")))
             for it in data["messages"]
@@ -82,7 +84,7 @@ def read_chats(
         speakers = [] if plain else list(dict.fromkeys(it["speaker"] for it in data["messages"]))
         questions = [
             Question(
-                make_query(it["text"], _turns(it) if context else [], speakers=speakers),
+                make_query(it["text"], context_lines(it) if context else [], speakers=speakers),
                 set(it["relevant"]),
                 it.get("category", ""),
             )
@@ -95,7 +97,7 @@ def read_chats(
 
 def read_stories(path: Path) -> Iterator[Case]:
     """The stories of a file."""
-    for data in _lines(path):
+    for data in read_lines(path):
         events = sorted(data["events"], key=lambda event: event["order"])
         passages = [Passage(event["id"], event["text"]) for event in events]
         questions = [
@@ -118,7 +120,7 @@ def read_stories(path: Path) -> Iterator[Case]:
         )
 
 
-def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def recombined(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """All messages again and again, each with the second half of another one, so that none repeats.
 
     Nothing if there are none.
@@ -135,11 +137,13 @@ def _endless(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _turns(question: dict[str, Any]) -> list[Turn]:
-    return [Turn(it["text"], it["speaker"]) for it in question.get("context") or []]
+def context_lines(question: dict[str, Any]) -> list[ChatLine]:
+    """The lines before a question."""
+    return [ChatLine(it["text"], it["speaker"]) for it in question.get("context") or []]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file, one a line."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip():

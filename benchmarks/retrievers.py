@@ -9,8 +9,10 @@ import numpy as np
 
 from benchmarks.corpus import Case, Question
 from embedding.onnx import OnnxEmbeddings
+from embedding.scale import scale_for
 from retrieval.hybrid import Knobs, Weights, first_to_embed, rank
-from retrieval.query import Query, view_vectors
+from retrieval.query import view_vectors
+from schemas.search import Query
 
 NAMES = ("hybrid", "dense", "bm25")
 DEPTH = 20  # how many are asked for
@@ -50,7 +52,7 @@ class Retriever:
         """
         if self.cold is not None and vectors is not None:
             vectors = self._known(case, question, vectors)
-        query = question.query
+        query = self._query(question)
         chat = None if vectors is None else self.embeddings.encode(query.texts[1:])
         start = time.perf_counter()
         hits = rank(
@@ -64,6 +66,14 @@ class Retriever:
         )
         elapsed = 1000 * (time.perf_counter() - start)
         return [case.index.passages[hit.row].id for hit in hits], elapsed
+
+    def _query(self, question: Question) -> Query:
+        """With the scale of the embedder's cosines in its language, for ours alone."""
+        query = question.query
+        if self.name != "hybrid":
+            return query
+        scale = scale_for(self.embeddings.cosine_scales, " ".join(query.texts))
+        return replace(query, cosines=scale)
 
     def _views(self, query: Query, chat: np.ndarray) -> np.ndarray:
         """The vectors to search with, from that of the message and those of the running chat."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
 
 from embedding.embedder import Embedder
+from embedding.scale import SENTENCES, measure, scale_for
 from schemas.embedding import embedding_id
+from schemas.search import CosineScale
 
 
 class VectorCache(Protocol):
@@ -22,7 +23,7 @@ class VectorCache(Protocol):
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Rows in the order of `ids`; those not known are zeros."""
 
-    def put(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
         """Keeps the vectors."""
 
 
@@ -33,7 +34,7 @@ class CachedEmbedder:
         """Touches neither yet."""
         self._embedder = embedder
         self._cache = cache
-        self._coming: dict[str, Future[None]] = {}  # ids at work, done when they are known
+        self._scales = embedder.cosine_scales
 
     @property
     def fingerprint(self) -> str:
@@ -44,6 +45,16 @@ class CachedEmbedder:
     def dimension(self) -> int:
         """Numbers per vector."""
         return self._embedder.dimension
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question that is in the language of `text`.
+
+        The first call measures it where the model does not say: it embeds 48 short sentences, whose
+        vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
+        """
+        if self._scales is None:
+            self._scales = measure(await self.aencode_passages(SENTENCES))
+        return scale_for(self._scales, text)
 
     def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
         """Vectors of questions, (n, dimension); the work begins now. Raises EmbeddingError."""
@@ -57,10 +68,8 @@ class CachedEmbedder:
         return self._cache.get([embedding_id(text) for text in texts])
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text, (n, dimension); only unknown ones are computed, and what another
-        turn computes just now is waited for.
-
-        Raises EmbeddingError.
+        """Vectors of stored text, (n, dimension); only unknown ones are computed, and known from
+        then on. Raises EmbeddingError.
         """
         ids = [embedding_id(text) for text in texts]
         vectors, known = self._cache.held(ids)
@@ -69,29 +78,9 @@ class CachedEmbedder:
         missing = _missing(ids, known)
         if not missing:
             return vectors
-        if self._cache.held(list(missing))[1].any():  # made while this turn looked
-            return await self.aencode_passages(texts)
-        coming = {self._coming[key] for key in missing if key in self._coming}
-        own = {key: row for key, row in missing.items() if key not in self._coming}
-        fresh = await self._made(own, texts) if own else vectors[:0]
-        if coming:
-            await asyncio.gather(*map(asyncio.wrap_future, coming))
-            return await self.aencode_passages(texts)  # known by now, or the other turn failed
-        return _filled(ids, vectors, own, fresh)
-
-    async def _made(self, own: dict[str, int], texts: Sequence[str]) -> np.ndarray:
-        """The vectors of these ids, each with a row of `texts`; they are known afterwards."""
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # whoever waits cannot cancel it
-        self._coming |= dict.fromkeys(own, done)
-        try:
-            fresh = await self._embedder.aencode_passages([texts[row] for row in own.values()])
-            await asyncio.to_thread(self._cache.put, list(own), fresh)
-        finally:
-            for key in own:
-                self._coming.pop(key, None)
-            done.set_result(None)
-        return fresh
+        fresh = await self._embedder.aencode_passages([texts[row] for row in missing.values()])
+        await asyncio.to_thread(self._cache.put, list(missing), fresh)
+        return _filled(ids, vectors, missing, fresh)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """`aencode_passages`, blocking."""
@@ -103,6 +92,10 @@ class CachedEmbedder:
         fresh = self._embedder.encode_passages([texts[row] for row in missing.values()])
         self._cache.put(list(missing), fresh)
         return _filled(ids, vectors, missing, fresh)
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        self._cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
 
 
 def _missing(ids: Sequence[str], known: np.ndarray) -> dict[str, int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from embedding.text import well_formed
 from schemas.errors import EmbeddingError
+from schemas.search import CosineScale
 
 
 class Embedder:
@@ -44,6 +44,10 @@ class Embedder:
         self._passage_prefix = passage_prefix
         self._batch = batch
         self._dimension: int | None = getattr(embeddings, "dimension", None)
+        self.cosine_scales: Mapping[str, CosineScale] | None = getattr(
+            embeddings, "cosine_scales", None
+        )
+        """By language, where the model comes with them (`embedding.scale` measures others)."""
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="embedding")
 
     @property
@@ -118,6 +122,11 @@ class Embedder:
         self._dimension = vectors.shape[1]
         unit: np.ndarray = vectors / lengths
         return unit
+
+
+def well_formed(text: str) -> str:
+    """The text with each lone surrogate (half a character) as "?": no tokenizer takes them."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _ours(error: Exception) -> EmbeddingError:

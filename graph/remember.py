@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from graph.build import Services
 from nodes.embed import running_chat
-from retrieval.hybrid import PART_SIZE
+from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.errors import IyagiError
 from schemas.request import Message
@@ -48,7 +48,6 @@ async def remember(state: State, live: Services) -> None:
             await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
         await live.embedder.aencode_passages([*left, *texts])
         if live.memory and request.user_id and request.session_id:
-            whole = await live.embedder.aencode_passages([line.content for line in messages])
-            await live.memory.aremember(request.user_id, request.session_id, messages, whole)
+            await live.memory.aremember(request.user_id, request.session_id, messages)
     except IyagiError as error:
         log.warning("the turn was not remembered: %s", error.message)

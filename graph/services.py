@@ -26,6 +26,7 @@ from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
 from stores.vector_cache import VectorCache
+from stores.word_index import WordIndex
 
 
 def make_services(settings: Settings) -> Services:
@@ -40,7 +41,11 @@ def make_services(settings: Settings) -> Services:
     return Services(
         embedder=remembering,
         stories=StoryIndex(database, remembering),
-        memory=StandingMemory(database, remembering) if settings.standing_memory else None,
+        memory=(
+            StandingMemory(database, remembering, WordIndex(settings.index_dir / "words.sqlite"))
+            if settings.standing_memory
+            else None
+        ),
         reranker=_reranker(settings),
         indexes=IndexCache(),
         exemplars=KeptExemplars(remembering),

@@ -1,4 +1,4 @@
-"""Fit what turns evidence into a probability: `slope`, `intercept`, `adrift` of `retrieval.hybrid`.
+"""Fit what turns evidence into a probability: `slope`, `intercept`, `running_chat`.
 
     python -m lab.fit_calibration --chat FILE.chat.jsonl... --story FILE.story.jsonl...
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.corpus import Case, read_chats, read_stories
 from embedding.onnx import OnnxEmbeddings
-from retrieval.hybrid import CHAT, STORY, Knobs, Weights, beside_best, gather
+from retrieval.hybrid import CHAT, STORY, Weights, beside_best, gather
 from retrieval.query import view_vectors
 
 BINS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -37,25 +37,27 @@ def pairs(
     for case in cases:
         vectors = embeddings.encode(case.index.parts)
         for question in case.questions:
+            among = case.index.lexical.candidates()
             evidence = gather(
                 case.index,
                 question.query,
+                among,
                 vectors=vectors,
                 query_vectors=view_vectors(question.query, embeddings.encode(question.query.texts)),
-                knobs=Knobs(weights=weights),
+                weights=weights,
             )
             relevant = np.array([passage in question.gold for passage in case.ids])
-            total = beside_best(case.index, evidence.total(weights), None, weights)
+            total = beside_best(among, evidence.total(weights), weights)
             total = total.astype(np.float64)
             ones = np.ones_like(total)
             yield np.stack([total, ones, ones - evidence.clarity], axis=1), relevant
 
 
-def adrift(path: Path) -> Iterator[Case]:
+def unrelated(path: Path) -> Iterator[Case]:
     """The conversations of a file, with a running chat that leads nowhere."""
     for case in read_chats(path, interrupted=True):
         questions = [
-            replace(question, query=replace(question.query, carries_on=1.0))
+            replace(question, query=replace(question.query, follow_up=1.0))
             for question in case.questions
         ]
         yield replace(case, questions=questions)
@@ -74,9 +76,9 @@ def fit(inputs: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 
 def report(name: str, inputs: np.ndarray, relevant: np.ndarray) -> None:
     """Print the fit, and how true the scores are."""
-    slope, intercept, adrift = fit(inputs, relevant)
-    print(f"{name}: slope={slope:.1f}, intercept={intercept:.1f}, adrift={adrift:.1f}")
-    scores = 1 / (1 + np.exp(-inputs @ [slope, intercept, adrift]))
+    slope, intercept, chat = fit(inputs, relevant)
+    print(f"{name}: slope={slope:.1f}, intercept={intercept:.1f}, running_chat={chat:.1f}")
+    scores = 1 / (1 + np.exp(-inputs @ [slope, intercept, chat]))
     for low, high in pairwise(BINS):
         inside = (scores >= low) & (scores < high)
         if inside.any():
@@ -94,7 +96,7 @@ def main() -> None:
         (
             "CHAT",
             CHAT,
-            [case for path in arguments.chat for case in (*read_chats(path), *adrift(path))],
+            [case for path in arguments.chat for case in (*read_chats(path), *unrelated(path))],
         ),
         ("STORY", STORY, [case for path in arguments.story for case in read_stories(path)]),
     )

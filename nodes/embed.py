@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from langgraph.runtime import Runtime
 
-from retrieval.query import Turn, chat_text, make_query, view_vectors
-from retrieval.scenes import speaker_of, speakers
+from retrieval.chat import speaker_of, speakers
+from retrieval.query import CHAT_LINES, ChatLine, chat_text, make_query, view_vectors
 from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Message
 from schemas.search import Query, Search
 from schemas.state import Context, State, request_of
-
-LINES = 6
-"""Lines before the message that say what it is about."""
 
 
 def embed_text(text: str, *, embedder: Embedder) -> Awaitable[np.ndarray]:
@@ -36,10 +34,9 @@ def embed_text(text: str, *, embedder: Embedder) -> Awaitable[np.ndarray]:
 
 def query_of(request: ChatRequest) -> Query:
     """What the message asks for; the lines before it say what it leaves open."""
-    lines = _running(request.history)
     return make_query(
         request.message,
-        [Turn(line.content, speaker_of(line, request)) for line in lines],
+        [ChatLine(it.content, speaker_of(it, request)) for it in _lines_before(request.history)],
         speakers=sorted(speakers(request) | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
@@ -48,11 +45,11 @@ def query_of(request: ChatRequest) -> Query:
 
 def running_chat(history: Sequence[Message]) -> str:
     """The text that stands for the chat when the next message comes: to embed beforehand."""
-    return chat_text(line.content for line in _running(history))
+    return chat_text(line.content for line in _lines_before(history))
 
 
-def _running(history: Sequence[Message]) -> list[Message]:
-    return [line for line in history[-LINES:] if line.role != "system"]
+def _lines_before(history: Sequence[Message]) -> list[Message]:
+    return [line for line in history[-CHAT_LINES:] if line.role != "system"]
 
 
 async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
@@ -69,9 +66,14 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     own, *chat = query.texts
     asked = begun if own == request.message else embed_text(own, embedder=embedder)
     # the same coroutine twice is awaited once
-    message, first, before = await asyncio.gather(begun, asked, embedder.aencode_passages(chat))
+    message, first, before, cosines = await asyncio.gather(
+        begun,
+        asked,
+        embedder.aencode_passages(chat),
+        embedder.cosine_scale(" ".join(query.texts)),
+    )
     views = view_vectors(query, np.stack([first, *before]))
-    return Search(query=query, views=views, message=message)
+    return Search(query=replace(query, cosines=cosines), views=views, message=message)
 
 
 async def node(state: State, runtime: Runtime[Context], *, embedder: Embedder) -> dict[str, object]:

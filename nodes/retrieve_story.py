@@ -10,18 +10,16 @@ from langgraph.runtime import Runtime
 
 from nodes.lore import is_lore
 from retrieval.cache import IndexCache
-from retrieval.hybrid import STORY, Index, Knobs, rank_apart
-from retrieval.knowledge import has_happened, may_know, names_of
+from retrieval.hybrid import STORY, Knobs, rank
+from retrieval.index import Index
+from retrieval.knowledge import told_and_hidden
 from retrieval.story import EVENTS_AT_ONCE, EventIndex, awakened, event_chunk
 from retrieval.vectors import part_vectors, unread
-from routing import parse_directive
-from routing.happening import split
-from routing.likeness import event_told, likenesses, trust_in
-from routing.progress import AHEAD, PAST
+from routing.progress import around, find_upcoming
 from schemas.errors import StoreError
 from schemas.protocols import Embedder, StorySource
-from schemas.rag import StoryRAGResult, Upcoming
-from schemas.request import ChatRequest, Persona, StoryEvent
+from schemas.rag import StoryRAGResult
+from schemas.request import Persona, StoryEvent
 from schemas.search import Search
 from schemas.state import Context, State, context_of, request_of
 
@@ -52,20 +50,18 @@ def retrieve_story_context(
         vectors: (parts of the index, d), rows of unit length, NaN where not known.
         texts: the message and the lines before it.
     """
-    names = names_of(persona)
-    happened = [has_happened(event, position) for event in events]
-    knows = [may_know(event, names) for event in events]
-    known = np.array([a and b for a, b in zip(happened, knows, strict=True)], dtype=bool)
-    hidden = np.array([a and not b for a, b in zip(happened, knows, strict=True)], dtype=bool)
-
-    best, kept_back = rank_apart(
-        index,
-        search.query,
-        [known, hidden],
-        limit=top_k,
-        vectors=vectors,
-        query_vectors=search.views,
-        knobs=Knobs(weights=STORY, threshold=score_threshold),
+    known, hidden = told_and_hidden(events, persona, position)
+    best, kept_back = (
+        rank(
+            index,
+            search.query,
+            limit=top_k,
+            vectors=vectors,
+            query_vectors=search.views,
+            allowed=allowed,
+            knobs=Knobs(weights=STORY, threshold=score_threshold),
+        )
+        for allowed in (known, hidden)
     )
     hits = {hit.row: hit for hit in best}
     woken = awakened([event for event, may in zip(events, known, strict=True) if may], texts)
@@ -108,79 +104,44 @@ async def node(
         story = await stories.aload(told, request.story_id)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
-    search, events, meanings = state["query"], story.events, None
-    if _waits(events, request.story_position):
-        meanings = await embedder.aencode_passages(_read_for_progress(events))
+    search, events, position = state["query"], story.events, request.story_position
+    masks = told_and_hidden(events, request.persona, position)
 
     def find() -> tuple[StoryRAGResult, list[str]]:
+        warning, left, vectors = None, [], None
         with indexes.index(story.name, EventIndex) as index:
             index.read(events)
+            if story.stands:
+                try:
+                    stories.make_known(story, around(events, position))
+                    vectors = stories.search(story, index, search, masks, position)
+                except StoreError as error:
+                    warning = f"the story is searched by words only: {error.message}"
+            else:
+                vectors = part_vectors(
+                    index,
+                    search.query,
+                    embedder,
+                    at_once=EVENTS_AT_ONCE,
+                    allowed=masks[0] | masks[1],
+                )
+                left = [index.parts[row] for row in unread(index)]
             found = retrieve_story_context(
                 search,
                 events,
                 index,
-                part_vectors(index, search.query, embedder, at_once=EVENTS_AT_ONCE),
+                vectors,
                 persona=request.persona,
-                position=request.story_position,
+                position=position,
                 top_k=context.story_top_k,
                 score_threshold=context.story_score_threshold,
                 texts=[request.message, *(line.content for line in request.history[-LINES:])],
             )
-            if meanings is not None:
-                upcoming = _upcoming(request, events, index, meanings, search.message)
-                found = found.model_copy(update={"upcoming": upcoming})
-            return found, [index.parts[row] for row in unread(index)]
+        upcoming, unread_too = find_upcoming(
+            events, position, request.message, search.message, embedder
+        )
+        found = found.model_copy(update={"upcoming": upcoming, "warning": warning})
+        return found, left + unread_too
 
     found, left = await asyncio.to_thread(find)
     return {"story": found, "unread_story": left}
-
-
-def _waits(events: Sequence[StoryEvent], position: int | None) -> bool:
-    """Whether an event is still to come that waits for its trigger."""
-    return position is not None and any(e.trigger and e.order > position for e in events)
-
-
-def _read_for_progress(events: Sequence[StoryEvent]) -> list[str]:
-    """What a message is compared with: the triggers, then all events as they are told."""
-    return [*(e.trigger for e in events if e.trigger), *map(event_told, events)]
-
-
-def _upcoming(
-    request: ChatRequest,
-    events: Sequence[StoryEvent],
-    index: EventIndex,
-    vectors: np.ndarray,
-    message: np.ndarray,
-) -> Upcoming:
-    """The next event that waits for its trigger, and how near the message is to it.
-
-    Args:
-        vectors: those of `_read_for_progress`.
-        message: its vector.
-    """
-    position = request.story_position or 0
-    ahead = sorted((e for e in events if e.order > position), key=lambda event: event.order)
-    waiting = next(row for row, event in enumerate(ahead) if event.trigger)
-    event = ahead[waiting]
-    own = [row for row, e in enumerate(events) if e.trigger]
-    cosines = vectors @ message
-    if (trust := index.trust.get(index.embedder)) is None:
-        trust = trust_in(vectors[: len(own)], vectors[len(own) :], own)
-        index.trust[index.embedder] = trust
-    of_triggers = np.full(len(events), np.nan)
-    of_triggers[own] = cosines[: len(own)]
-    directive = parse_directive(request.message)
-    happens, _ = split(directive.message if directive else request.message)
-    line = sorted(own, key=lambda row: events[row].order)
-    at = line.index(events.index(event))
-    later, past = line[at + 1 : at + 1 + AHEAD], line[max(0, at - PAST) : at]
-    rows = [line[at], *later, *past]
-    of_both = of_triggers, cosines[len(own) :]
-    near, *others = likenesses(happens, events, rows, of_both, trust)
-    return Upcoming(
-        event=event,
-        passing=ahead[:waiting],
-        likeness=near,
-        later=[(events[row].order, found) for row, found in zip(later, others, strict=False)],
-        past=others[len(later) :],
-    )

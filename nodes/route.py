@@ -8,16 +8,13 @@ from pydantic import ValidationError
 
 from nodes.second_opinion import second_opinion
 from routing import (
-    Beat,
     Decision,
     Exemplars,
     KeptExemplars,
     Line,
-    Progress,
     Turn,
     advance,
     decide,
-    parse_directive,
 )
 from routing.decide import load_weights
 from routing.reading import is_continue
@@ -82,21 +79,13 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
         upcoming: the event that is waited for.
         asked: the user asks for what comes next.
     """
-    last = _last_progress(request)
-    directive = parse_directive(request.message)
-    found = advance(
-        [Beat(e.id, e.order, e.trigger) for e in (*upcoming.passing, upcoming.event)],
+    return advance(
+        upcoming,
         request.story_position or 0,
-        directive.message if directive else request.message,
-        upcoming.likeness,
-        later=upcoming.later,
-        past=upcoming.past,
-        due=last.due if last else None,
-        score_before=last.score if last and last.next == upcoming.event.id else 0.0,
-        turns_since=last.turns_since if last else None,
+        request.message,
+        last=_last_progress(request),
         asked=asked,
     )
-    return _told(found, last)
 
 
 async def node(
@@ -114,7 +103,7 @@ async def node(
         request,
         vector=state["query"].message,
         exemplars=await exemplars(),
-        trigger_similarity=upcoming.likeness.trigger if upcoming else None,
+        trigger_similarity=upcoming.similarity.trigger if upcoming else None,
         narrator_plays_people=context.narrator_plays_people,
     )
     progress = None
@@ -182,24 +171,6 @@ def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
         next_speaker=decision.next_speaker,
         note=decision.directive.note if decision.directive else "",
         second_opinion=opinion,
-    )
-
-
-def _told(found: Progress, last: StoryProgress | None) -> StoryProgress:
-    since = 0 if found.event_id else None
-    if since is None and last and last.turns_since is not None:
-        since = last.turns_since + 1
-    return StoryProgress(
-        position_before=found.position_before,
-        position_after=found.position_after,
-        event=found.event_id,
-        passed=list(found.passed),
-        next=found.next_id,
-        score=found.score,
-        distance=found.distance,
-        turns_since=since,
-        due=found.due,
-        why=found.why,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import TypeVar
 
-from retrieval.hybrid import Index
+from retrieval.index import Index
 
 T = TypeVar("T", bound=Index)
 

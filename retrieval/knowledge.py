@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from schemas.request import Persona, StoryEvent
 
@@ -22,6 +24,17 @@ def may_know(event: StoryEvent, names: frozenset[str]) -> bool:
     if event.visibility == "public" or not names.isdisjoint(map(_folded, event.known_by)):
         return True
     return event.visibility == "witnessed" and not names.isdisjoint(map(_folded, event.characters))
+
+
+def told_and_hidden(
+    events: Sequence[StoryEvent], persona: Persona, position: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of n events, (n,) bool each: those that have happened and the character may know of, and
+    those that have happened and only the narrator may see."""
+    names = names_of(persona)
+    happened = np.array([has_happened(event, position) for event in events], dtype=bool)
+    knows = np.array([may_know(event, names) for event in events], dtype=bool)
+    return happened & knows, happened & ~knows
 
 
 def names_of(persona: Persona) -> frozenset[str]:

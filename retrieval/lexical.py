@@ -7,8 +7,9 @@ comes after.
 
 BM25 is our own here because the index of a library is built once and for all: every turn adds
 messages, and a window's term counts are weighted sums, not counts (`docs/retrieval.md` has the
-times). Formula: Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), with
-Lucene's idf, which is never negative.
+times). Every count (document frequency, average length, windows) is taken over the passages that
+may be found, so what is masked moves no score. Formula: Robertson and Zaragoza, "The Probabilistic
+Relevance Framework" (2009), with Lucene's idf, which is never negative.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from schemas.search import Corpus
+
 K1, B = 1.2, 0.75  # Lucene's defaults; .9 to 1.6 and .2 to .75 differ by less than .01 here
 KERNEL = {-2: 0.49, -1: 0.7, 0: 1.0, 1: 0.3, 2: 0.09}
 """Weight of the part so many places away: .7 a step back, .3 a step ahead."""
@@ -32,52 +35,85 @@ MAX_QUERY_TERMS = 48  # those that weigh most; keeps the cost of a long chat as 
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """The n passages that may be found and their p parts, counted as if there were no others but
+    those of `corpus`.
+
+    A number of a passage or part is its place among these, unless it is said to be of the index.
+    """
+
+    rows: np.ndarray  # (n,) the number in the index of each passage
+    parts: np.ndarray  # (p,) the number in the index of each part
+    place: np.ndarray  # (parts of the index,) the number of each here, -1 for those left out
+    owner: np.ndarray  # (p,) passage of each part
+    starts: np.ndarray  # (n,) first part of each passage
+    scenes: np.ndarray  # (n,) the same number for those of one scene
+    windows: np.ndarray  # (offsets, p) the part that stands there in the scene, or p for none
+    norms: np.ndarray  # (n,) BM25's norm by the number of terms
+    window_norms: np.ndarray  # (p + 1,) the norm by the weighted terms in the window; 1 for no part
+    richness: np.ndarray  # (n,) distinct terms of the parts, summed
+    corpus: Corpus | None  # what they were chosen from, where they are few of many
+
+    def idf(self, terms: Sequence[str], found: np.ndarray, total: int) -> np.ndarray:
+        """(terms,) how rare each is that was `found` (terms,) so often in so many texts."""
+        if self.corpus:
+            found = np.maximum(found, [self.corpus.found.get(term, 0) for term in terms])
+            total = max(total, self.corpus.messages)
+        return _idf(found, total)
+
+    def best_of_parts(self, values: np.ndarray) -> np.ndarray:
+        """(n,) the highest of each passage's parts' (p,) values."""
+        if len(self.starts) == len(values):
+            return values
+        best: np.ndarray = np.maximum.reduceat(values, self.starts)
+        return best
+
+    def before(self, values: np.ndarray) -> np.ndarray:
+        """(n,) the value of the passage before, 0 where a scene begins."""
+        moved = np.zeros_like(values)
+        moved[1:] = np.where(self.scenes[1:] == self.scenes[:-1], values[:-1], 0)
+        return moved
+
+    def beside(self, passage: int) -> list[int]:
+        """The passages right before and after, in its scene."""
+        around = (at for at in (passage - 1, passage + 1) if 0 <= at < len(self.rows))
+        return [at for at in around if self.scenes[at] == self.scenes[passage]]
+
+    def smooth(self, values: np.ndarray) -> np.ndarray:
+        """(p,) each value averaged over its window by `KERNEL`; NaN is left out, or stays."""
+        known = ~np.isnan(values)
+        total = _windowed(np.where(known, values, np.float32(0)), self.windows)
+        with np.errstate(invalid="ignore"):
+            average: np.ndarray = total / _windowed(known, self.windows)
+        return average
+
+
+@dataclass(frozen=True, slots=True)
 class LexicalScores:
     """How much of the query's information is found, 0 to 1."""
 
-    window: np.ndarray  # (parts,) in the part and around it
-    own: np.ndarray  # (passages,) in the passage as a whole
-    alone: np.ndarray  # (parts,) in the part by itself: why a hit was found, not how good it is
+    window: np.ndarray  # (p,) in the part and around it
+    own: np.ndarray  # (n,) in the passage as a whole
+    alone: np.ndarray  # (p,) in the part by itself: why a hit was found, not how good it is
 
 
 @dataclass(slots=True)
 class _Posting:
-    """Where a term occurs: parts in ascending order, and how often in each."""
+    """Where a term occurs: parts of the index in ascending order, and how often in each."""
 
     parts: array[int] = field(default_factory=lambda: array("i"))
     counts: array[float] = field(default_factory=lambda: array("f"))
-    passages: int = 0  # to which the parts belong
 
 
-_NOWHERE = _Posting()
+class _Found(NamedTuple):
+    """The terms of a query, and where they occur among the candidates, one after the other."""
 
-
-class _Asked(NamedTuple):
-    """The terms of a query."""
-
-    terms: list[str]
-    postings: list[_Posting]
-    weights: np.ndarray  # (terms,) in the query
-    idf: np.ndarray  # (terms,) among parts
-
-
-class _Occurrences(NamedTuple):
-    """Where the terms of a query occur, one after the other."""
-
+    names: list[str]
+    weights: np.ndarray  # (names,) float32, that in the query times the idf among parts
+    asked: np.ndarray  # (names,) that in the query
     terms: np.ndarray  # (found,) which term
     parts: np.ndarray  # (found,) in which part
-    counts: np.ndarray  # (found,) how often there
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The index as arrays, made anew after it has grown."""
-
-    owner: np.ndarray  # (parts,) passage of each part
-    norms: np.ndarray  # (passages,) BM25's norm by the number of terms
-    richness: np.ndarray  # (passages,) distinct terms
-    windows: np.ndarray  # (parts + 1,) the norm by the weighted terms in the window; 1 for no part
-    around: np.ndarray  # (offsets, parts) the part that stands there, or `parts` for none
+    counts: np.ndarray  # (found,) float32, how often there
 
 
 class LexicalIndex:
@@ -91,7 +127,7 @@ class LexicalIndex:
         self._owner = array("i")
         self._scenes = array("i")
         self._scene_numbers: dict[str, int] = {}
-        self._layout: _Layout | None = None
+        self._all: Candidates | None = None
 
     def __len__(self) -> int:
         """How many parts it holds."""
@@ -99,159 +135,166 @@ class LexicalIndex:
 
     def add(self, terms: Sequence[str], *, passage: int, scene: str) -> None:
         """Append one part. Parts of a passage, and passages, come in order."""
-        part = len(self._terms)
         counts = Counter(terms)
         for term, count in counts.items():
             posting = self._postings[term]
-            if not posting.parts or self._owner[posting.parts[-1]] != passage:
-                posting.passages += 1
-            posting.parts.append(part)
+            posting.parts.append(len(self._terms))
             posting.counts.append(count)
         self._terms.append(tuple(counts))
         self._lengths.append(len(terms))
         self._distinct.append(len(counts))
         self._owner.append(passage)
         self._scenes.append(self._scene_numbers.setdefault(scene, len(self._scene_numbers)))
-        self._layout = None
+        self._all = None
 
     def truncate(self, length: int) -> None:
         """Forget all parts from `length` on: postings end with them, as parts ascend."""
-        for part in range(len(self) - 1, length - 1, -1):
-            for term in self._terms[part]:
+        for terms in self._terms[length:]:
+            for term in terms:
                 posting = self._postings[term]
                 posting.parts.pop()
                 posting.counts.pop()
                 if not posting.parts:
                     del self._postings[term]
-                elif self._owner[posting.parts[-1]] != self._owner[part]:
-                    posting.passages -= 1
         del self._terms[length:], self._lengths[length:], self._distinct[length:]
         del self._owner[length:], self._scenes[length:]
-        self._layout = None
+        self._all = None
 
     def terms(self, part: int) -> tuple[str, ...]:
-        """The distinct terms of a part."""
+        """The distinct terms of a part of the index."""
         return self._terms[part]
 
-    def owner(self) -> np.ndarray:
-        """(parts,) the passage of each part."""
-        return self._arrays().owner
-
-    def scenes(self) -> np.ndarray:
-        """(parts,) the number of the scene of each part."""
-        return np.array(self._scenes)
-
     def scene_number(self, scene: str) -> int:
-        """What it has in `scenes`, -1 if no part is of it."""
+        """What it has in `Candidates.scenes`, -1 if no part is of it."""
         return self._scene_numbers.get(scene, -1)
 
-    def richness(self) -> np.ndarray:
-        """(passages,) distinct terms of the parts, summed."""
-        return self._arrays().richness
+    def candidates(
+        self, allowed: np.ndarray | None = None, corpus: Corpus | None = None
+    ) -> Candidates:
+        """The passages that may be found: all, or those of a mask (passages of the index,)."""
+        everything = allowed is None or bool(allowed.all())
+        if everything and not corpus and self._all:
+            return self._all
+        if allowed is None:
+            allowed = np.ones(self._owner[-1] + 1 if self._owner else 0, dtype=bool)
+        among = self._among(allowed, corpus)
+        if everything and not corpus:
+            self._all = among
+        return among
 
-    def scores(self, query: Mapping[str, float], around: np.ndarray | None = None) -> LexicalScores:
+    def _among(self, allowed: np.ndarray, corpus: Corpus | None) -> Candidates:
+        of_parts = np.array(self._owner, dtype=np.intp)
+        parts, rows = np.flatnonzero(allowed[of_parts]), np.flatnonzero(allowed)
+        place = np.full(len(self), -1)
+        place[parts] = np.arange(len(parts))
+        owner = (np.cumsum(allowed) - 1)[of_parts[parts]]
+        scenes = np.array(self._scenes)[parts]
+        starts = np.searchsorted(owner, np.arange(len(rows)))
+        lengths = np.array(self._lengths, dtype=np.float32)[parts]
+        distinct = np.array(self._distinct, dtype=np.float32)[parts]
+        windows, of_passages = _windows(scenes), np.bincount(owner, lengths, len(rows))
+        in_windows, mean, mean_window = _windowed(lengths, windows), None, None
+        if corpus and corpus.messages:
+            mean = corpus.terms / corpus.messages
+            mean_window = mean * float(in_windows.sum() / max(1.0, lengths.sum()))
+        return Candidates(
+            rows=rows,
+            parts=parts,
+            place=place,
+            owner=owner,
+            starts=starts,
+            scenes=scenes[starts],
+            windows=windows,
+            norms=_norms(of_passages.astype(np.float32), mean),
+            window_norms=np.append(_norms(in_windows, mean_window), np.float32(1)),
+            richness=np.bincount(owner, distinct, len(rows)).astype(np.float32),
+            corpus=corpus,
+        )
+
+    def scores(self, query: Mapping[str, float], among: Candidates) -> LexicalScores:
         """BM25 of weighted query terms as a share of the most that any text could reach.
 
         The share makes long and short queries comparable; terms that occur nowhere count as
         missed. A term's idf is that among parts for windows, among passages for whole passages.
-        Windows are all of a scene, or `around` (from `around`).
         """
-        layout, asked = self._arrays(), self._heaviest(query)
-        around = layout.around if around is None else around
-        found = _occurrences(asked.postings)
-        in_parts = (asked.weights * asked.idf).astype(np.float32)
-        of_passages = np.array([posting.passages for posting in asked.postings], dtype=np.float32)
-        in_passages = (asked.weights * _idf(of_passages, len(layout.norms))).astype(np.float32)
-        in_windows = _Occurrences(
+        found = self._find(query, among)
+        size, owner = len(found.names), among.owner[found.parts]
+        in_windows = _factors(
             np.tile(found.terms, len(KERNEL)),
-            around[::-1, found.parts].ravel(),  # by whom it is seen at an offset
+            among.windows[::-1, found.parts].ravel(),  # by whom it is seen at an offset
             (_KERNEL * found.counts).ravel(),
+            among.window_norms,
+            size,
         )
-        window = _weighted(in_windows, in_parts, layout.windows)[:-1]
-        own = _weighted(found._replace(parts=layout.owner[found.parts]), in_passages, layout.norms)
-        alone = np.zeros(len(self), dtype=np.float32)
-        np.add.at(alone, found.parts, in_parts[found.terms])
-        most, most_own = in_parts.sum() + 1e-9, in_passages.sum() + 1e-9
+        window = _weighted(in_windows, found.weights)[:-1]
+        new = (np.diff(found.terms, prepend=-1) != 0) | (np.diff(owner, prepend=-1) != 0)
+        passages = np.bincount(found.terms[new], minlength=size)
+        idf = among.idf(found.names, passages, len(among.rows))
+        of_passages = (found.asked * idf).astype(np.float32)
+        own = _weighted(_factors(found.terms, owner, found.counts, among.norms, size), of_passages)
+        alone = np.zeros(len(among.parts), dtype=np.float32)
+        np.add.at(alone, found.parts, found.weights[found.terms])
+        most, most_own = found.weights.sum() + 1e-9, of_passages.sum() + 1e-9
         return LexicalScores(window / most, own / most_own, alone / most)
 
-    def near(self, query: Mapping[str, float]) -> np.ndarray:
-        """(parts,) how near terms stand that are near in the query, 0 to 1.
+    def near(self, query: Mapping[str, float], among: Candidates) -> np.ndarray:
+        """(p,) how near terms stand that are near in the query, 0 to 1.
 
         A pair's idf counts whole where a part has the one right after the other, half in the other
         order, and less by their distance in distinct terms (the sequential dependence of Metzler
         and Croft, 2005).
         """
-        found = np.zeros(len(self), dtype=np.float32)
-        asked = self._heaviest(query)
-        idf = dict(zip(asked.terms, asked.idf.tolist(), strict=True))
+        nearness = np.zeros(len(among.parts), dtype=np.float32)
+        found = self._find(query, among)
+        idf = dict(zip(found.names, (found.weights / found.asked).tolist(), strict=True))
+        parts: defaultdict[str, set[int]] = defaultdict(set)
+        for term, part in zip(found.terms.tolist(), found.parts.tolist(), strict=True):
+            parts[found.names[term]].add(part)
         terms = [term for term in query if term in idf]
-        parts = {term: set(self._postings[term].parts) for term in terms if term in self._postings}
         most = 1e-9
         for at, first in enumerate(terms):
             for second in terms[at + 1 : at + 1 + REACH]:
                 most += idf[first] + idf[second]
-                for part in parts.get(first, set()) & parts.get(second, set()):
-                    order = self._terms[part]
+                for part in parts[first] & parts[second]:
+                    order = self._terms[among.parts[part]]
                     gap = order.index(second) - order.index(first)
-                    found[part] += (idf[first] + idf[second]) * (1 / gap if gap > 0 else -0.5 / gap)
-        nearness: np.ndarray = found / np.float32(most)
+                    share = 1 / gap if gap > 0 else -0.5 / gap
+                    nearness[part] += (idf[first] + idf[second]) * share
+        nearness /= np.float32(most)
         return nearness
 
-    def _heaviest(self, query: Mapping[str, float]) -> _Asked:
+    def _find(self, query: Mapping[str, float], among: Candidates) -> _Found:
         """The `MAX_QUERY_TERMS` that weigh most."""
-        terms, weights = [*query], np.array([*query.values()], dtype=np.float64)
-        postings = [self._postings.get(term, _NOWHERE) for term in terms]
-        idf = _idf(np.array([len(posting.parts) for posting in postings]), len(self))
-        if len(terms) <= MAX_QUERY_TERMS:
-            return _Asked(terms, postings, weights, idf)
-        lightness = (-weights * idf).tolist()
-        rows = sorted(range(len(terms)), key=lambda row: (lightness[row], terms[row]))
-        rows = rows[:MAX_QUERY_TERMS]
-        kept = [terms[row] for row in rows], [postings[row] for row in rows]
-        return _Asked(*kept, weights[rows], idf[rows])
-
-    def _arrays(self) -> _Layout:
-        if self._layout is None:
-            owner = np.array(self._owner, dtype=np.intp)
-            lengths = np.array(self._lengths, dtype=np.float32)
-            around = _around(self.scenes())
-            self._layout = _Layout(
-                owner=owner,
-                norms=_norms(np.bincount(owner, lengths).astype(np.float32)),
-                richness=np.bincount(owner, self._distinct).astype(np.float32),
-                windows=np.append(_norms(_windowed(lengths, around)), np.float32(1)),
-                around=around,
-            )
-        return self._layout
-
-    def around(self, groups: np.ndarray) -> np.ndarray:
-        """Windows in which only parts of the same group lend to each other.
-
-        Args:
-            groups: (parts,) the number of each part's.
-
-        Returns:
-            (offsets, parts) the part that stands there in the window, or `parts` for none.
-        """
-        around = self._arrays().around
-        if (groups == groups[0]).all():
-            return around
-        return np.where(np.append(groups, -1)[around] == groups, around, len(groups))
-
-    def smooth(self, values: np.ndarray, around: np.ndarray | None = None) -> np.ndarray:
-        """(parts,) each value averaged over its window by `KERNEL`; NaN is left out, or stays.
-
-        Windows are all of a scene, or `around` (from `around`).
-        """
-        around, known = self._arrays().around if around is None else around, ~np.isnan(values)
-        total = _windowed(np.where(known, values, np.float32(0)), around)
-        with np.errstate(invalid="ignore"):
-            average: np.ndarray = total / _windowed(known, around)
-        return average
+        names, asked = [*query], np.array([*query.values()], dtype=np.float64)
+        postings = [self._postings.get(name, _NOWHERE) for name in names]
+        parts, counts = array("i"), array("f")
+        for posting in postings:
+            parts += posting.parts
+            counts += posting.counts
+        terms = np.repeat(np.arange(len(names)), [len(posting.parts) for posting in postings])
+        places = among.place[np.array(parts, dtype=np.intp)]
+        inside = places >= 0
+        terms, places = terms[inside], places[inside]
+        occurring = np.array(counts, dtype=np.float32)[inside]
+        occurs_in = np.bincount(terms, minlength=len(names))
+        weights = asked * among.idf(names, occurs_in, len(among.parts))
+        if len(names) > MAX_QUERY_TERMS:
+            heaviest = sorted(range(len(names)), key=lambda at: (-weights[at], names[at]))
+            kept = np.array(heaviest[:MAX_QUERY_TERMS])
+            number = np.full(len(names), -1)
+            number[kept] = np.arange(len(kept))
+            terms = number[terms]
+            stays = terms >= 0
+            terms, places, occurring = terms[stays], places[stays], occurring[stays]
+            names, asked, weights = [names[at] for at in kept], asked[kept], weights[kept]
+        return _Found(names, weights.astype(np.float32), asked, terms, places, occurring)
 
 
-def _around(scenes: np.ndarray) -> np.ndarray:
-    """(offsets, parts) the part that stands there in the same scene, or `parts` for none."""
+_NOWHERE = _Posting()
+
+
+def _windows(scenes: np.ndarray) -> np.ndarray:
+    """(offsets, p) the part that stands there in the same scene, or p for none."""
     here = np.arange(len(scenes))
     there = here + _OFFSETS
     inside = (there >= 0) & (there < len(scenes))
@@ -259,45 +302,47 @@ def _around(scenes: np.ndarray) -> np.ndarray:
     return np.where(same, there, len(scenes))
 
 
-def _windowed(values: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """(parts,) float32 the values in each window, weighted and summed."""
-    total: np.ndarray = (_KERNEL * np.append(values, values.dtype.type(0))[around]).sum(axis=0)
+def _windowed(values: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """(p,) float32 the values in each window, weighted and summed."""
+    total: np.ndarray = (_KERNEL * np.append(values, values.dtype.type(0))[windows]).sum(axis=0)
     return total
 
 
-def _occurrences(postings: Sequence[_Posting]) -> _Occurrences:
-    """Of the terms of these postings."""
-    parts, counts = array("i"), array("f")
-    for posting in postings:
-        parts += posting.parts
-        counts += posting.counts
-    return _Occurrences(
-        np.repeat(np.arange(len(postings)), [len(posting.parts) for posting in postings]),
-        np.array(parts, dtype=np.intp),
-        np.array(counts, dtype=np.float32),
-    )
-
-
-def _weighted(found: _Occurrences, weights: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """(texts,) BM25's factors of the terms, each 0 to 1, weighted and summed.
+def _factors(
+    terms: np.ndarray, texts: np.ndarray, counts: np.ndarray, norms: np.ndarray, size: int
+) -> np.ndarray:
+    """(size, texts) BM25's factor of each term in each text, 0 to 1.
 
     Args:
-        found: terms in texts, which it calls parts; their counts add up.
-        weights: (terms,) float32.
+        terms: (found,) which term was found,
+        texts: (found,) in which text,
+        counts: (found,) and how often; what is found twice adds up.
         norms: (texts,) what a count is compared with.
     """
-    factors = np.zeros((len(weights), len(norms)), dtype=np.float32)
-    np.add.at(factors.reshape(-1), found.terms * len(norms) + found.parts, found.counts)
+    factors = np.zeros((size, len(norms)), dtype=np.float32)
+    np.add.at(factors.reshape(-1), terms * len(norms) + texts, counts)
     factors /= factors + norms
+    return factors
+
+
+def _weighted(factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(texts,) summed term by term, not as a matrix product: equal texts get equal sums.
+
+    Overwrites the factors.
+    """
     factors *= weights[:, None]
-    total: np.ndarray = factors.sum(axis=0)  # term by term: equal texts get equal sums
+    total: np.ndarray = factors.sum(axis=0)
     return total
 
 
-def _norms(lengths: np.ndarray) -> np.ndarray:
-    """What BM25 adds to a count in a text of this length: it is longer than others, so it says
-    less."""
-    norms: np.ndarray = K1 * (1 - B + B * lengths / max(1.0, float(lengths.mean())))
+def _norms(lengths: np.ndarray, mean: float | None) -> np.ndarray:
+    """What BM25 adds to a count in a text of this length: a longer one says less by it.
+
+    `mean` is the length of an average text, by default of these.
+    """
+    if mean is None:
+        mean = float(lengths.mean()) if len(lengths) else 0.0
+    norms: np.ndarray = K1 * (1 - B + B * lengths / max(1.0, mean))
     return norms
 
 

@@ -19,15 +19,15 @@ import numpy as np
 from retrieval.text import asks, mentions, normal, sentences, tokens
 from schemas.search import Query, View
 
-__all__ = ["Query", "Turn", "View", "chat_text", "make_query", "view_vectors"]
-
-TURNS = 6  # lines of the running chat that count
-TURN_WEIGHT = 0.7  # of the line before the message against the message, for terms
-TURN_DECAY = 0.85  # of each line further back
+CHAT_LINES = 6  # lines before the message that make the running chat
+LINE_WEIGHT = 0.7  # of the line before the message against the message, for terms
+LINE_DECAY = 0.85  # of each line further back
 CHAT_SIZE = 800  # characters of the running chat to embed, from its end: MiniLM's 256 tokens
-NEW = 1.5  # times that a character of the message counts in the chat's vector against an older one
+MESSAGE_WEIGHT = (
+    1.5  # times that a character of the message counts in the chat's vector against an older one
+)
 NAME_WEIGHT = 0.3  # of the scene's names, which no one need have said
-STATED = 0.4  # how far a message that asks for nothing carries the chat on, whatever its words
+STATEMENT = 0.4  # how far a message that asks for nothing is a follow-up, whatever its words
 
 _THIRD_PERSON = re.compile(
     r"\b(?:he|she|him|her|his|hers|they|them|their)\b|그녀|그가|그는|그의|그에게|彼"
@@ -35,7 +35,7 @@ _THIRD_PERSON = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ChatLine:
     """A line of the running chat."""
 
     text: str
@@ -44,7 +44,7 @@ class Turn:
 
 def make_query(
     message: str,
-    turns: Sequence[Turn] = (),
+    lines: Sequence[ChatLine] = (),
     *,
     speakers: Iterable[str] = (),
     names: Iterable[str] = (),
@@ -54,26 +54,25 @@ def make_query(
 
     Args:
         message: what was just said.
-        turns: the lines before it, oldest first; the last `TURNS` count.
+        lines: those before it, oldest first; the last `CHAT_LINES` count.
         speakers: all who speak in the searched passages.
         names: characters and places of the running scene.
         present: who talk with each other now; they are "I" and "you", so "she" is none of them.
     """
-    turns = [turn for turn in turns if turn.text.strip()][-TURNS:]
+    lines = [line for line in lines if line.text.strip()][-CHAT_LINES:]
     speakers = list(speakers)
     asked = [name for name in speakers if is_named(message, name)]
-    meant = asked or _meant(message, turns, [name for name in speakers if name not in set(present)])
+    meant = asked or _meant(message, lines, [name for name in speakers if name not in set(present)])
     own = in_first_person(message, asked)
     left_out = {term for name in meant for term in tokens(name)}
     terms = _without(left_out, dict.fromkeys(tokens(message), 1.0))
     views = [View(own, terms)]
-    if turns:
-        chat = chat_text(turn.text for turn in turns)
-        terms_of_chat = _without(left_out, _chat_terms(message, turns, names))
+    if lines:
+        chat = chat_text(line.text for line in lines)
+        terms_of_chat = _without(left_out, _chat_terms(message, lines, names))
         views.append(View(chat, terms_of_chat, _share(own, chat)))
     meant_names = frozenset(map(normal, meant))
-    carries_on = _carries_on(message, terms, turns)
-    return Query(tuple(views), meant_names, carries_on=carries_on)
+    return Query(tuple(views), meant_names, follow_up=_follow_up(message, terms, lines))
 
 
 def chat_text(lines: Iterable[str]) -> str:
@@ -117,28 +116,29 @@ def in_first_person(text: str, names: Iterable[str]) -> str:
 
 def _share(message: str, chat: str) -> float:
     """The message's share of the running chat's vector."""
-    said = NEW * min(len(message), CHAT_SIZE)
+    said = MESSAGE_WEIGHT * min(len(message), CHAT_SIZE)
     return said / (said + len(chat))
 
 
-def _meant(message: str, turns: Sequence[Turn], speakers: Sequence[str]) -> list[str]:
+def _meant(message: str, lines: Sequence[ChatLine], speakers: Sequence[str]) -> list[str]:
     """Who "she" is: the speaker last named before the message, if it needs one."""
     if _THIRD_PERSON.search(normal(message)):
-        for turn in reversed(turns):
-            if named := [name for name in speakers if is_named(turn.text, name)]:
+        for line in reversed(lines):
+            if named := [name for name in speakers if is_named(line.text, name)]:
                 return named
     return []
 
 
-def _carries_on(message: str, terms: Mapping[str, float], turns: Sequence[Turn]) -> float:
+def _follow_up(message: str, terms: Mapping[str, float], lines: Sequence[ChatLine]) -> float:
     """How far a message only carries the chat on, 0 to 1.
 
-    `STATED` of it: it is no question. The rest: the share of its terms that the chat has just used.
+    `STATEMENT` of it: it is no question. The rest: the share of its terms that the chat has just
+    used.
     """
-    said = {term for turn in turns for term in tokens(turn.text)}
+    said = {term for line in lines for term in tokens(line.text)}
     repeated = len(said & terms.keys()) / max(1, len(terms))
     asked = any(asks(it) and not _is_tag(it) for it in sentences(message))
-    return STATED * (not asked) + (1 - STATED) * repeated
+    return STATEMENT * (not asked) + (1 - STATEMENT) * repeated
 
 
 def _is_tag(question: str) -> bool:
@@ -146,12 +146,12 @@ def _is_tag(question: str) -> bool:
     return len(question.split()) < 3 and len(tokens(question)) < 2
 
 
-def _chat_terms(message: str, turns: Sequence[Turn], names: Iterable[str]) -> dict[str, float]:
+def _chat_terms(message: str, lines: Sequence[ChatLine], names: Iterable[str]) -> dict[str, float]:
     """Each term at the sum over the lines that hold it: a topic comes back, small talk does not."""
     weights = dict.fromkeys(tokens(message), 1.0)
-    for age, turn in enumerate(reversed(turns)):
-        for term in set(tokens(turn.text)):
-            weights[term] = weights.get(term, 0.0) + TURN_WEIGHT * TURN_DECAY**age
+    for age, line in enumerate(reversed(lines)):
+        for term in set(tokens(line.text)):
+            weights[term] = weights.get(term, 0.0) + LINE_WEIGHT * LINE_DECAY**age
     for name in names:
         for term in tokens(name):
             weights.setdefault(term, NAME_WEIGHT)

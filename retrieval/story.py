@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from retrieval.hybrid import Index, Passage
-from retrieval.text import mentioned_in
+from retrieval.index import Index, Passage
+from retrieval.text import mentioned_in, parts
 from schemas.rag import RAGChunk
 from schemas.request import StoryEvent
 
@@ -21,15 +21,10 @@ class EventIndex(Index):
     def __init__(self) -> None:
         """Empty."""
         super().__init__(part_size=EVENT_PART_SIZE)
-        self.trust: dict[str, float] = {}  # by embedder, how well it tells these events apart
-        self._events: tuple[StoryEvent, ...] = ()
 
-    def read(self, events: Sequence[StoryEvent]) -> None:
+    def read(self, events: Iterable[StoryEvent]) -> None:
         """Make the index hold exactly these events, in the order of the story."""
-        if self._events != (events := tuple(events)):
-            self.update(event_passages(events))
-            self._events = events
-            self.trust.clear()
+        self.update(event_passages(events))
 
 
 def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:
@@ -38,10 +33,22 @@ def event_passages(events: Iterable[StoryEvent]) -> list[Passage]:
 
 
 def event_text(event: StoryEvent) -> str:
-    """The words by which an event is found: title, time and place, text, plain keywords."""
-    head = ". ".join(field for field in (event.title, event.time, event.location) if field)
+    """All that an event is found by: title, text, time, place and plain keywords."""
     keywords = ", ".join(keyword for keyword in event.keywords if not keyword.startswith("/"))
-    return "\n\n".join(part for part in (head, event.text, keywords) if part)
+    fields = (event.title, event.text, event.time, event.location, keywords)
+    return "\n\n".join(field for field in fields if field)
+
+
+def event_parts(event: StoryEvent) -> list[str]:
+    """The texts that are embedded of an event, at least one: retrieval ranks them, the story's
+    progress compares a message with them, and an index keeps them."""
+    return parts(event_text(event), EVENT_PART_SIZE)
+
+
+def texts_to_embed(events: Iterable[StoryEvent]) -> list[str]:
+    """All texts of a story that a turn compares with vectors: of each event its trigger, if it has
+    one, and its parts."""
+    return [text for event in events for text in (event.trigger, *event_parts(event)) if text]
 
 
 def awakened(events: Iterable[StoryEvent], texts: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 
 import regex
@@ -34,12 +33,16 @@ _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
-_STEMMERS = [  # script of a word's first letter, language of the stemmer
-    (re.compile("[a-zß-ɏ]"), "english"),
-    (re.compile("[Ѐ-ӿ]"), "russian"),
-    (re.compile("[Ͱ-Ͽ]"), "greek"),
-    (re.compile("[؀-ۿ]"), "arabic"),
-    (re.compile("[ऀ-ॿ]"), "hindi"),
+_STEMMERS = [  # range of a word's first letter; without a cache, which would keep users' words
+    (first, last, Stemmer.Stemmer(language, 0))
+    for first, last, language in (
+        ("a", "z", "english"),
+        ("ß", "ɏ", "english"),
+        ("Ѐ", "ӿ", "russian"),
+        ("Ͱ", "Ͽ", "greek"),
+        ("\u0600", "\u06ff", "arabic"),
+        ("\u0900", "\u097f", "hindi"),
+    )
 ]
 
 
@@ -75,25 +78,18 @@ def tokens(text: str) -> list[str]:
     return terms
 
 
-@lru_cache(maxsize=65536)
 def _word_term(word: str) -> str:
     """The stem of a spaced word, or nothing if it carries no topic."""
     word = word.removesuffix("'s")
     if word in STOP_WORDS:
         return ""
     word = BASE_FORM.get(word, word)
-    for script, language in _STEMMERS:
-        if script.match(word):
-            return str(_stemmer(language).stemWord(word))
+    for first, last, stemmer in _STEMMERS:
+        if first <= word[:1] <= last:
+            return str(stemmer.stemWord(word))
     return word
 
 
-@lru_cache
-def _stemmer(language: str) -> Stemmer.Stemmer:
-    return Stemmer.Stemmer(language, 0)  # no cache of its own: `_word_term` has one
-
-
-@lru_cache(maxsize=65536)
 def _hangul_terms(word: str) -> tuple[str, ...]:
     """Pairs of syllables of a word without its particles.
 

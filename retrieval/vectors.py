@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval.hybrid import Index, first_to_embed
+from retrieval.hybrid import first_to_embed
+from retrieval.index import Index
 from schemas.search import Query
 
 AT_ONCE = 64
@@ -33,12 +34,43 @@ class PassageVectors(Protocol):
         """(n, d) rows of unit length; what is made is known afterwards."""
 
 
+def vectors_of(
+    texts: Sequence[str], source: PassageVectors, *, at_once: int
+) -> tuple[np.ndarray, list[str]]:
+    """Vectors of texts, as far as a turn has the time to make them. Blocks.
+
+    Args:
+        at_once: of the unknown ones so many are embedded, the first.
+
+    Returns:
+        (texts, d) rows of unit length, NaN where there is none yet, and those texts.
+
+    Raises:
+        EmbeddingError: the embedder failed.
+    """
+    known, found = source.known(texts)
+    missing = np.flatnonzero(~found)
+    now = missing[:at_once]
+    fresh = source.encode_passages([texts[row] for row in now])
+    vectors = np.full((len(texts), fresh.shape[1]), np.nan, dtype=np.float32)
+    if found.any():
+        vectors[found] = known[found]
+    vectors[now] = fresh
+    return vectors, [texts[row] for row in missing[at_once:]]
+
+
 def part_vectors(
-    index: Index, query: Query, source: PassageVectors, *, at_once: int = AT_ONCE
+    index: Index,
+    query: Query,
+    source: PassageVectors,
+    *,
+    at_once: int = AT_ONCE,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """(parts, d) rows of unit length, NaN where a part has no vector yet. Blocks.
 
     They stay with the index, so the next turn asks the source for new and missing ones only.
+    Parts of passages that are not `allowed`, (passages,) bool, are not embedded now.
 
     Raises:
         EmbeddingError: the embedder failed.
@@ -54,7 +86,9 @@ def part_vectors(
     rows, fresh = asked[:0], found[:0]
     if missing.any():
         newest = round(NEWEST * at_once)
-        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest)
+        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest, allowed=allowed)
+        if not len(rows) and not found.shape[1]:  # none may be found yet: one tells the width
+            rows = np.flatnonzero(missing)[:1]
         fresh = source.encode_passages([index.parts[row] for row in rows])
     vectors = _lengthened(index.vectors, len(index.parts), fresh.shape[1])
     if known.any():

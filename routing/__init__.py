@@ -3,18 +3,16 @@
 from routing.decide import Contribution, Decision, decide
 from routing.directives import Directive, parse_directive
 from routing.exemplars import Exemplars, KeptExemplars, embed_exemplars
-from routing.progress import Beat, Progress, advance
+from routing.progress import advance
 from routing.turn import Line, Turn
 
 __all__ = [
-    "Beat",
     "Contribution",
     "Decision",
     "Directive",
     "Exemplars",
     "KeptExemplars",
     "Line",
-    "Progress",
     "Turn",
     "advance",
     "decide",

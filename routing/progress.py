@@ -1,4 +1,4 @@
-"""Story progress: has this turn reached the next event? A pure function over plain numbers.
+"""Story progress: has this turn reached the next event?
 
 The story is a line of events by `order`. The one after the position is looked at, and no other, so
 nothing is skipped and nothing can be reached twice; the position never moves back. One call reaches
@@ -20,25 +20,39 @@ Pacing: after an event, the turns of `REST` must pass, unless the user asks to m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 
-from routing.happening import is_told, split
-from schemas.rag import Likeness
+import numpy as np
 
-REACH = 0.32
+from retrieval.story import texts_to_embed
+from retrieval.vectors import PassageVectors, vectors_of
+from routing.directives import parse_directive
+from routing.similarity import is_told, similarities, what_happens
+from schemas.rag import EventSimilarity, Upcoming
+from schemas.request import StoryEvent
+from schemas.state import StoryProgress
+
+REACH = 0.325
 """Score that reaches an event. Of 1,683 pairs of a mock message and a trigger that is not its own
-31 score this, of 1,530 Korean ones 10; docs/routing.md has the trade against lateness."""
+30 score this, of 1,530 Korean ones 10; docs/routing.md has the trade against lateness."""
 ASKED = 0.20
 """Score that suffices when the user tells the narrator what happens, or asks to move on."""
-CARRY = 0.3
+BEFORE = 0.3
 """Share of the score of the turn before that counts again: an event may take two turns to tell."""
 OVERTAKEN = 0.40
 """Score of a later event from which those before it are taken for granted."""
-AHEAD = 3
+LATER = 3
 """Later events that a message is compared with."""
 PAST = 12
 """Events that have happened that it is compared with: people speak of them, too."""
-HERE = 0.12
+AROUND = 24
+"""Events before and after the next one, those without a trigger too, beside which a message's
+similarity is read; no longer story makes a turn longer."""
+AT_ONCE = 32
+"""Unknown texts of these events that a turn embeds before it compares, 0.1 s: those of the next one
+first, then of later and of past ones. What is left is compared by words, and embedded after the
+reply."""
+OWN = 0.12
 """Least score of the message itself; what was said before reaches nothing alone."""
 REST = 1
 """Full turns that must lie between two events."""
@@ -52,141 +66,171 @@ SPEAKS = 5
 """Words from which a message has a meaning of its own: "Oh, Nell." is near whatever has Nell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A story event as far as progress needs it."""
-
-    id: str
-    order: int
-    trigger: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What became of the story. `distance` of the next trigger: 0 here, 1 nowhere near; `due`: the
-    order up to which the story was told, where it is behind that."""
-
-    position_before: int
-    position_after: int
-    event_id: str | None
-    passed: tuple[str, ...]
-    next_id: str | None
-    score: float
-    distance: float
-    why: str
-    due: int | None = None
+def _awaited(events: Sequence[StoryEvent], position: int | None) -> tuple[int, int | None]:
+    """Rows of the first event after the position, and of the first from there on that waits for its
+    trigger."""
+    if position is None:
+        return 0, None
+    first = next((row for row, e in enumerate(events) if e.order > position), len(events))
+    return first, next((row for row in range(first, len(events)) if events[row].trigger), None)
 
 
-def next_beat(beats: Sequence[Beat], position: int) -> Beat | None:
-    """The first event after the position that waits for something to happen."""
-    return next(
-        (b for b in sorted(beats, key=lambda b: b.order) if b.order > position and b.trigger), None
+def around(events: Sequence[StoryEvent], position: int | None) -> range:
+    """Rows of the events that `find_upcoming` compares a message with."""
+    _, at = _awaited(events, position)
+    return range(0) if at is None else range(max(0, at - AROUND), min(len(events), at + 1 + AROUND))
+
+
+def find_upcoming(
+    events: Sequence[StoryEvent],
+    position: int | None,
+    message: str,
+    vector: np.ndarray,
+    source: PassageVectors,
+) -> tuple[Upcoming | None, list[str]]:
+    """The next event that waits for its trigger, and how near the message is to it. Blocks.
+
+    Args:
+        events: in story order: those from the position on, and `AROUND` before it, at least.
+        position: the story's clock; without one nothing is awaited.
+        message: the user's.
+        vector: of the message, (d,) of unit length.
+        source: knows and makes vectors.
+
+    Returns:
+        The event, None where none waits; and the texts without a vector, to embed after the reply.
+
+    Raises:
+        EmbeddingError: the embedder failed.
+    """
+    first, at = _awaited(events, position)
+    if at is None:
+        return None, []
+    before, after = events[max(0, at - AROUND) : at][::-1], events[at + 1 : at + 1 + AROUND]
+    later = [event for event in after if event.trigger][:LATER]
+    past = [event for event in before if event.trigger][:PAST]
+    compared = [events[at], *later, *past]
+    ids = {event.id for event in compared}
+    around = [*compared, *(event for event in (*before, *after) if event.id not in ids)]
+    texts = [texts_to_embed([event]) for event in around]
+    vectors, unknown = vectors_of(list(chain(*texts)), source, at_once=AT_ONCE)
+    happens, _ = what_happens(_without_directive(message))
+    near, *others = similarities(happens, vector, around, texts, vectors, first=len(compared))
+    upcoming = Upcoming(
+        event=events[at],
+        passing=list(events[first:at]),
+        similarity=near,
+        later=list(zip((event.order for event in later), others, strict=False)),
+        past=others[len(later) :],
     )
+    return upcoming, unknown
 
 
 def advance(
-    beats: Sequence[Beat],
+    upcoming: Upcoming,
     position: int,
     message: str,
-    likeness: Likeness,
     *,
-    later: Sequence[tuple[int, Likeness]] = (),
-    past: Sequence[Likeness] = (),
-    score_before: float = 0.0,
-    turns_since: int | None = None,
-    due: int | None = None,
+    last: StoryProgress | None = None,
     asked: bool = False,
-) -> Progress:
+) -> StoryProgress:
     """Whether the next event is reached in this turn.
 
     Args:
-        message: the user's, without a directive.
-        likeness: of the message to the next event that has a trigger.
-        later: order of, and likeness of the message to, events that come after it (`AHEAD`).
-        past: likeness of the message to events that have happened (`PAST`).
-        score_before: the score of the turn before against the same event, 0 if there was none.
-        turns_since: turns since an event was last reached, None if never.
-        due: how far the story was told before (`Progress.due`).
+        upcoming: the next event that has a trigger, and how near the message is to it.
+        position: the story's clock.
+        message: the user's.
+        last: what became of the story in the turn before; it paces this one.
         asked: the user tells the narrator what happens, or asks for what comes next.
     """
-    beat = next_beat(beats, position)
-    if beat is None:
-        return Progress(
-            position, position, None, (), None, 0.0, 1.0, "no event is left to wait for"
-        )
-    parts = score_parts(message, likeness)
-    own = sum(parts.values())
-    told_again = max((sum(score_parts(message, near).values()) for near in past), default=0.0)
-    parts["has happened"] = -round(max(0.0, told_again - own), 3)
-    here = own + parts["has happened"]
-    parts["before"] = round(CARRY * score_before, 3)
-    total = round(max(0.0, min(1.0, sum(parts.values()))), 3)
-    resting = turns_since is not None and turns_since < REST and not asked
+    event, due = upcoming.event, (last.due if last else None) or 0
+    message = _without_directive(message)
+    parts = score_parts(message, upcoming.similarity)
+    score_alone = sum(parts.values())
+    told_again = max((_score(message, near) for near in upcoming.past), default=0.0)
+    parts["has happened"] = -round(max(0.0, told_again - score_alone), 3)
+    own = score_alone + parts["has happened"]
+    if last and last.next == event.id:
+        parts["before"] = round(BEFORE * last.score, 3)
+    score = round(max(0.0, min(1.0, sum(parts.values()))), 3)
+    since = last.turns_since if last else None
+    resting = since is not None and since < REST and not asked
     needed = ASKED if asked else REACH
-    tells = total >= needed and here >= HERE  # then what is like it and comes later is not told
+    tells = score >= needed and own >= OWN  # then what is like it and comes later is not told
     by_itself = tells and not resting
-    told, beyond = _told_beyond(message, [] if tells else later, here)
-    behind = due is not None and due >= beat.order
-    reached = by_itself or behind or told is not None
-    why = _why(parts, total, needed, resting=resting)
-    if behind and not by_itself:
+    told, beyond = _told_beyond(message, [] if tells else upcoming.later, own)
+    reached = by_itself or due >= event.order or told is not None
+    why = _why(parts, score, needed, resting=resting)
+    if due >= event.order and not by_itself:
         why = "it was told before"
     elif told and not by_itself:
         why = f"what comes after it is told ({beyond:.2f}); {why}"
-    due = max(due or 0, told or 0)
-    earlier = [b for b in sorted(beats, key=lambda b: b.order) if position < b.order < beat.order]
-    return Progress(
+    due = max(due, told or 0)
+    waited = since + 1 if since is not None else None
+    return StoryProgress(
         position_before=position,
-        position_after=beat.order if reached else position,
-        event_id=beat.id if reached else None,
-        passed=tuple(b.id for b in earlier) if reached else (),
-        next_id=beat.id,
-        score=total,
-        distance=round(1 - total, 3),
-        why=f"{beat.id} {'reached' if reached else 'not reached'}: {why}",
-        due=due if due > beat.order else None,
+        position_after=event.order if reached else position,
+        event=event.id if reached else None,
+        passed=[passed.id for passed in upcoming.passing] if reached else [],
+        next=event.id,
+        score=score,
+        distance=round(1 - score, 3),
+        turns_since=0 if reached else waited,
+        due=due if due > event.order else None,
+        why=f"{event.id} {'reached' if reached else 'not reached'}: {why}",
     )
 
 
+def _without_directive(message: str) -> str:
+    directive = parse_directive(message)
+    return directive.message if directive else message
+
+
 def _told_beyond(
-    message: str, later: Sequence[tuple[int, Likeness]], here: float
+    message: str, later: Sequence[tuple[int, EventSimilarity]], own: float
 ) -> tuple[int | None, float]:
     """The order of the later event that is told, if one is and more so than the next; its score."""
-    scores = [(sum(score_parts(message, near).values()), order) for order, near in later]
+    scores = [(_score(message, near), order) for order, near in later]
     score, order = max(scores, default=(0.0, 0))
-    return (order, score) if score >= OVERTAKEN and score > here else (None, score)
+    return (order, score) if score >= OVERTAKEN and score > own else (None, score)
 
 
-def _why(parts: dict[str, float], total: float, needed: float, *, resting: bool) -> str:
+def _why(parts: dict[str, float], score: float, needed: float, *, resting: bool) -> str:
     """The score with its parts, or that it is too soon."""
     shown = ", ".join(f"{name} {value:+.2f}" for name, value in parts.items() if value)
     verdict = (
-        "an event was reached just before" if resting else f"{total:.2f} of {needed:.2f} needed"
+        "an event was reached just before" if resting else f"{score:.2f} of {needed:.2f} needed"
     )
     return f"{verdict} ({shown or 'nothing of it'})"
 
 
-def score_parts(message: str, likeness: Likeness) -> dict[str, float]:
+def _score(message: str, near: EventSimilarity) -> float:
+    return sum(score_parts(message, near).values())
+
+
+def score_parts(message: str, near: EventSimilarity) -> dict[str, float]:
     """The parts of the score, each already weighted; empty where nothing happens."""
-    happens, talk = split(message)
+    happens, talk = what_happens(message)
     if not happens:
         return {}
-    trigger = _meaning(likeness.trigger, likeness.trigger_others)
-    event = _meaning(likeness.event, likeness.event_others)
-    heed = likeness.trust * min(1.0, len(happens.split()) / SPEAKS)
-    words = min(1.0, max(0.0, likeness.words - likeness.words_others) / WORDS)
+    trigger = _meaning(near.trigger, near.trigger_others)
+    event = _meaning(near.event, near.event_others)
+    trust = near.trust * min(1.0, len(happens.split()) / SPEAKS)
+    words = min(1.0, max(0.0, near.words - near.words_others) / WORDS)
     parts = {
         "words": 0.50 * words,
-        "trigger's words": 0.15 * likeness.trigger_words,
-        "meaning": heed * (0.25 * trigger + 0.25 * event),
+        "trigger's words": 0.15 * near.trigger_words,
+        "meaning": trust * (0.25 * trigger + 0.25 * event),
         "told as a deed": 0.14 * is_told(message),
         "talk": -talk,
     }
     return {name: round(value, 3) for name, value in parts.items()}
 
 
-def _meaning(cosine: float, others: float) -> float:
-    """0 for a cosine as unrelated texts have it, 1 for that of a paraphrase."""
+def _meaning(cosine: float | None, others: float) -> float:
+    """0 for a cosine as unrelated texts have it or that is not known, 1 for a paraphrase's."""
+    if cosine is None:
+        return 0.0
     floor = max(MEANING_FLOOR, others)
     span = max(MEANING_SPAN, MEANING_CEILING - floor)
     return max(0.0, min(1.0, (cosine - floor) / span))

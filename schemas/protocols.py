@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from schemas.request import Message, StoryEvent
+from schemas.search import CosineScale, Recalled, Search
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ class Embedder(Protocol):
     def fingerprint(self) -> str:
         """Names the model and its version: vectors of two fingerprints never mix."""
 
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question in this text's language. Raises EmbeddingError."""
+
     def begin_queries(self, texts: Sequence[str]) -> Awaitable[np.ndarray]:
         """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""
 
@@ -37,6 +41,27 @@ class Embedder(Protocol):
 
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
+
+
+class PassageEncoder(Protocol):
+    """The part of an embedder that stores need: vectors of stored text, known or made."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its version."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per vector."""
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dimension) float32 rows of unit length. Blocks; raises EmbeddingError."""
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors from a store as known, in this process."""
 
 
 class Reranker(Protocol):
@@ -57,6 +82,10 @@ class Story(Protocol):
     def events(self) -> Sequence[StoryEvent]:
         """All of them; who may see which is the node's concern."""
 
+    @property
+    def stands(self) -> bool:
+        """Whether its vectors stand on the server, to be searched there."""
+
 
 class StorySource(Protocol):
     """Stories by what a request says of them."""
@@ -67,29 +96,37 @@ class StorySource(Protocol):
         Raises BadRequest where the named story was never built, StoreError, EmbeddingError.
         """
 
+    def make_known(self, story: Any, events: Iterable[int]) -> None:
+        """Takes what the server has of the vectors of these events. Blocks; raises StoreError."""
 
-class Remembered(Protocol):
-    """A chat's messages, oldest first, and their vectors: row by row (n, dimension) float32."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """All that is remembered."""
-
-    @property
-    def vectors(self) -> np.ndarray:
-        """Rows of unit length."""
+    def search(
+        self,
+        story: Any,
+        index: Any,
+        search: Search,
+        masks: Sequence[np.ndarray],
+        position: int | None,
+    ) -> np.ndarray:
+        """(parts of the index, d) vectors to rank a standing story with, NaN where not looked at.
+        Blocks; raises StoreError."""
 
 
 class StandingMemory(Protocol):
     """What was said in each chat, for backends that send only recent messages."""
 
-    async def aload(self, user_id: str, session_id: str) -> Remembered:
-        """All that is remembered of this chat; it may be nothing. Raises StoreError."""
+    async def arecall(
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
+    ) -> Recalled:
+        """What this chat's memory may hold for a search; it may be nothing. Raises StoreError,
+        EmbeddingError."""
 
-    async def aremember(
-        self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
-    ) -> int:
-        """Adds what is not known yet. Raises StoreError."""
+    async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
+        """Adds what is not known yet; how many these were. Raises StoreError, EmbeddingError."""
 
     async def aforget(self, user_id: str, session_id: str) -> bool:
         """Deletes all that is remembered of a chat; whether there was any. Raises StoreError."""

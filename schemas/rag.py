@@ -29,12 +29,14 @@ class ChatRAGResult(Strict):
     warning: str | None = Field(None, description="What could not be looked up, and why.")
 
 
-class Likeness(Strict):
-    """How near a message is to the event that is waited for, and to the others on average."""
+class EventSimilarity(Strict):
+    """How near a message is to an event of the story, and to the others around it on average.
 
-    trigger: float = Field(description="Cosine of the message and the event's trigger.")
+    A cosine is unset where its vector was not known in time."""
+
+    trigger: float | None = Field(description="Cosine of the message and the event's trigger.")
     trigger_others: float = Field(description="The same of the other triggers: their mean.")
-    event: float = Field(description="Cosine of the message and the event as it is told.")
+    event: float | None = Field(description="Cosine of the message and the event as it is told.")
     event_others: float = Field(description="The same of the other events: their mean.")
     words: float = Field(ge=0, description="Words in common, 1 for each that only this event has.")
     words_others: float = Field(ge=0, description="The same of the other events: their mean.")
@@ -51,12 +53,12 @@ class Upcoming(Strict):
     passing: list[StoryEvent] = Field(
         default_factory=list, description="Events without a trigger on the way to it."
     )
-    likeness: Likeness
-    later: list[tuple[int, Likeness]] = Field(
-        default_factory=list, description="Order of, and likeness to, the events after it."
+    similarity: EventSimilarity
+    later: list[tuple[int, EventSimilarity]] = Field(
+        default_factory=list, description="Order of, and similarity to, the events after it."
     )
-    past: list[Likeness] = Field(
-        default_factory=list, description="Likeness to the last events that have happened."
+    past: list[EventSimilarity] = Field(
+        default_factory=list, description="Similarity to the last events that have happened."
     )
 
 

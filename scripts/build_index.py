@@ -3,8 +3,8 @@
     python -m scripts.build_index story.json [--story-id ID] [--ask "Who closed the harbour?"]
 
 The file holds a list of events, or an object with `story` (a request will do). Run again after the
-story was edited: only changed events are embedded, and vanished ones are removed. `--ask` shows the
-events that are nearest to a question, so that one sees whether the embedder understands the story.
+story was edited: only what changed is embedded. `--ask` shows the events that
+a turn would find for a question.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from retrieval.story import EVENT_PART_SIZE, event_passages
-from retrieval.text import parts
+from nodes.embed import search_of
+from retrieval.hybrid import STORY, Knobs, rank
+from retrieval.story import EventIndex
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
-from schemas.request import StoryEvent
+from schemas.request import ChatRequest, Persona, StoryEvent
 from scripts.turn import read_json
-from stores.story_index import Built, StoryIndex
+from stores.story_index import Built, StoredStory, StoryIndex
 
 SHOWN = 5
 """Events that `--ask` shows."""
@@ -71,11 +72,27 @@ def build(story: StoryFile, stories: StoryIndex) -> Built:
     return built
 
 
-def searched_texts(events: Sequence[StoryEvent]) -> list[str]:
-    """All that a turn compares with vectors: the parts of the events, and their triggers."""
-    passages = event_passages(events)
-    found = [part for passage in passages for part in parts(passage.text, EVENT_PART_SIZE)]
-    return found + [event.trigger for event in events if event.trigger]
+async def ask(
+    question: str, story: StoredStory, stories: StoryIndex, embedder: Embedder
+) -> list[tuple[StoryEvent, float]]:
+    """The events that a turn would find for a question, best first, with scores from 0 to 1.
+
+    It minds neither the story's clock nor who knows what.
+    """
+    request = ChatRequest(message=question, persona=Persona(name="-"))
+    search = await search_of(request, embedder=embedder)
+    index = EventIndex()
+    index.read(story.events)
+    masks = [np.ones(len(story.events), dtype=bool)]
+    hits = rank(
+        index,
+        search.query,
+        limit=SHOWN,
+        vectors=stories.search(story, index, search, masks, None),
+        query_vectors=search.views,
+        knobs=Knobs(weights=STORY),
+    )
+    return [(story.events[hit.row], hit.score) for hit in hits]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,10 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         services = make_services(load_settings())
         assert isinstance(services.stories, StoryIndex)
         built = build(story, services.stories)
-        services.embedder.encode_passages(searched_texts(story.story))
         if args.ask:
-            [vector] = asyncio.run(_vectors(services.embedder, [args.ask]))
-            nearest = services.stories.nearest(story.story_id, vector, SHOWN)
+            stored = services.stories.named(story.story_id)
+            nearest = asyncio.run(ask(args.ask, stored, services.stories, services.embedder))
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1
@@ -110,10 +126,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for event, score in nearest:
         print(f"{score:.2f}  {event.id}  {' '.join(event.text.split())[:80]}")
     return 0
-
-
-async def _vectors(embedder: Embedder, questions: Sequence[str]) -> np.ndarray:
-    return await embedder.begin_queries(questions)
 
 
 if __name__ == "__main__":

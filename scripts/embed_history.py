@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from embedding.cached import CachedEmbedder
-from retrieval.hybrid import PART_SIZE
+from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Strict
 from schemas.errors import BadRequest, IyagiError

@@ -3,68 +3,136 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from itertools import pairwise, takewhile
 
 import numpy as np
 
+from retrieval.index import PART_SIZE
+from retrieval.lexical import KERNEL
+from retrieval.text import parts
 from schemas.errors import StoreError
+from schemas.protocols import PassageEncoder
 from schemas.request import Message
-from stores.chat_order import Remembered, placed
+from schemas.search import NOTHING_RECALLED, Recalled, Search
+from stores.chat_log import ChatLog, Entry
+from stores.chat_order import (
+    Place,
+    Remembered,
+    digest,
+    identity_digest,
+    nameless_digest,
+    placed,
+    words_digest,
+)
 from stores.chroma import ChromaDatabase
-from stores.encoder import Encoder
-from stores.rows import digest
-from stores.shelf import Shelf
+from stores.embedders import Embedders
+from stores.word_index import Known, WordIndex
 
-CACHED_MESSAGES = 100_000
-"""Messages kept in this process: 150 MB of vectors at 384 numbers, 100 chats of 1,000."""
+log = logging.getLogger(__name__)
 
+SCHEMA = "2"
+"""Version of the rows; those of another are taken over."""
 
-class Recollection(NamedTuple):
-    """A chat's messages, oldest first, and their vectors: row by row (n, dimension) float32."""
+NEAREST = 64
+"""Messages that each vector and each set of words nominates."""
 
-    messages: tuple[Message, ...]
-    vectors: np.ndarray
+CANDIDATES = 40
+"""Messages that are ranked, of all that are nominated, with their neighbours."""
+
+REACH = max(KERNEL)
+"""Neighbours on each side: as far as the ranking's windows reach."""
+
+FUSION = 60
+"""Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
+
+TAKEN_OVER = 64
+"""Messages that a first turn under a new embedder embeds; the rest follows the reply."""
+
+PAGES_AFTERWARDS = 20
+"""Pages of words read after a reply in a worker that meets a long chat for the first time."""
 
 
 class StandingMemory:
     """Past messages of each chat, in a collection of its own per user, session and embedder.
 
     The collection's name is a digest of both ids, so the memory of another user or session cannot
-    be asked for, not even by mistake. All methods block; the async ones run them in a thread.
+    be asked for, not even by mistake. Nothing of a chat stays in the process: the database is asked
+    for the nearest messages, the index of words for those that share words with the query. All
+    methods block; the async ones run them in a thread.
 
     Args:
         database: where the memories are.
-        encoder: makes vectors again when the embedder was changed.
+        encoder: makes the vectors.
+        words: the index of their words.
     """
 
-    def __init__(self, database: ChromaDatabase, encoder: Encoder) -> None:
-        """Touches neither yet."""
+    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder, words: WordIndex) -> None:
+        """Touches none of them yet."""
+        self._database = database
         self._encoder = encoder
-        self._shelf = Shelf(
-            database,
-            "chat",
-            encoder,
-            model=Remembered,
-            text=lambda remembered: remembered.message.content,
-            order=lambda remembered: remembered.at,
-            cached_rows=CACHED_MESSAGES,
-        )
+        self._words = words
+        self._log = ChatLog(database, words)
+        self._embedders = Embedders(database, encoder, SCHEMA)
+        self._damaged: set[str] = set()  # collections to be repaired after the reply
 
-    def load(self, user_id: str, session_id: str) -> Recollection:
-        """All that is remembered of a chat, as any worker wrote it; it may be nothing.
+    def recall(
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
+    ) -> Recalled:
+        """What a chat's memory may hold for a search: candidates for the ranking.
+
+        Args:
+            user_id: whose chat it is.
+            session_id: which of their chats.
+            search: what for.
+            history: the lines that the backend sent. From the first of them on, they say what
+                counts: what is remembered there and was not sent was edited, deleted or generated
+                anew.
+            message: the user's new one.
 
         Raises:
             StoreError, EmbeddingError: the memory failed.
         """
-        rows = self._shelf.load(digest(user_id, session_id))
-        if rows is None:
-            return Recollection((), np.empty((0, self._encoder.dimension), dtype=np.float32))
-        return Recollection(tuple(item.message for item in rows.items), rows.vectors)
+        key, name = digest(user_id, session_id), self._name(user_id, session_id)
+        state = self._database.state(name)
+        if state is None and self._take_over(key, name, limit=TAKEN_OVER):
+            state = self._database.state(name)
+        if state is None:
+            self._words.forget(name)
+            return NOTHING_RECALLED
+        try:
+            low = self._log.read_on(name, state, pages=1)
+            return self._recalled(name, search, history, message, low)
+        except StoreError as error:
+            if not error.retryable:
+                self._damaged.add(name)
+            raise
 
-    def remember(
-        self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
-    ) -> int:
+    def _recalled(
+        self, name: str, search: Search, history: Sequence[Message], message: str, low: int
+    ) -> Recalled:
+        end = self._end(name, history, message)
+        places, runs = self._chosen(name, search, end, low)
+        items = self._log.texts(name, places)
+        self._fetch_vectors(name, items)
+        terms = {term for view in search.query.views for term in view.terms}
+        there = [(items[place].message, run) for place, run in zip(places, runs, strict=True)
+                 if place in items]  # fmt: skip
+        return Recalled(
+            messages=tuple(message for message, _ in there),
+            runs=tuple(run for _, run in there),
+            corpus=self._words.corpus(name, terms),
+        )
+
+    def remember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
         """Adds messages to a chat; on disk when it returns. Those known already cost nothing.
 
         A message whose id is known with other words replaces the old one in its place; one
@@ -75,7 +143,6 @@ class StandingMemory:
             user_id: whose chat it is.
             session_id: which of their chats.
             messages: oldest first.
-            vectors: (n, dimension) of unit length, row by row.
 
         Returns:
             How many were new or changed.
@@ -83,18 +150,22 @@ class StandingMemory:
         Raises:
             StoreError, EmbeddingError: the memory failed.
         """
-        expected = (len(messages), self._encoder.dimension)
-        if vectors.shape != expected:
-            raise StoreError(f"memory: vectors of shape {expected} expected, got {vectors.shape}")
-        key = digest(user_id, session_id)
-        stored = self._shelf.load(key)
-        fresh, superseded = placed(messages, stored)
-        if fresh:
-            rows = [row for row, _, _ in fresh]
-            entries = [(id, item) for _, id, item in fresh]
-            self._shelf.write(key, entries, vectors[rows], superseded)
-            self._shelf.load(key)  # so that the next turn here finds it read
-        return len(fresh)
+        key, name = digest(user_id, session_id), self._name(user_id, session_id)
+        if name in self._damaged and self._database.repair(name, self._encoder.encode_passages):
+            self._damaged.discard(name)
+        if state := self._database.state(name):
+            self._log.read_on(name, state, PAGES_AFTERWARDS)
+        else:
+            self._words.forget(name)
+        self._take_over(key, name)
+        return self._write(name, messages)
+
+    def unread(self, user_id: str, session_id: str) -> int:
+        """How many messages of a chat, the oldest, this worker finds by their meaning only: it has
+        not read their words yet."""
+        name = self._name(user_id, session_id)
+        state = self._database.state(name)
+        return self._log.read_on(name, state, pages=0) if state else 0
 
     def forget(self, user_id: str, session_id: str, ids: Collection[str] | None = None) -> bool:
         """Deletes a chat's memory under every embedder, or the messages with these ids only.
@@ -102,7 +173,7 @@ class StandingMemory:
         Args:
             user_id: whose chat it is.
             session_id: which of their chats.
-            ids: of messages, as `message_identity` names them.
+            ids: of messages, as `stores.chat_order.message_identity` names them.
 
         Returns:
             Whether there was something to delete.
@@ -111,20 +182,216 @@ class StandingMemory:
             StoreError: the memory failed; nothing can be taken as deleted.
         """
         key = digest(user_id, session_id)
-        return self._shelf.drop(key) if ids is None else self._shelf.remove(key, ids) > 0
+        names = [_collection(key, one) for one in self._embedders.all()]
+        if ids is None:
+            for name in names:
+                self._words.forget(name)
+            return any([self._database.drop(name) for name in names])
+        return any([self._forget_some(name, ids) for name in names])
 
-    async def aload(self, user_id: str, session_id: str) -> Recollection:
-        """`load`, in a thread."""
-        return await asyncio.to_thread(self.load, user_id, session_id)
+    async def arecall(
+        self,
+        user_id: str,
+        session_id: str,
+        search: Search,
+        history: Sequence[Message],
+        message: str,
+    ) -> Recalled:
+        """`recall`, in a thread."""
+        return await asyncio.to_thread(self.recall, user_id, session_id, search, history, message)
 
-    async def aremember(
-        self, user_id: str, session_id: str, messages: Sequence[Message], vectors: np.ndarray
-    ) -> int:
+    async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
         """`remember`, in a thread."""
-        return await asyncio.to_thread(self.remember, user_id, session_id, messages, vectors)
+        return await asyncio.to_thread(self.remember, user_id, session_id, messages)
 
     async def aforget(
         self, user_id: str, session_id: str, ids: Collection[str] | None = None
     ) -> bool:
         """`forget`, in a thread."""
         return await asyncio.to_thread(self.forget, user_id, session_id, ids)
+
+    def _name(self, user_id: str, session_id: str) -> str:
+        return _collection(digest(user_id, session_id), self._embedders.own)
+
+    def _end(self, name: str, history: Sequence[Message], message: str) -> Known | None:
+        """The first message that does not count any more as remembered; None where all do."""
+        if not history:
+            # A reply to the very message that is asked now is the one to be generated anew.
+            asked = Message(role="user", content=message)
+            for known in self._latest(self._words.of_words(name, [words_digest(asked)]))[:1]:
+                following = self._words.following(name, known, NEAREST)
+                items = self._log.texts(name, [after.place for after in following[1:]])
+                if all(item.message.role != "user" for item in items.values()):
+                    return known
+            return None
+        first = history[0]
+        same = self._words.of_words(name, [words_digest(first)])
+        if first.id:
+            nameless = nameless_digest(first)
+            same = [known for known in same if known.identity == nameless]
+            same += self._words.of_identity(name, [identity_digest(first)])
+
+        def run(known: Known) -> int:
+            """How many lines from there on are those of the history."""
+            rows = self._words.following(name, known, len(history))
+            pairs = zip(rows, history, strict=False)
+            return sum(1 for _ in takewhile(lambda pair: _is(*pair), pairs))
+
+        return max(self._latest(same)[:NEAREST], key=run, default=None)
+
+    @staticmethod
+    def _latest(known: Sequence[Known]) -> list[Known]:
+        return sorted(known, key=lambda one: (-one.at, -one.place))
+
+    def _chosen(
+        self, name: str, search: Search, end: Known | None, low: int
+    ) -> tuple[list[int], list[int]]:
+        """Places of the candidates and their neighbours in order, and for each the number of the
+        stretch without a gap that it is in. Of places below `low` the words are not read yet."""
+        best = self._nominated(name, search, end)
+        around = self._words.around(name, best, REACH)
+        stretches = [
+            [known.place for known in around[place] if _before(known, end)]
+            if place in around
+            else [place]
+            for place in best
+            if place in around or place < low  # else it was superseded
+        ]
+        order = {known.place: (known.at, known.place) for row in around.values() for known in row}
+        places = sorted({place for row in stretches for place in row},
+                        key=lambda place: order.get(place, (0, place)))  # fmt: skip
+        joined = {pair for row in stretches for pair in pairwise(row)}
+        runs, run = [], 0
+        for before, place in pairwise([-1, *places]):
+            run += (before, place) not in joined
+            runs.append(run)
+        return places, runs
+
+    def _nominated(self, name: str, search: Search, end: Known | None) -> list[int]:
+        """Places of the candidates: those that stand high among the nearest and by words."""
+        votes: defaultdict[int, float] = defaultdict(float)
+        beyond = self._beyond(name, end)
+        for view, vector in zip(search.query.views, search.views, strict=True):
+            near = self._database.nearest(name, vector, NEAREST + len(beyond))
+            corpus = self._words.corpus(name, view.terms)
+            by_words = self._words.search(name, view.terms, corpus, NEAREST + len(beyond))
+            by_vector = dict.fromkeys(int(id.partition(".")[0]) for id, _ in near)
+            for found in (by_vector, by_words):
+                allowed = [place for place in found if place not in beyond]
+                for rank, place in enumerate(allowed[:NEAREST]):
+                    votes[place] += 1 / (FUSION + rank)
+        return sorted(votes, key=lambda place: (-votes[place], -place))[:CANDIDATES]
+
+    def _beyond(self, name: str, end: Known | None) -> set[int]:
+        """Places that do not count any more."""
+        if end is None:
+            return set()
+        return {known.place for known in self._words.following(name, end, PAGES_AFTERWARDS * 1000)}
+
+    def _fetch_vectors(self, name: str, items: dict[int, Remembered]) -> None:
+        """Makes the vectors of these messages known to the encoder, from the database."""
+        texts = {
+            (place, part): text
+            for place, item in items.items()
+            for part, text in enumerate(parts(item.message.content, PART_SIZE))
+        }
+        _, known = self._encoder.known(list(texts.values()))
+        missing = [row for row, is_known in zip(texts, known, strict=True) if not is_known]
+        if missing and (found := self._log.vectors(name, missing)):
+            self._encoder.learn(list(found), np.stack(list(found.values())))
+
+    def _write(self, name: str, messages: Sequence[Message]) -> int:
+        known = self._words.of_identity(name, map(identity_digest, messages))
+        known += self._words.of_identity(name, map(nameless_digest, messages))
+        known += self._words.of_words(name, map(words_digest, messages))
+        fresh, now = placed(messages, known, self._words.newest(name)), time.time_ns()
+        if fresh:
+            self._append(name, [
+                (place, Remembered(message=messages[place.row], at=place.at), now + number)
+                for number, place in enumerate(fresh)
+            ])  # fmt: skip
+        return len(fresh)
+
+    def _take_over(self, key: str, name: str, limit: int | None = None) -> bool:
+        """Writes what stands under other embedders or versions and is missing here, or is older
+        here; the newest `limit` messages of it. Whether there was any."""
+        taken = False
+        for other in self._embedders.others():
+            theirs, own = self._database.state(_collection(key, other)), self._database.state(name)
+            seen = f"taken-from-{other}"
+            if theirs is None or (own and own.label.get(seen) == theirs.revision):
+                continue
+            entries = self._missing(name, self._log.all(_collection(key, other)))
+            if entries := entries[-limit:] if limit else entries:
+                log.warning(
+                    "stores: a chat is remembered under another embedder or version; "
+                    "%d messages are embedded again",
+                    len(entries),
+                )
+                self._append(name, entries)
+                taken = True
+            if own := self._database.state(name):
+                self._log.read_on(name, own, pages=1)
+                if limit is None:
+                    self._database.relabel(name, {seen: theirs.revision})
+        return taken
+
+    def _missing(
+        self, name: str, theirs: Sequence[tuple[Remembered, int]]
+    ) -> list[tuple[Place, Remembered, int]]:
+        """Of messages with the times when they were written, what is to be written here."""
+        known = {
+            one.identity: one
+            for one in self._words.of_identity(
+                name, (identity_digest(item.message) for item, _ in theirs)
+            )
+        }
+        fresh = []
+        for row, (item, written) in enumerate(theirs):
+            own = known.get(identity_digest(item.message))
+            if own is None or (own.written < written and own.words != words_digest(item.message)):
+                fresh.append((Place(row, item.at, own and own.place), item, written))
+        return fresh
+
+    def _append(self, name: str, fresh: Sequence[tuple[Place, Remembered, int]]) -> None:
+        """Writes messages, and removes what they stand instead of."""
+        self._embedders.register()
+        cut = [parts(item.message.content, PART_SIZE) for _, item, _ in fresh]
+        vectors = self._encoder.encode_passages([text for texts in cut for text in texts])
+        ends = np.cumsum([len(texts) for texts in cut])[:-1]
+        entries = [
+            Entry(item, written, texts, own)
+            for (_, item, written), texts, own in zip(
+                fresh, cut, np.split(vectors, ends), strict=True
+            )
+        ]
+        self._log.append(name, self._embedders.label("chat"), entries)
+        gone = [place.instead_of for place, _, _ in fresh if place.instead_of is not None]
+        if gone:
+            self._log.remove(name, gone)
+
+    def _forget_some(self, name: str, ids: Collection[str]) -> bool:
+        state = self._database.state(name)
+        if state is None:
+            return False
+        self._log.read_on(name, state, PAGES_AFTERWARDS)
+        known = self._words.of_identity(name, (bytes.fromhex(digest(id)[:32]) for id in ids))
+        if known:
+            self._log.remove(name, [one.place for one in known])
+        return bool(known)
+
+
+def _collection(key: str, embedder: str) -> str:
+    """The collection of a chat: one per embedder, so that vectors of two never mix."""
+    return f"chat-{key}-{embedder}"
+
+
+def _before(known: Known, end: Known | None) -> bool:
+    return end is None or (known.at, known.place) < (end.at, end.place)
+
+
+def _is(known: Known, line: Message) -> bool:
+    """Whether a remembered message is this line of the chat, perhaps edited."""
+    if line.id and known.identity != nameless_digest(line):
+        return known.identity == identity_digest(line)
+    return known.words == words_digest(line)

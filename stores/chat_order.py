@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from schemas.base import Strict
 from schemas.request import Message
-from stores.rows import Rows, digest, identity_of, row_id
+from stores.word_index import Known
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE_ALL = -(10**17)  # microseconds from 1970: earlier than the year 1
+
+
+def digest(*parts: str) -> str:
+    """160 bits over the parts, no two different lists of which run into the same bytes."""
+    coded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    joined = b"".join(len(part).to_bytes(8) + part for part in coded)
+    return hashlib.sha256(joined).hexdigest()[:40]
 
 
 class Remembered(Strict):
@@ -23,74 +32,100 @@ class Remembered(Strict):
 
 def message_identity(message: Message) -> str:
     """What a message is known by: its id, else its role and words."""
-    return message.id or "sha1:" + _said(message)
+    return message.id or "sha1:" + digest(message.role, message.content)
 
 
-def placed(
-    messages: Sequence[Message], stored: Rows[Remembered] | None
-) -> tuple[list[tuple[int, str, Remembered]], list[str]]:
-    """What is to be written (row of `messages`, row id, item), and row ids that it supersedes.
+def identity_digest(message: Message) -> bytes:
+    """The identity in 16 bytes."""
+    return bytes.fromhex(digest(message_identity(message))[:32])
 
-    The places are a hybrid logical clock (Kulkarni et al., 2014): the wall clock, or a message's
-    own timestamp, but never before what the writer has seen. So what follows from something comes
-    after it, whichever worker wrote it and however its clock is set.
+
+def words_digest(message: Message) -> bytes:
+    """The words and their role in 16 bytes: what makes a message another one under the same id."""
+    return bytes.fromhex(digest(message.role, message.content)[:32])
+
+
+def nameless_digest(message: Message) -> bytes:
+    """The identity that the message would have without an id."""
+    return bytes.fromhex(digest("sha1:" + digest(message.role, message.content))[:32])
+
+
+UNWRITTEN = -1
+"""The place of what is in the list only."""
+
+
+class Place(NamedTuple):
+    """Where a message is to be written."""
+
+    row: int  # in the list
+    at: int  # microseconds since 1970
+    instead_of: int | None  # the place of the row that it supersedes
+
+
+def placed(messages: Sequence[Message], known: Iterable[Known], newest: int) -> list[Place]:
+    """Which of the messages are to be written, and when they count as said.
+
+    The times are a hybrid logical clock (Kulkarni et al., 2014): the wall clock, or a message's own
+    timestamp, but never before what the writer has seen. So what follows from something comes after
+    it, whichever worker wrote it and however its clock is set.
+
+    Args:
+        messages: oldest first.
+        known: what is known of messages that have their identities or say their words.
+        newest: when the newest message of the chat was said, 0 where there is none.
     """
-    chat = _Known(stored)
+    chat = _Chat(known)
     now, before = time.time_ns() // 1000, BEFORE_ALL
-    fresh: dict[str, tuple[int, str, Remembered]] = {}
-    superseded: list[str] = []
+    fresh: dict[bytes, Place] = {}
     for row, message in enumerate(messages):
-        id = row_id(message_identity(message), _said(message))
-        old_id, at = chat.find(message, id, before)
-        if at is None:
+        twin = chat.find(message, before)
+        if twin:
+            at = twin.at
+        else:
             stamp = message.timestamp
-            wanted = max(now, chat.newest + 1) if stamp is None else _micros(stamp)
-            at = max(wanted, before + 1)
-        before = max(before, at)
-        if old_id is None or (message.id is not None and old_id != id):
-            fresh[identity_of(id)] = row, id, Remembered(message=message, at=at)
-            superseded += [old_id] if old_id else []
-            chat.note(id, at)
-    kept = {id for _, id, _ in fresh.values()}  # words that were changed there and back again
-    return list(fresh.values()), [id for id in superseded if id not in kept]
+            at = max(now, newest + 1) if stamp is None else _micros(stamp)
+            at = max(at, before + 1)
+        before, newest = max(before, at), max(newest, at)
+        identity = identity_digest(message)
+        words = words_digest(message)
+        if twin and (message.id is None or (twin.identity, twin.words) == (identity, words)):
+            continue
+        instead_of = None
+        if twin:  # of one that is not written yet, what that stood for
+            unwritten = fresh.pop(twin.identity, None)
+            instead_of = unwritten.instead_of if unwritten else twin.place
+        fresh[identity] = Place(row, at, instead_of)
+        chat.note(Known(UNWRITTEN, identity, words, at, 0))
+    return sorted(fresh.values())
 
 
-class _Known:
-    """Row ids and places in a chat, by identity and by words."""
+class _Chat:
+    """What is known of a chat, by identity and by words."""
 
-    def __init__(self, stored: Rows[Remembered] | None) -> None:
-        self.newest = 0
-        self._by_identity: dict[str, tuple[str, int]] = {}
-        self._by_words: dict[str, tuple[str, int]] = {}
-        for id, item in zip(stored.ids, stored.items, strict=True) if stored else ():
-            self.note(id, item.at)
+    def __init__(self, known: Iterable[Known]) -> None:
+        self._by_identity: dict[bytes, Known] = {}
+        self._by_words: dict[bytes, Known] = {}
+        for one in known:
+            self.note(one)
 
-    def note(self, id: str, at: int) -> None:
-        identity, _, words = id.partition("-")
-        self._by_identity[identity] = self._by_words[words] = id, at
-        self.newest = max(self.newest, at)
+    def note(self, known: Known) -> None:
+        self._by_identity[known.identity] = self._by_words[known.words] = known
 
-    def find(self, message: Message, id: str, before: int) -> tuple[str | None, int | None]:
-        """The row id and place under which the message is known.
+    def find(self, message: Message, before: int) -> Known | None:
+        """What is known of the message.
 
         A backend gives an id to what was remembered without one, so the same words count as the
         same message if one side has no id, and for an id only where that keeps the list's order.
         """
-        identity, _, words = id.partition("-")
-        if identity in self._by_identity:
-            return self._by_identity[identity]
+        if found := self._by_identity.get(identity_digest(message)):
+            return found
         if message.id is None:
-            return self._by_words.get(words, (None, None))
-        twin = self._by_identity.get(digest("sha1:" + _said(message)))
-        if twin and twin[1] > before:
-            del self._by_identity[identity_of(twin[0])]
+            return self._by_words.get(words_digest(message))
+        twin = self._by_identity.get(nameless_digest(message))
+        if twin and twin.at > before:
+            del self._by_identity[twin.identity]
             return twin
-        return None, None
-
-
-def _said(message: Message) -> str:
-    """The words and their role: what makes a message another one under the same id."""
-    return digest(message.role, message.content)
+        return None
 
 
 def _micros(time: datetime) -> int:

@@ -5,6 +5,7 @@ This file and `chroma_connection.py` alone import chromadb and langchain_chroma.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from schemas.errors import StoreError
 from stores.chroma_connection import ChromaConnection, NoCollection
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
+    from langchain_chroma import Chroma
     from langchain_core.documents import Document
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Metadata = Mapping[str, str | int | float | bool]
+Where = Mapping[str, Any]
 
 SPACE: Final = "cosine"  # Chroma's own default is l2, whose distances are no similarities
 BATCH = 1_000  # rows a request: below Chroma's limit of 5,461, and some 0.2 s for the server
+EF_SEARCH = 200  # candidates of the approximate search: Chroma's 100 miss more of the nearest 64
 
 
 class CollectionState(NamedTuple):
@@ -33,24 +37,16 @@ class CollectionState(NamedTuple):
 
     uid: str
     revision: str
-    space: str
+    label: Metadata
 
 
 class Row(NamedTuple):
-    """One row to be written; `document` is what LangChain's search looks at."""
+    """A text with its vector, (dimension,) of unit length."""
 
     id: str
     metadata: Metadata
     vector: np.ndarray
-    document: str | None = None
-
-
-class Fetched(NamedTuple):
-    """Rows that were read; `vectors` is (n, dimension), or None where Chroma cannot read them."""
-
-    ids: list[str]
-    metadatas: list[Metadata]
-    vectors: np.ndarray | None
+    text: str
 
 
 class ChromaDatabase:
@@ -74,9 +70,8 @@ class ChromaDatabase:
 
         def action(client: ClientAPI) -> CollectionState:
             collection = _open(client, name)
-            revision = str((collection.metadata or {}).get("revision", ""))
-            hnsw = collection.configuration.get("hnsw") or {}
-            return CollectionState(str(collection.id), revision, str(hnsw.get("space", "")))
+            label = dict(collection.metadata or {})
+            return CollectionState(str(collection.id), str(label.get("revision", "")), label)
 
         return self._found(action)
 
@@ -84,75 +79,118 @@ class ChromaDatabase:
         """All row ids, in no order; none where there is no collection."""
         return self._found(lambda client: _open(client, name).get(include=[])["ids"]) or []
 
-    def fetch(self, name: str, ids: Sequence[str], *, vectors: bool = True) -> Fetched:
-        """The rows with these ids that exist, in no order."""
-        if vectors:
-            try:
-                return self._fetch(name, ids, ["metadatas", "embeddings"])
-            except StoreError as error:
-                if error.retryable:
-                    raise
-        try:
-            return self._fetch(name, ids, ["metadatas"])
-        except StoreError:
-            if not self._connection.embedded:
-                raise
-        self._connection.remove_vectors(name)  # while they are broken, Chroma reads no text either
-        return self._fetch(name, ids, ["metadatas"])
+    def fetch(self, name: str, ids: Sequence[str]) -> list[Document]:
+        """The rows with these ids that exist, in no order: `id`, `page_content`, `metadata`."""
+        found: list[Document] = []
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
 
-    def write(
-        self, name: str, label: Metadata, rows: Sequence[Row], remove: Sequence[str] = ()
-    ) -> None:
-        """Adds rows, then removes some, then gives the collection a new revision.
+            def action(client: ClientAPI, batch: Sequence[str] = batch) -> list[Document]:
+                return _store(client, name).get_by_ids(batch)
 
-        A row is never changed: one whose id exists is left as it is. When this returns, every
-        process that asks for the state sees that there is something new to read.
+            found += self._found(action) or []
+        return found
+
+    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors, (dimension,), of the rows with these ids that exist, by their text."""
+        found: dict[str, np.ndarray] = {}
+        for start in range(0, len(ids), BATCH):
+            batch = list(ids[start : start + BATCH])
+
+            def action(client: ClientAPI, batch: list[str] = batch) -> Any:
+                return _open(client, name).get(ids=batch, include=["documents", "embeddings"])
+
+            if got := self._found(action):
+                rows = np.asarray(got["embeddings"], dtype=np.float32)
+                found |= dict(zip(got["documents"], rows, strict=True))
+        return found
+
+    def nearest(
+        self, name: str, vector: np.ndarray, limit: int, where: Where | None = None
+    ) -> list[tuple[str, float]]:
+        """The rows nearest to a vector, best first: id and cosine. Chroma's search is approximate.
 
         Args:
-            name: the collection, made when it does not exist.
-            label: its metadata, for a person who looks into the database.
-            rows: added in batches; a batch is added as a whole or not at all.
-            remove: row ids; unknown ones are ignored.
+            name: the collection; where there is none, nothing is found.
+            vector: (dimension,) float32 of unit length.
+            limit: how many at most.
+            where: Chroma's filter on metadata, such as `{"order": {"$lte": 3}}`.
+        """
+
+        def action(client: ClientAPI) -> Any:
+            return _open(client, name).query(
+                query_embeddings=[vector],
+                n_results=limit,
+                where=dict(where) if where else None,
+                include=["distances"],  # of all else a search would take four times as long
+            )
+
+        found = self._found(action)
+        if not found:
+            return []
+        rows = zip(found["ids"][0], found["distances"][0], strict=True)
+        return [(id, 1.0 - distance) for id, distance in rows]
+
+    def add(self, name: str, label: Metadata, rows: Sequence[Row]) -> None:
+        """Adds rows in batches, each as a whole or not at all. A row whose id exists stays as it
+        is. Where there is no collection, it is made.
+
+        Args:
+            name: the collection.
+            label: its metadata if it is made, for a person who looks into the database.
+            rows: of unit vectors of one dimension.
         """
 
         def action(client: ClientAPI) -> None:
-            collection = _create(client, name, label)
+            collection = client.get_or_create_collection(
+                name,
+                embedding_function=None,
+                configuration={"hnsw": {"space": SPACE, "ef_search": EF_SEARCH}},
+                metadata=dict(label),
+            )
             for start in range(0, len(rows), BATCH):
-                _add(collection, rows[start : start + BATCH])
-            if remove:
-                collection.delete(ids=list(remove))
-            kept = {**(collection.metadata or {}), **label}
-            collection.modify(metadata={**kept, "revision": uuid.uuid4().hex})
+                batch = rows[start : start + BATCH]
+                collection.add(
+                    ids=[row.id for row in batch],
+                    embeddings=[row.vector for row in batch],
+                    metadatas=[dict(row.metadata) for row in batch],
+                    documents=[row.text for row in batch],
+                )
 
-        self._once_more_if_gone(action)
-
-    def replace(self, name: str, label: Metadata, rows: Sequence[Row]) -> None:
-        """Puts a new collection with these rows in the place of the old one.
-
-        The old one goes when the new one is complete: a kill in between loses no row.
-        """
-        spare = f"{name}-{uuid.uuid4().hex[:8]}"
-        self.write(spare, label, rows)
-        self.drop(name)
         try:
-            self._found(lambda client: _open(client, spare).modify(name=name))
-        except StoreError:  # another process has made the collection anew meanwhile
-            self.write(name, label, rows)
-            self.drop(spare)
+            self._connection.run(action)
+        except NoCollection:  # another process dropped it in the middle
+            self._connection.run(action)
 
-    def upsert(self, name: str, id: str, metadata: Metadata) -> None:
-        """Writes or overwrites one row that has no vector to speak of."""
+    def put(self, name: str, id: str, metadata: Metadata) -> None:
+        """Writes or overwrites a row that is known by its id; its text is the id."""
 
         def action(client: ClientAPI) -> None:
-            row = Row(id, metadata, np.ones(1, dtype=np.float32))
-            _create(client, name, {}).upsert(**_columns([row]))
+            collection = client.get_or_create_collection(name, embedding_function=None)
+            collection.upsert(
+                ids=[id],
+                embeddings=np.ones((1, 1), dtype=np.float32),
+                metadatas=[dict(metadata)],
+                documents=[id],
+            )
 
-        self._once_more_if_gone(action)
+        self._connection.run(action)
+
+    def relabel(self, name: str, label: Metadata) -> None:
+        """Changes the collection's metadata and gives it a new revision, so that every process that
+        asks for the state sees that there is something new to read."""
+
+        def action(client: ClientAPI) -> None:
+            collection = _open(client, name)
+            known = {**(collection.metadata or {}), **label}
+            collection.modify(metadata={**known, "revision": uuid.uuid4().hex})
+
+        self._found(action)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
-        """Removes rows and nothing else; unknown ids are ignored."""
+        """Removes rows; unknown ids are ignored."""
         if ids:
-            self._found(lambda client: _open(client, name).delete(ids=list(ids)))
+            self._found(lambda client: _store(client, name).delete(ids=list(ids)))
 
     def drop(self, name: str) -> bool:
         """Deletes the collection with all that it holds; False where there is none."""
@@ -168,42 +206,37 @@ class ChromaDatabase:
                 shutil.rmtree(folder, ignore_errors=True)
         return bool(gone)
 
-    def nearest(self, name: str, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """The k rows nearest to a vector, best first: id and score (1 - cosine distance, 0 to 1).
+    def repair(self, name: str, encode: Callable[[Sequence[str]], np.ndarray]) -> bool:
+        """Makes the vectors of an embedded collection again from its texts, where the files that
+        hold them are damaged: while they are there, Chroma reads neither. Whether it could.
 
-        Chroma's search is approximate. Rows without a document are never found.
+        Args:
+            name: the collection.
+            encode: gives (n, dimension) vectors of n texts.
         """
+        if not self._connection.embedded:
+            return False
+        self._connection.remove_vectors(name)
+        ids = self.ids(name)
+        log.warning("stores: an index is damaged; %d texts are embedded again", len(ids))
+        for start in range(0, len(ids), BATCH):
+            rows = self.fetch(name, ids[start : start + BATCH])
+            columns = {
+                "ids": [row.id for row in rows],
+                "embeddings": encode([row.page_content for row in rows]),
+                "metadatas": [row.metadata or None for row in rows],
+                "documents": [row.page_content for row in rows],
+            }
 
-        def action(client: ClientAPI) -> list[tuple[Document, float]]:
-            from langchain_chroma import Chroma
+            def action(client: ClientAPI, columns: dict[str, Any] = columns) -> None:
+                _open(client, name).upsert(**columns)
 
-            store = Chroma(name, client=client, create_collection_if_not_exists=False)
-            return store.similarity_search_by_vector_with_relevance_scores(vector.tolist(), k=k)
-
-        # What LangChain calls relevance score here is the distance.
-        found = self._found(action) or []
-        return [(str(doc.id), min(1.0, max(0.0, 1.0 - distance))) for doc, distance in found]
+            self._connection.run(action)
+        return True
 
     def close(self) -> None:
         """Lets go of the connection; the next call opens it again."""
         self._connection.close()
-
-    def _fetch(self, name: str, ids: Sequence[str], include: list[Any]) -> Fetched:
-        found = Fetched([], [], None)
-        parts: list[np.ndarray] = []
-        for start in range(0, len(ids), BATCH):
-            batch = list(ids[start : start + BATCH])
-
-            def action(client: ClientAPI, batch: list[str] = batch) -> Any:
-                return _open(client, name).get(ids=batch, include=include)
-
-            got = self._found(action)
-            if got and got["ids"]:
-                found.ids.extend(got["ids"])
-                found.metadatas.extend(data or {} for data in got["metadatas"])
-                if got["embeddings"] is not None:
-                    parts.append(np.asarray(got["embeddings"], dtype=np.float32))
-        return found._replace(vectors=np.concatenate(parts) if parts else None)
 
     def _found(self, action: Callable[[ClientAPI], T]) -> T | None:
         """The action's result, or None where its collection does not exist."""
@@ -212,37 +245,14 @@ class ChromaDatabase:
         except NoCollection:
             return None
 
-    def _once_more_if_gone(self, action: Callable[[ClientAPI], None]) -> None:
-        """Runs a write, again where another process dropped the collection in the middle."""
-        try:
-            self._connection.run(action)
-        except NoCollection:
-            self._connection.run(action)
-
 
 def _open(client: ClientAPI, name: str) -> Collection:
     # Without the None, Chroma attaches an embedding model that it downloads on first use.
     return client.get_collection(name, embedding_function=None)
 
 
-def _create(client: ClientAPI, name: str, label: Metadata) -> Collection:
-    return client.get_or_create_collection(
-        name,
-        embedding_function=None,
-        configuration={"hnsw": {"space": SPACE}},
-        metadata=dict(label) or None,
-    )
+def _store(client: ClientAPI, name: str) -> Chroma:
+    """The collection as LangChain's `VectorStore`, which serves where ids and texts are enough."""
+    from langchain_chroma import Chroma
 
-
-def _add(collection: Collection, rows: Sequence[Row]) -> None:
-    collection.add(**_columns(rows))
-
-
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
-    documents = [row.document for row in rows]
-    return {
-        "ids": [row.id for row in rows],
-        "embeddings": [row.vector for row in rows],
-        "metadatas": [dict(row.metadata) for row in rows],
-        "documents": None if None in documents else documents,
-    }
+    return Chroma(name, client=client, create_collection_if_not_exists=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from schemas.errors import SettingsError, StoreError
-from stores.aside import inode, read_only, set_aside
+from stores.sqlite_file import inode, read_only, set_aside
 
 if TYPE_CHECKING:
     import httpx

@@ -1,44 +1,78 @@
-"""Stories: those sent with a request as they are, those built beforehand in Chroma."""
+"""Stories: those sent with a request as they are, those built beforehand in Chroma.
+
+A named story is a collection of its own, whose name says what it holds, so that a reader never sees
+half of a rebuilt one. Event 12 of the story, in its order, has the rows
+
+    "12"      its first part as text and vector, the whole event as metadata
+    "12.1"    its second part
+    "12.t"    its trigger
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from schemas.errors import BadRequest
+from retrieval.hybrid import first_to_embed
+from retrieval.lexical import KERNEL
+from retrieval.story import EventIndex, event_parts
+from schemas.errors import BadRequest, StoreError
+from schemas.protocols import PassageEncoder
 from schemas.request import StoryEvent
-from stores.chroma import ChromaDatabase
-from stores.encoder import Encoder
-from stores.rows import Rows, digest, row_id
-from stores.shelf import Shelf
+from schemas.search import Search
+from stores.chat_order import digest
+from stores.chroma import ChromaDatabase, Row, Where
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "2"
+"""Version of the rows; stories of another have to be built again."""
+
+NAMES = "ledger-stories"
+"""The collection that says which collection is a story now."""
 
 CACHED_EVENTS = 20_000
-"""Events kept in this process: 30 MB of vectors at 384 numbers, 40 stories of the largest size."""
+"""Events of named stories kept in this process, without vectors: 20 MB at 1,000 characters each."""
 
 BATCH = 64  # events embedded between two steps of a progress bar
 
+TRIGGER = "t"
 
-class StoredStory(NamedTuple):
-    """A story's events in story order; `name` tells it from other stories."""
+NEAREST = 64
+"""Parts that each vector, and the words, nominate."""
 
-    name: str
+REACH = max(KERNEL)
+"""Neighbours of each whose vectors are looked at: as far as the ranking's windows reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStory:
+    """A story's events in story order."""
+
+    name: str  # tells it from other stories
     events: tuple[StoryEvent, ...]
+    stands: bool = False  # whether its vectors are in Chroma, in a collection of this name
+
+    def audiences(self) -> list[int]:
+        """Of each event, the number of the circle of those who may know of it."""
+        numbers: dict[tuple[object, ...], int] = {}
+        return [numbers.setdefault(_audience(event), len(numbers)) for event in self.events]
 
 
-class Built(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Built:
     """What building a named story did."""
 
     events: int
     embedded: int
     removed: int
-
-
-def event_text(event: StoryEvent) -> str:
-    """What is embedded of an event."""
-    return f"{event.title}\n{event.text}" if event.title else event.text
 
 
 def inline(events: Sequence[StoryEvent]) -> StoredStory:
@@ -47,8 +81,8 @@ def inline(events: Sequence[StoryEvent]) -> StoredStory:
     Nothing is stored: a turn finds the vectors of their words in the cache of vectors. The name is
     a digest of what is ranked, so that stories of two callers never share an index.
     """
-    name = digest(*(text for event in events for text in (event.id, event_text(event))))
-    return StoredStory(f"inline-{name}", tuple(sorted(events, key=lambda event: event.order)))
+    name = digest(*(text for event in events for text in (event.id, *event_parts(event))))
+    return StoredStory(f"inline-{name}", _in_order(events))
 
 
 class StoryIndex:
@@ -59,27 +93,19 @@ class StoryIndex:
         encoder: makes their vectors.
     """
 
-    def __init__(self, database: ChromaDatabase, encoder: Encoder) -> None:
+    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder) -> None:
         """Touches neither yet."""
         self._database = database
         self._encoder = encoder
-        self._named = Shelf(
-            database,
-            "story",
-            encoder,
-            model=StoryEvent,
-            text=event_text,
-            order=lambda event: event.order,
-            documents=True,
-            cached_rows=CACHED_EVENTS,
-        )
+        self._lock = threading.Lock()
+        self._cached: OrderedDict[str, StoredStory] = OrderedDict()
 
     async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> StoredStory:
         """The story of a request: its own events where it sends some, else the named story.
 
         Raises:
             BadRequest: the named story was never built.
-            StoreError, EmbeddingError: the index failed.
+            StoreError: the index failed.
         """
         if events or story_id is None:
             return inline(events)
@@ -88,40 +114,134 @@ class StoryIndex:
     def named(self, story_id: str) -> StoredStory:
         """A story that was built beforehand, as it is now.
 
+        One that was built under another embedder has its events and no vectors.
+
         Raises:
             BadRequest: it was never built.
-            StoreError, EmbeddingError: the index failed.
+            StoreError: the index failed.
         """
-        return StoredStory(self._named.name(digest(story_id)), self._rows(story_id).items)
+        key = digest(story_id)
+        collection = self._collection(key)
+        if collection is not None:
+            return self._read(collection)
+        for id in self._database.ids(NAMES):
+            if id.startswith(f"{key}-") and (other := self._pointer(id)):
+                log.warning(
+                    "stores: a story was built under another embedder or version and is searched "
+                    "by words; build it again with scripts.build_index"
+                )
+                return StoredStory(f"inline-{other}", self._read(other).events)
+        raise BadRequest(
+            "no such story is indexed; build it with `python -m scripts.build_index`, "
+            "or send its events in `story`",
+            field="story_id",
+        )
 
-    def nearest(self, story_id: str, vector: np.ndarray, k: int) -> list[tuple[StoryEvent, float]]:
-        """The k events of a named story nearest in meaning, best first, with scores from 0 to 1.
-
-        For a look into an index: it minds neither the story's clock nor who knows what.
+    def search(
+        self,
+        story: StoredStory,
+        index: EventIndex,
+        search: Search,
+        masks: Sequence[np.ndarray],
+        position: int | None,
+    ) -> np.ndarray:
+        """The vectors with which a standing story is ranked: of the parts that Chroma finds near
+        the search under each mask, of those that its words point to, and of their neighbours.
 
         Args:
-            story_id: its name.
-            vector: of a question, (dimension,) float32 of unit length.
-            k: at most so many.
+            story: that stands.
+            index: of its events.
+            search: what for.
+            masks: (events,) bool each: what may be found, with no circle in two of them.
+            position: the story's clock: Chroma is asked for no event of a higher order.
+
+        Returns:
+            (parts of the index, d) rows of unit length, NaN where not looked at.
 
         Raises:
-            BadRequest: it was never built.
-            StoreError, EmbeddingError: the index failed.
+            StoreError: the index failed.
         """
-        rows = self._rows(story_id)
-        events = dict(zip(rows.ids, rows.items, strict=True))
-        found = self._database.nearest(self._named.name(digest(story_id)), vector, k)
-        return [(events[id], score) for id, score in found if id in events]
+        audiences, allowed = np.array(story.audiences()), np.logical_or.reduce([*masks])
+        every = np.ones(len(index.parts), dtype=bool)
+        by_words = first_to_embed(
+            index, search.query, every, limit=NEAREST, newest=0, allowed=allowed
+        )
+        found = set(by_words.tolist())
+        for mask in masks:
+            circles = set(audiences[mask].tolist())
+            for vector in search.views:
+                found |= {
+                    index.first_part(event) + part
+                    for event, part in self.nearest(
+                        story, vector, position=position, audiences=circles, limit=NEAREST
+                    )
+                }
+        near = {part + step for part in found for step in range(-REACH, REACH + 1)}
+        parts = sorted(part for part in near if 0 <= part < len(index.parts))
+        return self._vectors_of(story, index, parts)
 
-    def _rows(self, story_id: str) -> Rows[StoryEvent]:
-        rows = self._named.load(digest(story_id))
-        if rows is None:
-            raise BadRequest(
-                "no such story is indexed; build it with `python -m scripts.build_index`, "
-                "or send its events in `story`",
-                field="story_id",
-            )
-        return rows
+    def nearest(
+        self,
+        story: StoredStory,
+        vector: np.ndarray,
+        *,
+        position: int | None,
+        audiences: Collection[int],
+        limit: int,
+    ) -> list[tuple[int, int]]:
+        """The parts of a standing story nearest to a vector, best first, as (event, part) numbers.
+
+        Args:
+            story: that stands.
+            vector: (dimension,) float32 of unit length.
+            position: the story's clock: no event of a higher order is looked at.
+            audiences: numbers of the circles (`StoredStory.audiences`) whose events may be found.
+            limit: how many at most.
+
+        Raises:
+            StoreError: the index failed.
+        """
+        if not audiences:
+            return []
+        known: Where = {"audience": {"$in": sorted(audiences)}}
+        where = known if position is None else {"$and": [known, {"order": {"$lte": position}}]}
+        found = self._database.nearest(story.name, vector, limit, where)
+        places = (id.partition(".") for id, _ in found)
+        return [(int(event), int(part or 0)) for event, _, part in places]
+
+    def make_known(self, story: StoredStory, events: Iterable[int]) -> None:
+        """Takes the vectors of some events of a standing story, and of their triggers, from Chroma,
+        as far as the encoder does not know them.
+
+        Raises:
+            StoreError: the index failed.
+        """
+        self._learn(story, [pair for row in events for pair in _texts(row, story.events[row])])
+
+    def _vectors_of(
+        self, story: StoredStory, index: EventIndex, parts: Sequence[int]
+    ) -> np.ndarray:
+        """(parts of the index, d) the vectors of some parts, NaN for the others."""
+        owners, texts = index.owners(), [index.parts[part] for part in parts]
+        events = owners[parts].tolist() if parts else []
+        ids = [
+            _id(event, part - index.first_part(event))
+            for part, event in zip(parts, events, strict=True)
+        ]
+        self._learn(story, list(zip(ids, texts, strict=True)))
+        rows, known = self._encoder.known(texts)
+        shape = (len(index.parts), self._encoder.dimension)
+        vectors = np.full(shape, np.nan, dtype=np.float32)
+        if known.any():
+            vectors[np.array(parts)[known]] = rows[known]
+        return vectors
+
+    def _learn(self, story: StoredStory, texts: Sequence[tuple[str, str]]) -> None:
+        """Makes vectors known of row ids and their texts."""
+        _, known = self._encoder.known([text for _, text in texts])
+        missing = [id for (id, _), is_known in zip(texts, known, strict=True) if not is_known]
+        if found := self._database.vectors(story.name, missing):
+            self._encoder.learn(list(found), np.stack(list(found.values())))
 
     def build(
         self,
@@ -129,40 +249,123 @@ class StoryIndex:
         events: Sequence[StoryEvent],
         progress: Callable[[int], object] = lambda embedded: None,
     ) -> Built:
-        """Makes the named story say what `events` say: embeds new ones, removes vanished ones.
+        """Makes the named story say what `events` say; what the encoder knows is not embedded.
 
         Args:
             story_id: its name.
             events: all of them, each with an id of its own.
-            progress: called with the number of events embedded since the last call.
+            progress: called with the number of events that are done since the last call.
 
         Raises:
-            StoreError, EmbeddingError: the index failed; what was written is kept.
+            StoreError, EmbeddingError: the index failed; the story is what it was before.
         """
-        key = digest(story_id)
-        stored = self._named.load(key)
-        known = set(stored.ids) if stored else set()
-        wanted = _by_row_id(events)
-        fresh = [(id, event) for id, event in wanted.items() if id not in known]
-        gone = [id for id in known if id not in wanted]
-        if fresh or gone or stored is None:
-            vectors = self._vectors([event for _, event in fresh], progress)
-            self._named.drop(key, keep_own=True)  # under another embedder it is out of date now
-            self._named.write(key, fresh, vectors, gone)
-        return Built(len(wanted), len(fresh), len(gone))
+        key, events = digest(story_id), _in_order(events)
+        before = self._collection(key)
+        old = {event.model_dump_json() for event in self._read(before).events} if before else set()
+        new = {event.model_dump_json() for event in events}
+        name = f"story-{key}-{self._generation}-{digest(*(it.model_dump_json() for it in events))}"
+        if name != before:
+            self._write(name, StoredStory(name, events), progress)
+            self._database.put(NAMES, f"{key}-{self._generation}", {"collection": name})
+            self._drop_others(key, name)
+        return Built(len(events), len(new - old), len(old - new))
 
-    def _vectors(
-        self,
-        events: Sequence[StoryEvent],
-        progress: Callable[[int], object] = lambda embedded: None,
-    ) -> np.ndarray:
-        texts = [event_text(event) for event in events]
-        parts = [np.empty((0, self._encoder.dimension), dtype=np.float32)]
-        for start in range(0, len(texts), BATCH):
-            parts.append(self._encoder.encode_passages(texts[start : start + BATCH]))
-            progress(len(parts[-1]))
-        return np.concatenate(parts)
+    @property
+    def _generation(self) -> str:
+        return digest(self._encoder.fingerprint, str(self._encoder.dimension), SCHEMA)[:16]
+
+    def _collection(self, key: str) -> str | None:
+        return self._pointer(f"{key}-{self._generation}")
+
+    def _pointer(self, id: str) -> str | None:
+        rows = self._database.fetch(NAMES, [id])
+        return str(rows[0].metadata["collection"]) if rows else None
+
+    def _read(self, name: str) -> StoredStory:
+        """The story in a collection; kept, as it never changes."""
+        with self._lock:
+            if story := self._cached.get(name):
+                self._cached.move_to_end(name)
+                return story
+        state = self._database.state(name)
+        if state is None:
+            raise StoreError("the story is being built anew; try again", retryable=True)
+        count = int(state.label["events"])
+        ids = [str(row) for row in range(count)]
+        try:
+            self._database.vectors(name, ids[:1])
+        except StoreError as error:  # its vectors may be damaged
+            if error.retryable or not self._database.repair(name, self._encoder.encode_passages):
+                raise
+        rows = self._database.fetch(name, ids)
+        found = {int(str(row.id)): str(row.metadata["item"]) for row in rows}
+        if len(found) < count:
+            raise StoreError("the story's index is incomplete; build it again")
+        events = tuple(StoryEvent.model_validate_json(found[row]) for row in range(count))
+        story = StoredStory(name, events, stands=True)
+        with self._lock:
+            self._cached[name] = story
+            while len(self._cached) > 1 and self._size() > CACHED_EVENTS:
+                self._cached.popitem(last=False)
+        return story
+
+    def _size(self) -> int:
+        return sum(len(story.events) for story in self._cached.values())
+
+    def _write(self, name: str, story: StoredStory, progress: Callable[[int], object]) -> None:
+        label: dict[str, str | int] = {
+            "kind": "story",
+            "embedder": self._encoder.fingerprint,
+            "schema": SCHEMA,
+            "events": len(story.events),
+        }
+        rows = iter(enumerate(zip(story.events, story.audiences(), strict=True)))
+        self._database.add(name, label, [])
+        while batch := list(islice(rows, BATCH)):
+            texts = [(row, event, audience, *it) for row, (event, audience) in batch
+                     for it in _texts(row, event)]  # fmt: skip
+            vectors = self._encoder.encode_passages([text for *_, text in texts])
+            self._database.add(name, label, [
+                Row(id, _metadata(id, event, audience), vector, text)
+                for (_, event, audience, id, text), vector in zip(texts, vectors, strict=True)
+            ])  # fmt: skip
+            progress(len(batch))
+
+    def _drop_others(self, key: str, name: str) -> None:
+        """Deletes what the story was before, under every embedder."""
+        for id in self._database.ids(NAMES):
+            if id.startswith(f"{key}-") and (other := self._pointer(id)) and other != name:
+                self._database.delete(NAMES, [id])
+                self._database.drop(other)
 
 
-def _by_row_id(events: Sequence[StoryEvent]) -> dict[str, StoryEvent]:
-    return {row_id(event.id, event.model_dump_json()): event for event in events}
+def _in_order(events: Sequence[StoryEvent]) -> tuple[StoryEvent, ...]:
+    return tuple(sorted(events, key=lambda event: event.order))
+
+
+def _audience(event: StoryEvent) -> tuple[object, ...]:
+    """What decides who may know of an event (`retrieval.knowledge.may_know`)."""
+    if event.visibility == "public":
+        return ("public",)
+    present = event.characters if event.visibility == "witnessed" else []
+    return (event.visibility, *sorted({*present, *event.known_by}))
+
+
+def _texts(row: int, event: StoryEvent) -> list[tuple[str, str]]:
+    """Row ids and texts of an event."""
+    cut = enumerate(event_parts(event))
+    found = [(_id(row, part), text) for part, text in cut]
+    return found + ([(f"{row}.{TRIGGER}", event.trigger)] if event.trigger else [])
+
+
+def _id(row: int, part: int) -> str:
+    return f"{row}.{part}" if part else str(row)
+
+
+def _metadata(id: str, event: StoryEvent, audience: int) -> dict[str, str | int | bool]:
+    """A trigger has neither order nor audience, so no search finds it."""
+    _, _, part = id.partition(".")
+    if part == TRIGGER:
+        return {"trigger": True}
+    place: dict[str, str | int | bool] = {"order": event.order, "audience": audience}
+    return place if part else {**place, "item": event.model_dump_json()}

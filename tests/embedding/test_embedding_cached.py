@@ -2,76 +2,100 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from pathlib import Path
 
 import numpy as np
-import pytest
+from langchain_core.embeddings import Embeddings
 
 from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
-from schemas.errors import EmbeddingError
+from embedding.onnx import OnnxEmbeddings
+from embedding.scale import SENTENCES, measure
+from nodes.embed import search_of
+from schemas.request import ChatRequest, Message, Persona
+from schemas.search import CosineScale
 from stores.vector_cache import VectorCache
 
 
-class Slow(HashEmbeddings):
-    """Embeds when it is told to go on, and fails as often as it is told to."""
+class Counting(Embeddings):
+    """The fake, which keeps what it was asked; `floor` is the cosine of unrelated texts."""
 
-    def __init__(self, failures: int = 0) -> None:
-        super().__init__()
-        self.go_on, self.failures = threading.Event(), failures
+    def __init__(self, floor: float = 0.0) -> None:
+        self.floor = floor
         self.texts: list[str] = []
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        assert self.go_on.wait(5)
         self.texts += texts
-        if self.failures:
-            self.failures -= 1
-            raise EmbeddingError("the embedder failed", retryable=True)
-        return super().embed_documents(texts)
+        own = np.sqrt(1 - self.floor) * np.array([_meaning(text) for text in texts])
+        common = np.full((len(texts), 1), np.sqrt(self.floor))
+        vectors: list[list[float]] = np.hstack([common, own]).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
 
 
-def cached(embeddings: Slow) -> CachedEmbedder:
-    return CachedEmbedder(Embedder(embeddings, fingerprint="fake"), VectorCache(None, "fake"))
+def _meaning(text: str) -> np.ndarray:
+    """A direction of its own for each pair of sentences that say the same; else by the letters."""
+    if text in SENTENCES:
+        row = SENTENCES.index(text)
+        return np.array(np.eye(256)[8 * (row // 16) + row % 8])
+    return np.array(HashEmbeddings().embed_query(text))
 
 
-async def both(slow: Slow, *texts: list[str]) -> list[np.ndarray | BaseException]:
-    """Asks for each of `texts` at the same time."""
-    embedder = cached(slow)
-    asked = [asyncio.create_task(embedder.aencode_passages(it)) for it in texts]
-    await asyncio.sleep(0.05)
-    slow.go_on.set()
-    return await asyncio.gather(*asked, return_exceptions=True)
+def cached(embeddings: Embeddings, file: Path | None = None) -> CachedEmbedder:
+    return CachedEmbedder(Embedder(embeddings, fingerprint="fake"), VectorCache(file, "fake"))
 
 
-async def test_what_another_turn_embeds_is_waited_for() -> None:
-    slow = Slow()
-    first, second = await both(slow, ["배", "harbour"], ["harbour", "storm", "harbour"])
-    assert sorted(slow.texts) == ["harbour", "storm", "배"]
-    expected = np.array(HashEmbeddings().embed_documents(["배", "harbour", "storm"]))
-    np.testing.assert_allclose(np.asarray(first), expected[[0, 1]], atol=1e-6)
-    np.testing.assert_allclose(np.asarray(second), expected[[1, 2, 1]], atol=1e-6)
+async def test_a_passage_is_embedded_once() -> None:
+    counting = Counting()
+    embedder = cached(counting)
+    first = await embedder.aencode_passages(["배", "harbour", "배"])
+    assert counting.texts == ["배", "harbour"]
+    again = await embedder.aencode_passages(["harbour", "storm", "harbour"])
+    assert counting.texts == ["배", "harbour", "storm"]
+    np.testing.assert_array_equal(again[[0, 2]], first[[1, 1]])
+    np.testing.assert_array_equal(embedder.encode_passages(["배", "storm"]), [first[0], again[1]])
+    assert embedder.known(["storm", "boat"])[1].tolist() == [True, False]
 
 
-async def test_where_the_other_turn_fails_this_one_embeds_itself() -> None:
-    slow = Slow(failures=1)
-    first, second = await both(slow, ["harbour"], ["harbour"])
-    assert isinstance(first, EmbeddingError)
-    assert np.asarray(second).shape == (1, 256)
-    assert slow.texts == ["harbour", "harbour"]
+async def test_an_embedder_is_tried_once_and_no_other_process_tries_it_again(
+    tmp_path: Path,
+) -> None:
+    counting, file = Counting(floor=0.8), tmp_path / "vectors.sqlite"
+    embedder = cached(counting, file)
+    for text in ("Where is the locket?", "로켓은 어디 있어?", "ロケットはどこ?", ""):
+        scale = await embedder.cosine_scale(text)
+        np.testing.assert_allclose([scale.floor, scale.trust], [0.8, 1.0], atol=1e-3)
+    assert sorted(counting.texts) == sorted(SENTENCES)
+    other = Counting(floor=0.8)
+    assert await cached(other, file).cosine_scale("배") == await embedder.cosine_scale("배")
+    assert other.texts == []
 
 
-async def test_a_turn_that_is_given_up_leaves_the_others_alone() -> None:
-    slow = Slow()
-    embedder = cached(slow)
-    first, second, third = (
-        asyncio.create_task(embedder.aencode_passages(["harbour"])) for _ in range(3)
-    )
-    await asyncio.sleep(0.05)
-    second.cancel()
-    await asyncio.sleep(0)
-    slow.go_on.set()
-    assert (await first).shape == (await third).shape == (1, 256)
-    with pytest.raises(asyncio.CancelledError):
-        await second
+async def test_every_search_of_a_turn_has_the_scale_of_its_embedder() -> None:
+    lines = [Message(role="user", content="로켓을 잃어버렸어.")]
+    request = ChatRequest(message="어디서?", persona=Persona(name="하루"), history=lines)
+    search = await search_of(request, embedder=cached(Counting(floor=0.8)))
+    assert search.query.cosines.floor == 0.8
+
+
+async def test_the_bundled_model_comes_with_what_is_measured() -> None:
+    model = OnnxEmbeddings()
+    measured = measure(model.encode(SENTENCES))
+    assert measured.keys() == model.cosine_scales.keys()
+    for language, (floor, trust) in {
+        name: (scale.floor, scale.trust) for name, scale in model.cosine_scales.items()
+    }.items():
+        np.testing.assert_allclose(measured[language].floor, floor, atol=0.01)
+        np.testing.assert_allclose(measured[language].trust, trust, atol=0.07)  # a sentence
+    embedder = cached(model)
+    assert await embedder.cosine_scale("Mia, 항구에 가자!") == model.cosine_scales["ko"]
+    assert await embedder.cosine_scale("港へ行こう、Mia") == model.cosine_scales["ja"]
+    assert await embedder.cosine_scale("Who is 세라피나 to the lord of Eldmoor?") == CosineScale()
+
+
+def test_who_cannot_tell_anything_apart_is_not_believed() -> None:
+    same = np.ones((48, 4), dtype=np.float32) / 2
+    assert all(scale.trust < 0.1 and scale.floor < 1 for scale in measure(same).values())

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "language": set(),
     "embedding": {"schemas"},
     "llm": {"schemas"},
-    "stores": {"schemas"},
+    "stores": {"schemas", "retrieval"},
     "cards": {"schemas", "language", "replies", "retrieval"},
     "prompts": {"schemas", "language", "cards"},
     "retrieval": {"schemas", "language"},
@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "embedding",
         "stores",
         "retrieval",
+        "nodes",
     },
     "lab": {"benchmarks", "embedding", "retrieval", "routing"},
 }

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from embedding.fake import HashEmbeddings
 from nodes.embed import query_of
-from nodes.retrieve_chat import beside, reranked, retrieve_chat_context
+from nodes.retrieve_chat import reranked, retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
-from retrieval.chat import ChatIndex
+from retrieval.chat import ChatIndex, scenes
 from retrieval.hybrid import Knobs
 from retrieval.query import view_vectors
-from retrieval.recollection import still_said
-from retrieval.scenes import scenes
+from retrieval.recall import beside
 from retrieval.story import EventIndex
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Persona, StoryEvent
@@ -138,22 +137,6 @@ def test_a_pause_ends_a_scene() -> None:
         for time in times
     ]
     assert scenes(messages) == ["0", "0", "0", "1"]
-
-
-def test_what_was_taken_back_is_not_remembered() -> None:
-    kept = [Message(role="user", content=c) for c in ("a", "b")]
-    replies = [Message(role="character", content=c) for c in ("A", "B")]
-    chat = [kept[0], replies[0], kept[1], replies[1]]
-    assert still_said(chat, [], "c") == chat
-    assert still_said(chat, [], "b") == chat[:2], "the reply to b is being generated anew"
-    assert still_said(chat, chat[2:], "c") == chat[:2]
-    assert still_said(chat, [kept[1]], "c") == chat[:2], "the second reply was deleted"
-    assert still_said(chat, [Message(role="user", content="new")], "c") == chat
-
-
-def test_a_line_that_was_said_twice_is_found_where_the_history_begins() -> None:
-    chat = [Message(role="user", content=c) for c in ("네", "처음", "네", "끝")]
-    assert still_said(chat, chat[2:], "다음") == chat[:2]
 
 
 def event(name: str, order: int, **fields: object) -> StoryEvent:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nodes.route import route_turn, story_progress
-from schemas.rag import Likeness, Upcoming
+from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import ChatRequest, Speaker, StoryEvent
 
 
@@ -42,11 +42,11 @@ BRIDGE = StoryEvent(
 
 
 def upcoming(similarity: float) -> Upcoming:
-    near = Likeness(
+    near = EventSimilarity(
         trigger=similarity, trigger_others=0.1, event=similarity, event_others=0.1,
         words=2 * similarity, words_others=0.1, trigger_words=similarity,
     )  # fmt: skip
-    return Upcoming(event=BRIDGE, likeness=near)
+    return Upcoming(event=BRIDGE, similarity=near)
 
 
 def test_an_event_is_reached_when_its_trigger_happens_and_not_before() -> None:

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from retrieval.cache import IndexCache
-from retrieval.hybrid import Index, Passage
+from retrieval.index import Index, Passage
 
 ONE = [Passage("a", "one"), Passage("b", "two")]
 

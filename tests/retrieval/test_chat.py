@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.chat import ChatIndex
-from retrieval.hybrid import Passage
+from retrieval.index import Passage
 from schemas.request import ChatRequest, Message, Persona
 
 TIMES = st.none() | st.integers(0, 3).map(

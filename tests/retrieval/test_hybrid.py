@@ -13,15 +13,16 @@ from retrieval.hybrid import (
     CHAT,
     STORY,
     Hit,
-    Index,
     Knobs,
-    Passage,
+    Weights,
     beside_best,
     first_to_embed,
     rank,
-    rank_apart,
 )
-from retrieval.query import Turn, make_query
+from retrieval.index import Index, Passage
+from retrieval.query import ChatLine, make_query
+from retrieval.text import tokens
+from schemas.search import Corpus, CosineScale
 
 SCENE = [
     Passage("m1", "Where did you learn to sail?", "Jon", "1"),
@@ -119,18 +120,21 @@ def test_parts_without_vectors_can_still_be_found() -> None:
 
 def test_the_chat_decides_what_the_message_leaves_open() -> None:
     index = Index(SCENE)
-    turns = [Turn("Do you remember your silver locket?", "Jon")]
-    hits = rank(index, make_query("Tell me more about it!", turns), limit=1)
+    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    hits = rank(index, make_query("Tell me more about it!", lines), limit=1)
     assert ids(index, hits) == ["m4"]
-    hits = rank(index, make_query("Who let the soup get cold?", turns), limit=1)
+    hits = rank(index, make_query("Who let the soup get cold?", lines), limit=1)
     assert ids(index, hits) == ["m3"]
 
 
 def test_a_find_of_the_running_chat_passes_a_threshold_and_noise_does_not() -> None:
     rain = [Passage(f"x{row}", f"Rain {row}.", "Jon", "9") for row in range(20)]
     index = Index([*SCENE, *rain])
-    turns = [Turn("I miss my silver locket, the silver one."), Turn("The locket was so pretty.")]
-    query = make_query("It was lost near the lighthouse.", turns)
+    lines = [
+        ChatLine("I miss my silver locket, the silver one."),
+        ChatLine("The locket was so pretty."),
+    ]
+    query = make_query("It was lost near the lighthouse.", lines)
     hits = rank(index, query, limit=5, knobs=Knobs(threshold=0.001))
     assert ids(index, hits) == ["m4", "m5"]
 
@@ -146,10 +150,11 @@ def test_recency_and_the_running_scene_count_by_setting() -> None:
 
 
 def raised(evidence: list[float], *allowed: int) -> list[float]:
-    """What `beside_best` makes of the evidence for `SCENE`, to three places."""
+    """What `beside_best` makes of the evidence for those of `SCENE`, to three places."""
     mask = np.isin(np.arange(5), allowed) if allowed else None
     total = np.array(evidence, dtype=np.float32)
-    return np.round(beside_best(Index(SCENE), total, mask, STORY), 3).tolist()  # type: ignore[no-any-return]
+    among = Index(SCENE).lexical.candidates(mask)
+    return np.round(beside_best(among, total, STORY), 3).tolist()  # type: ignore[no-any-return]
 
 
 def test_the_neighbours_of_the_best_event_gain_within_its_scene() -> None:
@@ -158,16 +163,13 @@ def test_the_neighbours_of_the_best_event_gain_within_its_scene() -> None:
         [0.4, 0.4, 0.2 + some, 0.9, 0.3 + some]
     )
     assert raised([0.4, 0.4, 0.9, 0.2, 0.3]) == pytest.approx([0.4, 0.4, 0.9, 0.2 + some, 0.3])
-
-
-def test_what_may_not_be_told_raises_no_neighbour() -> None:
-    assert raised([0.4, 0.2, 0.2, 0.9, 0.3], 0, 1, 2, 4)[2:] == pytest.approx([0.2, 0.9, 0.3])
+    assert raised([0.4, 0.4, 0.2, 0.9], 0, 1, 2, 4) == pytest.approx([0.4, 0.4, 0.2 + some, 0.9])
 
 
 @pytest.mark.parametrize("near", [0.9, 0.89, 0.85])
 def test_a_neighbour_does_not_overtake_the_best_event(near: float) -> None:
     total = np.array([0.4, 0.4, near, 0.9, near], dtype=np.float32)
-    order = np.argsort(-beside_best(Index(SCENE), total, None, STORY), kind="stable")
+    order = np.argsort(-beside_best(Index(SCENE).lexical.candidates(), total, STORY), kind="stable")
     assert order.tolist() == np.argsort(-total, kind="stable").tolist()
 
 
@@ -223,20 +225,31 @@ def test_any_history_any_order_of_changes(old: list[str], new: list[str], messag
 
 
 @given(TEXTS, st.text(alphabet="abc 가나", max_size=10), st.data())
-def test_what_is_ranked_apart_is_ranked_as_if_alone(
-    texts: list[str], message: str, data: st.DataObject
-) -> None:
-    index = Index([Passage(str(row), text, "s", "1") for row, text in enumerate(texts)])
-    of = np.array([data.draw(st.integers(0, 2)) for _ in texts])
-    masks = [of == 1, of == 2]
-    vectors = one_hot(*(row % 5 for row in range(len(index.parts))))
-    vectors[[data.draw(st.booleans()) for _ in index.parts]] = np.nan
-    query = make_query(message, [Turn("a b 가나")])
-    how: dict[str, Any] = {"limit": 8, "vectors": vectors, "query_vectors": one_hot(1, 2)}
+def test_what_is_masked_moves_no_score(texts: list[str], message: str, data: st.DataObject) -> None:
+    """Leak 0 is true of scores: a ranking is that of an index without what may not be found."""
+    passages = [Passage(str(row), text, "s", str(row // 5)) for row, text in enumerate(texts)]
+    allowed = np.array([data.draw(st.booleans()) for _ in texts], dtype=bool)
+    whole = Index(passages)
+    only = Index([it for it, may in zip(passages, allowed, strict=True) if may])
+    vectors = one_hot(*(row % 5 for row in range(len(texts))))
+    vectors[[data.draw(st.booleans()) for _ in texts]] = np.nan
+    query = make_query(message, [ChatLine("a b 가나")], speakers=["s"])
+    how: dict[str, Any] = {"limit": 8, "query_vectors": one_hot(1, 2)}
     for weights in CHAT, STORY:
-        how["knobs"] = Knobs(weights=weights)
-        apart = rank_apart(index, query, masks, **how)
-        assert apart == [rank(index, query, allowed=mask, **how) for mask in masks]
+        how["knobs"] = Knobs(weights=weights, recency=0.05)
+        masked = rank(whole, query, allowed=allowed, vectors=vectors, **how)
+        alone = rank(only, query, vectors=vectors[allowed], **how)
+        rows = np.flatnonzero(allowed)
+        assert masked == [replace(it, row=rows[it.row], part=rows[it.part]) for it in alone]
+
+
+def test_an_event_to_come_does_not_make_a_word_common() -> None:
+    now = [Passage("1", "The raven sat on the gate."), Passage("2", "Bread was dear.")]
+    future = [Passage(str(row), f"The raven spoke {row} times.") for row in range(3, 9)]
+    knobs = Knobs(weights=STORY)
+    before = rank(Index(now), make_query("raven"), limit=9, knobs=knobs)
+    index, allowed = Index([*now, *future]), np.arange(8) < 2
+    assert rank(index, make_query("raven"), limit=9, knobs=knobs, allowed=allowed) == before
 
 
 def test_what_to_embed_first() -> None:
@@ -245,6 +258,16 @@ def test_what_to_embed_first() -> None:
     missing[2] = False
     first = first_to_embed(index, make_query("silver locket"), missing, limit=2, newest=1)
     assert first.tolist() == [4, 3]
+
+
+def test_what_may_not_be_found_takes_no_place_among_what_is_embedded() -> None:
+    missing, allowed = np.ones(5, dtype=bool), np.arange(5) < 3
+    query = make_query("silver locket")
+    first = first_to_embed(Index(SCENE), query, missing, limit=2, newest=0, allowed=allowed)
+    alone = first_to_embed(Index(SCENE[:3]), query, missing[:3], limit=2, newest=0)
+    assert first.tolist() == alone.tolist()
+    none = first_to_embed(Index(SCENE), query, missing, limit=2, newest=1, allowed=allowed & False)
+    assert none.tolist() == []
 
 
 @pytest.mark.parametrize("text", ["", "🙂🙂", "x" * 100_000, "가" * 100_000, "\ud800", "a\x00b"])
@@ -264,5 +287,135 @@ def test_the_first_index_of_a_long_history_is_quick() -> None:
     assert time.perf_counter() - start < 1  # some 40 ms; the bound is for a busy machine
 
 
-def test_weights_are_few_and_the_window_is_the_unit() -> None:
-    assert CHAT.lexical_window == 1
+def test_an_answer_comes_before_the_question_that_it_answers() -> None:
+    said = [Passage("q", "The locket is silver?"), Passage("x", "Yes.", scene="x")]
+    index = Index([*said, Passage("a", "The locket is silver.", scene="y")])
+    for order in (index, Index(index.passages[::-1])):
+        best, *_ = rank(order, make_query("locket"), limit=1)
+        assert order.passages[best.row].id == "a"
+
+
+def test_of_equal_passages_the_newest_comes_first_and_always_the_same() -> None:
+    names = ("oak", "elm", "ash", "fir", "yew", "box")
+    index = Index([Passage(name, f"locket {name}", "", name) for name in names])
+    hits = ask(index, "locket", limit=6)
+    assert len({hit.score for hit in hits}) == 1
+    assert ids(index, hits) == [*reversed(names)]
+    assert ids(index, ask(index, "locket", limit=2)) == ["box", "yew"], "also where some are cut"
+
+
+def test_of_equal_parts_the_first_is_shown() -> None:
+    sentence = "The locket lay there, and it was quiet on the shore. " * 12
+    index = Index([Passage("long", f"{sentence}\n\n{sentence}")], part_size=400)
+    (hit,) = ask(index, "boat", limit=1)
+    assert hit.part == 0 < len(index.parts) - 1
+
+
+def test_a_few_of_many_are_ranked_as_among_all() -> None:
+    """With the counts of what they were chosen from, candidates have the scores of the whole."""
+    lines = ["The silver locket lay there.", "A locket.", "The boat left.", *["Silver rain."] * 37]
+    passages = [Passage(str(row), text, scene=str(row)) for row, text in enumerate(lines)]
+    query = make_query("silver locket")
+    found = {term: sum(term in tokens(line) for line in lines) for term in ("silver", "locket")}
+    corpus = Corpus(len(lines), sum(len(tokens(line)) for line in lines), found)
+    whole = rank(Index(passages), query, limit=3)
+    few = rank(Index(passages[:3]), query, limit=3, corpus=corpus)
+    alone = rank(Index(passages[:3]), query, limit=3)
+    assert few[0].score == pytest.approx(whole[0].score, rel=0.02)
+    assert few[1].score == pytest.approx(whole[1].score, rel=0.02)
+    assert abs(alone[1].score - whole[1].score) > 2 * abs(few[1].score - whole[1].score)
+
+
+def alike(texts: list[str], cosine: float) -> np.ndarray:
+    """Unit vectors that are no nearer to each other than this, but for equal texts."""
+    own = np.sqrt(1 - cosine) * np.eye(64)[[sum(map(ord, text)) % 64 for text in texts]]
+    return np.hstack([np.full((len(texts), 1), np.sqrt(cosine)), own]).astype(np.float32)
+
+
+@pytest.mark.parametrize("weights", [CHAT, STORY])
+def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
+    """To some embedders unrelated texts are near: it must change nothing, in any ranking."""
+    index = Index([*SCENE, Passage("m6", "Storm.", "Jon", "3"), Passage("m7", "Bread?", "Jon")])
+    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    query = make_query("Tell me more about it!", lines)
+    found = []
+    for floor in (0.0, 0.8):
+        read = replace(query, cosines=CosineScale(floor))
+        found.append(
+            rank(
+                index,
+                read,
+                limit=9,
+                vectors=alike(index.parts, floor),
+                query_vectors=alike(query.texts, floor),
+                knobs=Knobs(weights=weights),
+            )
+        )
+    assert ids(index, found[1][:1]) == ["m4"], "the running chat speaks"
+    assert [hit.row for hit in found[1]] == [hit.row for hit in found[0]]
+    assert [hit.why for hit in found[1]] == [hit.why for hit in found[0]]
+    assert not any("dense" in hit.why for hit in found[1])
+    np.testing.assert_allclose(
+        [hit.score for hit in found[1]], [hit.score for hit in found[0]], atol=1e-5
+    )
+
+
+def test_a_follow_up_needs_a_clearer_find_than_a_question() -> None:
+    query = make_query("silver locket", [ChatLine("The soup is cold."), ChatLine("The soup!")])
+    for follow_up, best in ((0.0, "m4"), (1.0, "m3")):
+        hits = rank(Index(SCENE), replace(query, follow_up=follow_up), limit=1)
+        assert ids(Index(SCENE), hits) == [best]
+
+
+def test_the_part_that_is_shown_is_that_of_who_speaks() -> None:
+    text = "Then the griffin came. " + "It was quiet. " * 30 + "The soup was cold, that soup."
+    index = Index([Passage("long", text)], part_size=100)
+    lines = [ChatLine("The soup is cold."), ChatLine("That soup!")]
+    for message, shown in (("What did the griffin do?", "griffin"), ("The soup, cold!", "soup")):
+        (hit,) = rank(index, make_query(message, lines), limit=1)
+        assert shown in index.parts[hit.part]
+
+
+def test_what_was_not_embedded_is_taken_for_one_of_the_farther() -> None:
+    index = Index([Passage(str(row), f"word{row}", scene=str(row)) for row in range(5)])
+    cosines = np.array([[0.6], [0.4], [np.nan], [0.2], [0.0]], dtype=np.float32)
+    one = np.ones((1, 1), dtype=np.float32)
+    hits = ask(index, "boat", limit=5, vectors=cosines, query_vectors=one)
+    assert ids(index, hits) == ["0", "1", "3", "2", "4"]
+
+
+def test_who_says_much_is_heard_up_to_a_bound() -> None:
+    lines = [" ".join(f"w{row}x{word}" for word in range(row)) for row in (1, 20, 40, 400)]
+    index = Index([Passage(line[:3], line, scene=line[:3]) for line in lines], part_size=9999)
+    one, some, many, wall = (hit.score for hit in reversed(ask(index, "boat", limit=4)))
+    assert one < some < many == wall
+
+
+def test_what_follows_the_event_that_was_told_is_likelier_than_what_led_to_it() -> None:
+    index = Index([Passage("a", "It rained."), Passage("b", "A raven."), Passage("c", "She left.")])
+    alone = replace(STORY, lexical_window=0, beside=0)
+    hits = ask(index, "raven", knobs=Knobs(weights=alone))
+    assert ids(index, hits) == ["b", "c", "a"]
+
+
+def test_who_did_it_to_whom_is_told_by_the_order() -> None:
+    told = ["The wolf chased the bear at dawn.", "The bear chased the wolf by night."]
+    for texts in (told, told[::-1]):
+        index = Index([Passage(text, text, scene=text) for text in texts])
+        hits = ask(index, "Did the wolf chase the bear?", limit=2, knobs=Knobs(weights=STORY))
+        assert ids(index, hits) == told
+
+
+def test_of_equally_good_events_the_neighbours_of_the_newest_gain() -> None:
+    some = STORY.beside
+    assert raised([0.9, 0.4, 0.9, 0.4, 0.4]) == pytest.approx([0.9, 0.4, 0.9, 0.4 + some, 0.4])
+
+
+def test_an_embedder_that_is_not_trusted_is_outvoted() -> None:
+    index = Index(SCENE)
+    how: dict[str, Any] = {"limit": 1, "vectors": one_hot(0, 1, 2, 3, 4)}
+    query = make_query("silver locket")
+    for trust, best in ((1.0, "m3"), (0.0, "m4")):
+        read = replace(query, cosines=CosineScale(0.0, trust))
+        hits = rank(index, read, query_vectors=one_hot(2) * 3, **how)
+        assert ids(index, hits) == [best]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from retrieval.query import (
+    CHAT_LINES,
     CHAT_SIZE,
-    NEW,
-    TURNS,
-    Turn,
+    MESSAGE_WEIGHT,
+    ChatLine,
     chat_text,
     in_first_person,
     make_query,
@@ -33,41 +33,49 @@ def test_a_speaker_is_named_by_part_of_the_name_or_with_a_particle() -> None:
 
 
 def test_a_pronoun_means_the_one_last_named() -> None:
-    turns = [Turn("Jon was here."), Turn("And Mia too."), Turn("Really?")]
-    assert make_query("What did she say?", turns, speakers=["Mia", "Jon"]).speakers == {"mia"}
-    assert not make_query("What is new?", turns, speakers=["Mia", "Jon"]).speakers
+    lines = [ChatLine("Jon was here."), ChatLine("And Mia too."), ChatLine("Really?")]
+    assert make_query("What did she say?", lines, speakers=["Mia", "Jon"]).speakers == {"mia"}
+    assert not make_query("What is new?", lines, speakers=["Mia", "Jon"]).speakers
 
 
 def test_the_running_chat_is_a_view_of_its_own_with_the_newest_lines_weighing_most() -> None:
-    turns = [Turn(f"line{number}x") for number in range(10)]
-    message, chat = make_query("ring", turns, names=["harbour"]).views
+    lines = [ChatLine(f"line{number}x") for number in range(10)]
+    message, chat = make_query("ring", lines, names=["harbour"]).views
     assert message.terms == {"ring": 1.0}
     assert chat.terms["ring"] > chat.terms["line9x"] > chat.terms["line8x"]
     assert chat.terms["harbour"] < chat.terms["ring"]
-    assert f"line{9 - TURNS}x" not in chat.terms
+    assert f"line{9 - CHAT_LINES}x" not in chat.terms
     assert chat.text.endswith("line8x line9x"), "it is known before the message comes"
 
 
 def test_a_word_that_comes_back_is_the_topic() -> None:
-    turns = [Turn("The harbour is cold."), Turn("Which harbour? Hello!")]
-    _, chat = make_query("Yes.", turns).views
+    lines = [ChatLine("The harbour is cold."), ChatLine("Which harbour? Hello!")]
+    _, chat = make_query("Yes.", lines).views
     assert chat.terms["harbour"] > chat.terms["hello"] > chat.terms["cold"]
 
 
 def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
-    turns = [Turn("등대에 가자.", "Jon"), Turn("The harbour is cold.", "Mia")]
-    new = make_query("Where is the ring?", turns).carries_on
-    stated = make_query("I lost the ring.", turns).carries_on
+    lines = [ChatLine("등대에 가자.", "Jon"), ChatLine("The harbour is cold.", "Mia")]
+    new = make_query("Where is the ring?", lines).follow_up
+    stated = make_query("I lost the ring.", lines).follow_up
     assert new == 0
-    assert new < stated < make_query("The harbour is so cold!", turns).carries_on
-    assert make_query("반지는 어디 있어?", turns).carries_on == 0
-    assert make_query("Be honest. Where is the ring? I must know.", turns).carries_on == 0
-    assert make_query("Really? I lost the ring.", turns).carries_on == stated
-    assert make_query("등대에서 기다릴게", turns).carries_on > stated
+    assert new < stated < make_query("The harbour is so cold!", lines).follow_up
+    assert make_query("반지는 어디 있어?", lines).follow_up == 0
+    assert make_query("Be honest. Where is the ring? I must know.", lines).follow_up == 0
+    assert make_query("Really? I lost the ring.", lines).follow_up == stated
+    assert make_query("등대에서 기다릴게", lines).follow_up > stated
+
+
+def test_a_name_of_the_scene_that_was_said_keeps_the_weight_of_what_was_said() -> None:
+    said, unsaid = (
+        make_query("Yes.", [ChatLine(line)], names=["harbour"]).views[1].terms["harbour"]
+        for line in ("The harbour is cold.", "It is cold.")
+    )
+    assert said > unsaid > 0
 
 
 def test_a_long_chat_is_cut_from_its_beginning() -> None:
-    query = make_query("And then?", [Turn("long " * 1000 + "end")])
+    query = make_query("And then?", [ChatLine("long " * 1000 + "end")])
     assert len(query.texts[1]) == CHAT_SIZE
     assert query.texts[1].endswith("long end")
 
@@ -77,19 +85,21 @@ def test_a_reply_may_be_kept_trimmed() -> None:
 
 
 def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
-    turns = [Turn("등대로 가는 배는 언제 떠나? " * 4)]
+    lines = [ChatLine("등대로 가는 배는 언제 떠나? " * 4)]
     rows = np.eye(2, dtype=np.float32)  # what was said before is nothing like the message
 
     def vectors(message: str) -> np.ndarray:
-        return view_vectors(make_query(message, turns), rows)
+        return view_vectors(make_query(message, lines), rows)
 
     np.testing.assert_array_equal(vectors("응")[0], [1, 0])
     np.testing.assert_allclose(np.linalg.norm(vectors("응"), axis=1), 1, rtol=1e-6)
     assert vectors("응")[1][0] < vectors("응, 일곱 시에 떠나.")[1][0]
     said, before = vectors("가" * CHAT_SIZE * 2)[1]
-    assert said / before == pytest.approx(NEW * CHAT_SIZE / len(chat_text([turns[0].text])))
+    assert said / before == pytest.approx(
+        MESSAGE_WEIGHT * CHAT_SIZE / len(chat_text([lines[0].text]))
+    )
     assert len(view_vectors(make_query("응"), rows[:1])) == 1
 
 
 def test_nothing_to_go_by() -> None:
-    assert make_query("", [Turn(" ")]).texts == [""]
+    assert make_query("", [ChatLine(" ")]).texts == [""]

@@ -1,6 +1,7 @@
 """Events as passages."""
 
-from retrieval.hybrid import STORY, Index, Knobs, rank
+from retrieval.hybrid import STORY, Knobs, rank
+from retrieval.index import Index
 from retrieval.query import make_query
 from retrieval.story import EVENT_PART_SIZE, awakened, event_passages
 from schemas.request import StoryEvent

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.hybrid import Index, Passage
+from retrieval.index import Index, Passage
 from retrieval.query import make_query
 from retrieval.vectors import part_vectors, unread
 
@@ -84,6 +84,23 @@ def test_what_a_turn_had_no_time_for_is_asked_for_again() -> None:
     _check(index, part_vectors(index, QUERY, source, at_once=3))
     assert source.asked == left
     assert unread(index).tolist() == [index.parts.index(part) for part in left[18:]]
+
+
+def test_what_may_not_be_found_is_embedded_later() -> None:
+    class Empty(Source):
+        """As a cache that does not know yet how long a vector is."""
+
+        def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+            vectors, known = super().known(texts)
+            return (vectors if known.any() else np.zeros((len(texts), 0))), known
+
+    source, index = Empty(), Index(_chat(1, 2, 3, 4))
+    _check(index, part_vectors(index, QUERY, source, allowed=np.zeros(4, dtype=bool)))
+    assert len(source.embedded) == 1
+    _check(index, part_vectors(index, QUERY, source, allowed=np.arange(4) < 2))
+    assert source.embedded == _texts(1, 2)
+    _check(index, part_vectors(index, QUERY, source))
+    assert sorted(source.embedded) == _texts(1, 2, 3, 4)
 
 
 def test_vectors_of_two_embedders_never_mix() -> None:

@@ -13,7 +13,12 @@ import numpy as np
 
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
+from retrieval.query import make_query, view_vectors
 from schemas.request import Message, StoryEvent
+from schemas.search import Search
+from stores.chat_memory import StandingMemory
+from stores.chroma import ChromaDatabase
+from stores.word_index import WordIndex
 from tests.support import free_port
 
 
@@ -25,10 +30,36 @@ class CountingEncoder:
         self.fingerprint = fingerprint or self._embedder.fingerprint
         self.dimension = dimension
         self.texts = 0
+        self.learned: dict[str, np.ndarray] = {}
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         self.texts += len(texts)
         return self._embedder.encode_passages(texts)
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        rows = [self.learned.get(text, np.zeros(self.dimension)) for text in texts]
+        known = np.array([text in self.learned for text in texts], dtype=bool)
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension), known
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        self.learned |= dict(zip(texts, vectors, strict=True))
+
+
+def remembering(database: ChromaDatabase, encoder: CountingEncoder | None = None) -> StandingMemory:
+    """A standing memory as one worker has it, with an index of words of its own."""
+    return StandingMemory(database, encoder or CountingEncoder(), WordIndex(None))
+
+
+def remembered(memory: StandingMemory, user: str = "u", session: str = "s") -> list[Message]:
+    """All that stands of a chat, in its order."""
+    return [item.message for item, _ in memory._log.all(memory._name(user, session))]
+
+
+def search(text: str, encoder: CountingEncoder) -> Search:
+    """What a turn looks for that asks this."""
+    query = make_query(text, [], speakers=[], names=["Mara"], present=["Mara", "User"])
+    views = view_vectors(query, encoder.encode_passages(query.texts))
+    return Search(query=query, views=views, message=views[0])
 
 
 def story(*texts: str, **fields: object) -> list[StoryEvent]:

@@ -11,11 +11,10 @@ import numpy as np
 
 from schemas.embedding import embedding_id
 from schemas.request import Message
-from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
 from stores.vector_cache import VectorCache
-from tests.stores.stores_support import CountingEncoder, story
+from tests.stores.stores_support import CountingEncoder, remembered, remembering, search, story
 
 
 def ids(*names: object) -> list[str]:
@@ -55,26 +54,28 @@ class Worker:
     def __init__(self, url: str) -> None:
         self.encoder = CountingEncoder(32)
         database = ChromaDatabase(url=url, timeout=60)
-        self.memory = StandingMemory(database, self.encoder)
+        self.memory = remembering(database, self.encoder)
         self.stories = StoryIndex(database, self.encoder)
 
     def tell(self, user: str, session: str, texts: Sequence[str]) -> int:
         messages = [Message(role="user", content=text, id=text) for text in texts]
-        return self.memory.remember(user, session, messages, self.encoder.encode_passages(texts))
+        return self.memory.remember(user, session, messages)
 
     def words(self, user: str, session: str) -> list[str]:
-        return [message.content for message in self.memory.load(user, session).messages]
+        return [message.content for message in remembered(self.memory, user, session)]
 
-    def right_vectors(self, user: str, session: str) -> bool:
-        messages, vectors = self.memory.load(user, session)
-        expected = self.encoder.encode_passages([message.content for message in messages])
-        return bool(np.allclose(vectors, expected, atol=1e-5))
+    def recall(self, user: str, session: str, question: str) -> list[str]:
+        """What the ranking is given."""
+        looked_for = search(question, self.encoder)
+        recalled = self.memory.recall(user, session, looked_for, [], question)
+        return [message.content for message in recalled.messages]
 
     def forget(self, user: str, session: str) -> bool:
         return self.memory.forget(user, session)
 
     def build(self, story_id: str, texts: Sequence[str]) -> tuple[int, int, int]:
-        return self.stories.build(story_id, story(*texts))
+        built = self.stories.build(story_id, story(*texts))
+        return built.events, built.embedded, built.removed
 
     def events(self, story_id: str) -> list[str]:
         return [event.text for event in self.stories.named(story_id).events]

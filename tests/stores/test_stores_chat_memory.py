@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import StoreError
 from schemas.request import Message
-from stores.chat_memory import StandingMemory
-from stores.chat_order import Remembered, message_identity, placed
+from stores.chat_log import Entry
+from stores.chat_memory import CANDIDATES, REACH, TAKEN_OVER, StandingMemory
+from stores.chat_order import (
+    Remembered,
+    digest,
+    identity_digest,
+    message_identity,
+    placed,
+    words_digest,
+)
 from stores.chroma import ChromaDatabase
-from stores.rows import Rows, digest, row_id
-from tests.stores.stores_support import CountingEncoder, said
+from stores.word_index import Known
+from tests.stores.stores_support import CountingEncoder, remembered, remembering, said, search
 
 TEXT = st.text(min_size=1, max_size=30) | st.sampled_from(["-", "a-b", "\0", "../..", "'", "가"])
 
 
 @pytest.fixture
 def memory(database: ChromaDatabase) -> StandingMemory:
-    return StandingMemory(database, CountingEncoder())
+    return remembering(database)
 
 
 def tell(
     memory: StandingMemory, messages: list[Message], user: str = "u", session: str = "s"
 ) -> int:
-    """Remembers messages with their vectors."""
-    vectors = CountingEncoder(memory._encoder.dimension).encode_passages(
-        [message.content for message in messages]
-    )
-    return memory.remember(user, session, messages, vectors)
+    return memory.remember(user, session, messages)
 
 
 def words(memory: StandingMemory, user: str = "u", session: str = "s") -> list[str]:
-    return [message.content for message in memory.load(user, session).messages]
+    return [message.content for message in remembered(memory, user, session)]
+
+
+def recall(memory: StandingMemory, question: str, history: Sequence[Message] = ()) -> list[str]:
+    """What the ranking is given for a question."""
+    asked = search(question, CountingEncoder(memory._encoder.dimension))
+    return [it.content for it in memory.recall("u", "s", asked, history, question).messages]
 
 
 def test_messages_come_back_whole_in_order_with_their_vectors(memory: StandingMemory) -> None:
@@ -53,17 +62,17 @@ def test_messages_come_back_whole_in_order_with_their_vectors(memory: StandingMe
     messages[0].embedding_id = "sha1:" + "0" * 40
     assert tell(memory, messages[:2]) == 2
     assert tell(memory, messages) == 1
-    found = memory.load("u", "s")
-    assert found.messages == tuple(messages)  # the list's order comes before a timestamp
-    expected = CountingEncoder().encode_passages([m.content for m in found.messages])
-    assert np.allclose(found.vectors, expected, atol=1e-5)
-    assert found.vectors.dtype == np.float32
+    assert remembered(memory) == messages  # the list's order comes before a timestamp
+    found = memory.recall("u", "s", search("비", CountingEncoder()), [], "?")
+    assert found.messages == tuple(messages)
+    assert found.runs == (1, 1, 1)
+    assert found.corpus.messages == 3
+    assert memory._encoder.known([m.content for m in messages])[1].all(), "made by nobody again"
 
 
 def test_an_unknown_chat_is_empty(memory: StandingMemory) -> None:
-    assert memory.load("u", "s").messages == ()
-    assert memory.load("u", "s").vectors.shape == (0, 64)
-    assert memory.remember("u", "s", [], np.empty((0, 64), np.float32)) == 0
+    assert recall(memory, "who?") == words(memory) == []
+    assert memory.remember("u", "s", []) == 0
 
 
 def test_remembering_twice_is_remembering_once(memory: StandingMemory) -> None:
@@ -88,7 +97,7 @@ def test_a_message_that_gets_its_id_later_is_the_same_message(memory: StandingMe
     tell(memory, said("hello", "good evening", first=None))
     tell(memory, said("hello", "good evening", "so?"))  # as the backend sends it next time
     assert words(memory) == ["hello", "good evening", "so?"]
-    assert [message.id for message in memory.load("u", "s").messages] == ["m0", "m1", "m2"]
+    assert [message.id for message in remembered(memory)] == ["m0", "m1", "m2"]
     assert tell(memory, said("so?", first=None)) == 0
 
 
@@ -116,24 +125,23 @@ def test_an_older_part_of_the_chat_may_come_later(memory: StandingMemory) -> Non
 def test_a_chat_told_in_one_piece_keeps_the_order_of_the_list(
     calls: list[list[tuple[int, datetime | None]]],
 ) -> None:
-    stored: Rows[Remembered] = Rows((), (), (), np.empty((0, 1)))
+    stored: dict[bytes, Known] = {}
     for call in calls:
         messages = [
             Message(role="user", content=f"text {name}", id=f"m{name}", timestamp=at)
             for name, at in call
         ]
-        before = set(stored.ids)
-        fresh, superseded = placed(messages, stored)
-        assert superseded == []
-        new = [item for _, _, item in fresh]
-        assert [item.at for item in new] == sorted({item.at for item in new})
-        assert {id for _, id, _ in fresh}.isdisjoint(before)
-        stored = Rows(
-            ids=stored.ids + tuple(id for _, id, _ in fresh),
-            items=stored.items + tuple(new),
-            written=stored.written + tuple(range(len(before), len(before) + len(new))),
-            vectors=np.zeros((len(before) + len(new), 1)),
-        )
+        newest = max((known.at for known in stored.values()), default=0)
+        fresh = placed(messages, stored.values(), newest)
+        assert all(place.instead_of is None for place in fresh)
+        assert [place.at for place in fresh] == sorted({place.at for place in fresh})
+        for place in fresh:
+            message = messages[place.row]
+            identity = identity_digest(message)
+            assert identity not in stored
+            stored[identity] = Known(
+                len(stored), identity, words_digest(message), place.at, len(stored)
+            )
 
 
 def test_users_and_sessions_do_not_see_each_other(memory: StandingMemory) -> None:
@@ -159,14 +167,13 @@ def test_users_and_sessions_do_not_see_each_other(memory: StandingMemory) -> Non
 def test_names_of_collections_never_collide_and_hold_nothing_of_a_caller(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
-    shelf = StandingMemory(ChromaDatabase(url="http://127.0.0.1:1"), CountingEncoder())._shelf
-    names = [shelf.name(digest(*chat)) for chat in (one, other)]
+    memory = remembering(ChromaDatabase(url="http://127.0.0.1:1"))
+    names = [memory._name(*chat) for chat in (one, other)]
     assert (names[0] == names[1]) == (one == other)
     for name in names:
         assert set(name) <= set("chat-0123456789abcdef")
         assert 3 <= len(name) <= 512
     assert digest(*one) != digest("".join(one))
-    assert (row_id(*one) == row_id(*other)) == (one == other)
 
 
 def test_ids_of_any_kind_reach_their_own_chat(memory: StandingMemory) -> None:
@@ -182,9 +189,11 @@ def test_forgetting_a_chat_is_one_call_and_it_is_gone(
 ) -> None:
     tell(memory, said("비밀 하나", "비밀 둘"))
     tell(memory, said("other"), session="s2")
-    name = memory._shelf.name(digest("u", "s"))
+    name = memory._name("u", "s")
+    assert recall(memory, "비밀")
     assert memory.forget("u", "s") is True
-    assert words(memory) == []
+    assert words(memory) == recall(memory, "비밀") == []
+    assert memory._words.corpus(name, ["비밀"]).found == {"비밀": 0}
     assert database.state(name) is None
     assert memory.forget("u", "s") is False
     assert words(memory, session="s2") == ["other"]
@@ -193,17 +202,18 @@ def test_forgetting_a_chat_is_one_call_and_it_is_gone(
 
 
 def test_forgetting_reaches_other_workers_and_other_embedders(database: ChromaDatabase) -> None:
-    small, large = (StandingMemory(database, CountingEncoder(size)) for size in (32, 64))
-    worker = StandingMemory(database, CountingEncoder(64))
+    small, large = (remembering(database, CountingEncoder(size)) for size in (32, 64))
+    worker = remembering(database, CountingEncoder(64))
     tell(small, said("a", "b"))
     tell(large, said("c", first=2))
-    assert words(worker) == ["a", "b", "c"]
+    assert recall(worker, "a") == words(worker) == ["a", "b", "c"]
     assert large.forget("u", "s", ["m0"]) is True
-    assert (words(small), words(large), words(worker)) == (["b"], ["b", "c"], ["b", "c"])
+    assert (words(small), words(large)) == (["b"], ["b", "c"])
+    assert recall(worker, "a") == ["b", "c"], "what another worker removed is found no more"
     assert large.forget("u", "s", ["m0"]) is False
     assert large.forget("u", "s") is True
-    for one in (small, large, worker, StandingMemory(database, CountingEncoder(16))):
-        assert words(one) == []
+    for one in (small, large, worker, remembering(database, CountingEncoder(16))):
+        assert recall(one, "a") == words(one) == []
 
 
 def test_a_message_without_an_id_is_forgotten_by_its_identity(memory: StandingMemory) -> None:
@@ -214,63 +224,123 @@ def test_a_message_without_an_id_is_forgotten_by_its_identity(memory: StandingMe
 
 
 def test_workers_see_what_the_others_wrote(database: ChromaDatabase) -> None:
-    workers = [StandingMemory(database, CountingEncoder()) for _ in range(3)]
+    workers = [remembering(database) for _ in range(3)]
     for turn in range(6):
         tell(workers[turn % 3], said(f"question {turn}", f"answer {turn}", first=2 * turn))
         expected = [f"{kind} {past}" for past in range(turn + 1) for kind in ("question", "answer")]
-        assert [words(worker) for worker in workers] == [expected] * 3
+        assert words(workers[0]) == expected
+        assert [recall(worker, "answer") for worker in workers] == [expected] * 3
 
 
-def test_a_chat_that_did_not_change_is_not_read_again(memory: StandingMemory) -> None:
-    tell(memory, said("a"))
-    assert memory.load("u", "s").vectors is memory.load("u", "s").vectors
-
-
-def test_two_rows_for_one_message_are_resolved_to_the_later(database: ChromaDatabase) -> None:
-    """A worker that was killed between the new words and the removal of the old leaves both."""
-    memory = StandingMemory(database, CountingEncoder())
+def test_a_worker_killed_before_it_removes_old_words_has_the_new_ones(
+    database: ChromaDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = remembering(database)
     tell(memory, said("a", "b"))
-    key = digest("u", "s")
-    rows = memory._shelf.load(key)
-    assert rows is not None
-    edited = rows.items[0].model_copy(update={"message": said("A")[0]})
-    vectors = CountingEncoder().encode_passages(["A"])
-    memory._shelf.write(key, [(row_id("m0", "new words"), edited)], vectors, [])
-    assert words(memory) == words(StandingMemory(database, CountingEncoder())) == ["A", "b"]
+    monkeypatch.setattr(ChromaDatabase, "delete", lambda *_: None)
+    tell(memory, said("A"))
+    monkeypatch.undo()
+    for worker in (memory, remembering(database)):
+        assert recall(worker, "A") == ["A", "b"]
+
+
+def test_two_that_write_to_one_place_lose_nothing(database: ChromaDatabase) -> None:
+    one, other = remembering(database), remembering(database)
+    tell(one, said("first", first=None))
+    recall(other, "first")  # knows the end as it is now
+    tell(one, said("of one", "x" * 1500, first=None))
+    name = one._name("u", "s")
+    item = Remembered(message=said("of the other", first=None)[0], at=10**18)
+    vectors = CountingEncoder().encode_passages(["of the other"])
+    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, ["of the other"], vectors)])
+    assert words(one) == ["first", "of one", "x" * 1500, "of the other"]
+    assert recall(one, "of") == recall(other, "of") == words(one)
 
 
 def test_a_new_embedder_embeds_the_memory_again_from_its_text(
     database: ChromaDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tell(StandingMemory(database, CountingEncoder(64)), said("비밀 하나", "b"))
-    other = CountingEncoder(32)
-    found = StandingMemory(database, other).load("u", "s")
-    assert [message.content for message in found.messages] == ["비밀 하나", "b"]
-    assert found.vectors.shape == (2, 32)
-    assert other.texts == 2
+    tell(remembering(database, CountingEncoder(64)), said("비밀 하나", "b"))
+    new = remembering(database, CountingEncoder(32))
+    assert recall(new, "비밀") == ["비밀 하나", "b"]
     (line,) = caplog.messages
-    assert (
-        line == "stores: a chat index is of another embedder or version; 2 texts are embedded again"
+    assert line == (
+        "stores: a chat is remembered under another embedder or version; "
+        "2 messages are embedded again"
     )
+
+
+def test_a_first_turn_under_a_new_embedder_embeds_some_and_the_rest_follows(
+    database: ChromaDatabase,
+) -> None:
+    lines = said(*(f"line {row}" for row in range(100)))
+    tell(remembering(database, CountingEncoder(64)), lines)
+    encoder = CountingEncoder(32)
+    new = remembering(database, encoder)
+    recall(new, "line 99")
+    assert encoder.texts == TAKEN_OVER
+    assert tell(new, said("and on", first=100)) == 1
+    assert words(new) == [*(line.content for line in lines), "and on"]
+    assert encoder.texts == 101
 
 
 def test_workers_with_two_embedders_lose_nothing_between_them(database: ChromaDatabase) -> None:
     """As while a new version is rolled out, or when it is rolled back."""
     for turn in range(4):
-        size = (32, 64)[turn % 2]
-        memory = StandingMemory(database, CountingEncoder(size))
+        memory = remembering(database, CountingEncoder((32, 64)[turn % 2]))
         tell(memory, said(f"{turn}", first=turn))
         assert words(memory) == [str(past) for past in range(turn + 1)]
-        assert memory.load("u", "s").vectors.shape == (turn + 1, size)
-    tell(StandingMemory(database, CountingEncoder(32)), said("edited", first=3))
-    assert words(StandingMemory(database, CountingEncoder(64))) == ["0", "1", "2", "edited"]
+    tell(remembering(database, CountingEncoder(32)), said("edited", first=3))
+    last = remembering(database, CountingEncoder(64))
+    tell(last, [])
+    assert words(last) == ["0", "1", "2", "edited"]
 
 
-def test_vectors_of_a_wrong_shape_are_refused(memory: StandingMemory) -> None:
-    for shape in ((1, 64), (2, 32), (2,)):
-        with pytest.raises(StoreError, match=r"shape \(2, 64\) expected"):
-            memory.remember("u", "s", said("a", "b"), np.zeros(shape, np.float32))
-    assert words(memory) == []
+def test_the_nearest_and_those_that_share_words_are_recalled_with_their_neighbours(
+    memory: StandingMemory,
+) -> None:
+    lines = [f"filler number {row} about nothing" for row in range(400)]
+    lines[100] = "The lighthouse keeper hides a brass telescope."
+    tell(memory, said(*lines))
+    asked = search("Who hides the telescope?", CountingEncoder())
+    found = memory.recall("u", "s", asked, [], "?")
+    texts = [message.content for message in found.messages]
+    assert lines[98:103] == texts[texts.index(lines[98]) :][:5]
+    assert len(texts) <= CANDIDATES * (2 * REACH + 1) < 400
+    assert found.corpus.messages == 400
+    assert found.corpus.found["telescop"] == 1
+    runs = dict(zip(texts, found.runs, strict=True))
+    assert len({runs[line] for line in lines[98:103]}) == 1
+
+
+def test_what_was_taken_back_is_not_recalled(memory: StandingMemory) -> None:
+    chat = [
+        Message(role=role, content=content)
+        for role, content in [
+            ("user", "a"), ("character", "A"), ("user", "b"), ("character", "B"),
+        ]
+    ]  # fmt: skip
+    tell(memory, chat)
+    assert recall(memory, "c") == ["a", "A", "b", "B"]
+    assert recall(memory, "b") == ["a", "A"], "the reply to b is being generated anew"
+    assert recall(memory, "c", chat[2:]) == ["a", "A"]
+    assert recall(memory, "c", [chat[2]]) == ["a", "A"], "the second reply was deleted"
+    assert recall(memory, "c", said("new", first=None)) == ["a", "A", "b", "B"]
+
+
+def test_of_lines_that_repeat_the_history_goes_on_from_the_right_one(
+    memory: StandingMemory,
+) -> None:
+    chat = [
+        Message(role="user" if row % 2 == 0 else "character", content=content)
+        for row, content in enumerate(["네", "A", "네", "B", "네", "C", "네", "D"])
+    ]
+    for row, line in enumerate(chat):
+        line.id = f"m{row}" if row % 3 else None
+    tell(memory, chat)
+    without = [line.model_copy(update={"id": None}) for line in chat]
+    assert recall(memory, "다음", chat[4:]) == ["네", "A", "네", "B"]
+    assert recall(memory, "다음", without[4:])[:2] == ["네", "A"]
 
 
 def test_odd_texts_are_remembered(memory: StandingMemory) -> None:
@@ -280,10 +350,9 @@ def test_odd_texts_are_remembered(memory: StandingMemory) -> None:
 
 
 async def test_the_async_methods_do_the_same(memory: StandingMemory) -> None:
-    messages = said("a", "b")
-    vectors = CountingEncoder().encode_passages(["a", "b"])
-    assert await memory.aremember("u", "s", messages, vectors) == 2
-    found = await asyncio.gather(*(memory.aload("u", "s") for _ in range(5)))
+    messages, asked = said("a", "b"), search("a", CountingEncoder())
+    assert await memory.aremember("u", "s", messages) == 2
+    found = await asyncio.gather(*(memory.arecall("u", "s", asked, [], "?") for _ in range(5)))
     assert all(one.messages == tuple(messages) for one in found)
     assert await memory.aforget("u", "s")
-    assert (await memory.aload("u", "s")).messages == ()
+    assert (await memory.arecall("u", "s", asked, [], "?")).messages == ()

@@ -18,15 +18,16 @@ import pytest
 
 from graph.settings import ROOT
 from schemas.errors import SettingsError, StoreError
-from stores.chroma import SPACE, ChromaDatabase, Row
-from stores.ledger import Ledger
+from stores.chroma import ChromaDatabase, Row
 from tests.stores.stores_workers import unit
 from tests.support import free_port
+
+LABEL = {"kind": "chat"}
 
 
 def rows(*names: str, dimension: int = 8) -> list[Row]:
     vectors = unit(len(names), dimension)
-    return [Row(name, {"n": row}, vectors[row]) for row, name in enumerate(names)]
+    return [Row(name, {"n": row}, vectors[row], f"text {name}") for row, name in enumerate(names)]
 
 
 def test_making_one_opens_nothing(folder: Path) -> None:
@@ -47,57 +48,70 @@ def test_an_address_that_is_none_is_refused_at_once(arguments: dict[str, object]
 
 def test_rows_come_back_as_they_were(database: ChromaDatabase) -> None:
     given = rows("a", "b", "c")
-    database.write("chat-1", {"kind": "chat"}, given)
+    database.add("chat-1", LABEL, given)
     got = database.fetch("chat-1", ["c", "없음", "a"])
-    assert sorted(got.ids) == ["a", "c"]
-    assert got.vectors is not None
-    assert got.vectors.dtype == np.float32
-    for id, data, vector in zip(got.ids, got.metadatas, got.vectors, strict=True):
-        row = "abc".index(id)
-        assert data == {"n": row}
-        assert np.allclose(vector, given[row].vector, atol=1e-6)
+    found = {row.id: (row.page_content, row.metadata) for row in got}
+    assert found == {"a": ("text a", {"n": 0}), "c": ("text c", {"n": 2})}
+    vectors = database.vectors("chat-1", ["c", "없음", "a"])
+    assert sorted(vectors) == ["text a", "text c"]
+    assert np.allclose(vectors["text c"], given[2].vector, atol=1e-6)
     assert sorted(database.ids("chat-1")) == ["a", "b", "c"]
 
 
 def test_what_does_not_exist_is_empty_and_no_error(database: ChromaDatabase) -> None:
     assert database.state("nothing") is None
     assert database.ids("nothing") == []
-    assert database.fetch("nothing", ["a"]).ids == []
+    assert database.fetch("nothing", ["a"]) == []
+    assert database.nearest("nothing", unit(1)[0], 3) == []
     assert database.drop("nothing") is False
     database.delete("nothing", ["a"])
 
 
 def test_a_row_is_never_changed(database: ChromaDatabase) -> None:
-    database.write("chat-1", {}, rows("a"))
-    database.write("chat-1", {}, [Row("a", {"n": 7}, unit(1, seed=5)[0])])
-    assert database.fetch("chat-1", ["a"]).metadatas == [{"n": 0}]
+    database.add("chat-1", LABEL, rows("a"))
+    database.add("chat-1", LABEL, [Row("a", {"n": 7}, unit(1, seed=5)[0], "other words")])
+    [row] = database.fetch("chat-1", ["a"])
+    assert (row.metadata, row.page_content) == ({"n": 0}, "text a")
 
 
-def test_every_write_gives_a_new_revision_and_reading_none(database: ChromaDatabase) -> None:
-    database.write("chat-1", {"kind": "chat"}, rows("a"))
+def test_the_nearest_come_first_with_their_cosines_and_a_filter_is_kept(
+    database: ChromaDatabase,
+) -> None:
+    given = rows(*"abcdef")
+    database.add("chat-1", LABEL, given)
+    cosines = {row.id: float(row.vector @ given[2].vector) for row in given}
+    found = database.nearest("chat-1", given[2].vector, 4)
+    assert [id for id, _ in found] == sorted(cosines, key=lambda id: -cosines[id])[:4]
+    assert all(abs(cosine - cosines[id]) < 1e-3 for id, cosine in found)
+    later = database.nearest("chat-1", given[2].vector, 9, {"n": {"$gte": 3}})
+    assert sorted(id for id, _ in later) == ["d", "e", "f"]
+
+
+def test_relabelling_gives_a_new_revision_and_reading_none(database: ChromaDatabase) -> None:
+    database.add("chat-1", LABEL, rows("a"))
     first = database.state("chat-1")
     database.fetch("chat-1", ["a"])
     assert database.state("chat-1") == first
-    database.write("chat-1", {}, rows("b"))
+    database.add("chat-1", LABEL, rows("b"))
+    database.relabel("chat-1", {"end": 2})
     second = database.state("chat-1")
-    database.write("chat-1", {}, [], remove=["b", "never there"])
+    database.delete("chat-1", ["b", "never there"])
+    database.relabel("chat-1", {})
     third = database.state("chat-1")
     assert first and second and third
     assert first.uid == second.uid == third.uid
     assert len({first.revision, second.revision, third.revision}) == 3
+    assert third.label["kind"] == "chat" and third.label["end"] == 2
     assert database.ids("chat-1") == ["a"]
     database.drop("chat-1")
-    database.write("chat-1", {}, rows("a"))
+    database.add("chat-1", LABEL, rows("a"))
     assert database.state("chat-1") != third
 
 
 def test_the_space_is_cosine_and_no_embedding_model_is_attached(
     database: ChromaDatabase, folder: Path
 ) -> None:
-    database.write("chat-1", {}, rows("a"))
-    state = database.state("chat-1")
-    assert state is not None
-    assert state.space == SPACE
+    database.add("chat-1", LABEL, rows("a"))
     database.close()
 
     import chromadb
@@ -105,59 +119,47 @@ def test_the_space_is_cosine_and_no_embedding_model_is_attached(
     client = chromadb.PersistentClient(path=str(folder))
     collection = client.get_collection("chat-1", embedding_function=None)
     assert collection.configuration["embedding_function"] is None
+    assert (collection.configuration["hnsw"] or {})["space"] == "cosine"
 
 
 def test_more_rows_than_chroma_takes_at_once(database: ChromaDatabase) -> None:
     names = [str(name) for name in range(6000)]
-    database.write("story-1", {}, rows(*names, dimension=2))
+    database.add("story-1", LABEL, rows(*names, dimension=2))
     assert len(database.ids("story-1")) == 6000
-    got = database.fetch("story-1", names)
-    assert sorted(got.ids) == sorted(names)
-    assert got.vectors is not None
-    assert got.vectors.shape == (6000, 2)
-
-
-def test_replacing_is_complete(database: ChromaDatabase) -> None:
-    database.write("chat-1", {}, rows("a", "b", dimension=4))
-    database.replace("chat-1", {}, rows("b", "c", dimension=8))
-    got = database.fetch("chat-1", ["a", "b", "c"])
-    assert sorted(got.ids) == ["b", "c"]
-    assert got.vectors is not None
-    assert got.vectors.shape == (2, 8)
+    assert {row.id for row in database.fetch("story-1", names)} == set(names)
 
 
 def test_dropping_leaves_no_vectors_on_the_disk(database: ChromaDatabase, folder: Path) -> None:
     names = [str(name) for name in range(1500)]  # beyond 1,000 Chroma writes vectors to files
-    database.write("chat-1", {}, rows(*names))
-    database.write("chat-2", {}, rows(*names))
+    database.add("chat-1", LABEL, rows(*names))
+    database.add("chat-2", LABEL, rows(*names))
     before = [path for path in folder.iterdir() if path.is_dir()]
     assert database.drop("chat-1") is True
     after = [path for path in folder.iterdir() if path.is_dir()]
     assert (len(before), len(after)) == (2, 1)
-    assert database.fetch("chat-2", names).vectors is not None
+    assert len(database.vectors("chat-2", names)) == 1500
 
 
 OTHER_PROCESS = """
 import sys
 from pathlib import Path
 from stores.chroma import ChromaDatabase
-from tests.stores.test_stores_chroma import rows
+from tests.stores.test_stores_chroma import LABEL, rows
 database = ChromaDatabase(path=Path(sys.argv[1]))
-database.write("chat-1", {}, rows(*sys.argv[2:]))
+database.add("chat-1", LABEL, rows(*sys.argv[2:]))
 """
 
 
 def test_what_another_process_wrote_into_the_folder_is_read(
     database: ChromaDatabase, folder: Path
 ) -> None:
-    database.write("chat-1", {}, rows("a"))
-    assert database.fetch("chat-1", ["a"]).vectors is not None
+    database.add("chat-1", LABEL, rows("a"))
+    assert database.vectors("chat-1", ["a"])
     command = [sys.executable, "-c", OTHER_PROCESS, str(folder), "b", "c"]
     subprocess.run(command, cwd=ROOT, check=True)
     # Chroma by itself answers "Error finding id": its open index lacks the others' vectors.
-    got = database.fetch("chat-1", ["a", "b", "c"])
-    assert sorted(got.ids) == ["a", "b", "c"]
-    assert got.vectors is not None
+    assert len(database.vectors("chat-1", ["a", "b", "c"])) == 3
+    assert len(database.nearest("chat-1", unit(1)[0], 5)) == 3
 
 
 def test_an_unreadable_folder_is_said_put_aside_and_started_anew(
@@ -170,7 +172,7 @@ def test_an_unreadable_folder_is_said_put_aside_and_started_anew(
         caplog.clear()
         with closing(ChromaDatabase(path=folder)) as database:
             assert database.ids("chat-1") == []
-            database.write("chat-1", {}, rows("a"))
+            database.add("chat-1", LABEL, rows("a"))
             assert database.ids("chat-1") == ["a"]
         (said,) = caplog.messages
         assert said == "stores: chroma.sqlite3 is unreadable and put aside; it starts anew"
@@ -181,12 +183,12 @@ def test_an_unreadable_folder_is_said_put_aside_and_started_anew(
 def test_a_folder_that_breaks_while_it_is_open_is_started_anew(
     database: ChromaDatabase, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database.write("chat-1", {}, rows("a"))
+    database.add("chat-1", LABEL, rows("a"))
     with closing(ChromaDatabase(path=folder)) as other:  # of the same process
         assert other.ids("chat-1") == ["a"]
         (folder / "chroma.sqlite3").write_bytes(os.urandom(300_000))
         assert database.ids("chat-1") == []
-        database.write("chat-1", {}, rows("b"))
+        database.add("chat-1", LABEL, rows("b"))
         assert database.ids("chat-1") == ["b"]
         assert other.ids("chat-1") == ["b"]
     assert "unreadable and put aside" in caplog.text
@@ -195,18 +197,21 @@ def test_a_folder_that_breaks_while_it_is_open_is_started_anew(
 def test_a_folder_that_is_deleted_while_it_is_open_is_started_anew(
     database: ChromaDatabase, folder: Path
 ) -> None:
-    database.write("chat-1", {}, rows("a"))
+    database.add("chat-1", LABEL, rows("a"))
     shutil.rmtree(folder)
-    database.write("chat-1", {}, rows("b"))
+    database.add("chat-1", LABEL, rows("b"))
     assert database.ids("chat-1") == ["b"]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "emptied", "removed"])
-def test_the_text_is_read_though_the_vectors_are_unreadable(folder: Path, damage: str) -> None:
-    names = [str(name) for name in range(1200)]
+def test_vectors_that_are_unreadable_are_made_again_from_the_text(
+    folder: Path, damage: str
+) -> None:
+    given = rows(*map(str, range(1200)))
+    vectors = {row.text: row.vector for row in given}
     with closing(ChromaDatabase(path=folder)) as database:
-        database.write("chat-1", {}, rows(*names))
-        database.write("chat-2", {}, rows("a"))
+        database.add("chat-1", LABEL, given)
+        database.add("chat-2", LABEL, rows("a"))
     files = list(folder.glob("*/*"))
     assert files
     for path in files:
@@ -217,14 +222,11 @@ def test_the_text_is_read_though_the_vectors_are_unreadable(folder: Path, damage
         else:
             path.unlink()
     with closing(ChromaDatabase(path=folder)) as database:
-        got = database.fetch("chat-1", names)
-        assert len(got.ids) == 1200
-        assert got.vectors is None
-        database.replace("chat-1", {}, rows(*names))
-        got = database.fetch("chat-1", names)
-        assert got.vectors is not None
-        assert len(got.vectors) == 1200
-        assert database.fetch("chat-2", ["a"]).vectors is not None
+        assert database.repair("chat-1", lambda texts: np.stack([vectors[it] for it in texts]))
+        assert len(database.fetch("chat-1", [row.id for row in given])) == 1200
+        [(nearest, cosine)] = database.nearest("chat-1", given[7].vector, 1)
+        assert nearest == "7" and cosine > 0.99
+        assert database.vectors("chat-2", ["a"])
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_one_line_without_the_path(
@@ -261,8 +263,8 @@ def test_threads_share_the_database(database: ChromaDatabase) -> None:
     def work(worker: int) -> None:
         try:
             for row in range(5):
-                database.write("chat-1", {}, rows(f"{worker}-{row}"))
-                assert f"{worker}-{row}" in database.fetch("chat-1", [f"{worker}-{row}"]).ids
+                database.add("chat-1", LABEL, rows(f"{worker}-{row}"))
+                assert database.fetch("chat-1", [f"{worker}-{row}"])
         except BaseException as fault:  # noqa: BLE001
             faults.append(fault)
 
@@ -275,23 +277,11 @@ def test_threads_share_the_database(database: ChromaDatabase) -> None:
     assert len(database.ids("chat-1")) == 20
 
 
-def test_a_ledger_keeps_one_number_a_name(database: ChromaDatabase) -> None:
-    ledger = Ledger(database, "이름".encode().hex())
-    assert ledger.numbers() == {}
-    ledger.put("a", 2**62)
-    ledger.put("b", 1)
-    ledger.put("b", 2)
-    assert ledger.numbers() == {"a": 2**62, "b": 2}
-    ledger.remove(["a", "never there"])
-    ledger.remove([])
-    assert ledger.numbers() == {"b": 2}
-
-
 def test_nothing_is_logged_in_a_usual_life(
     database: ChromaDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    database.write("chat-1", {}, rows("a"))
+    database.add("chat-1", LABEL, rows("a"))
     database.fetch("chat-1", ["a"])
     database.drop("chat-1")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

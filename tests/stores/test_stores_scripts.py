@@ -20,7 +20,7 @@ from schemas.embedding import embedding_id
 from schemas.errors import BadRequest
 from scripts import build_index, embed_history
 from stores.chroma import ChromaDatabase
-from stores.story_index import StoryIndex
+from stores.story_index import Built, StoryIndex
 from stores.vector_cache import VectorCache
 from tests.stores.stores_support import CountingEncoder
 
@@ -49,8 +49,8 @@ def test_a_story_goes_by_the_option_else_its_own_name_else_the_files(tmp_path: P
 def test_building_indexes_the_story(tmp_path: Path, database: ChromaDatabase) -> None:
     stories = StoryIndex(database, CountingEncoder())
     story = build_index.read_story(saved(tmp_path, EVENTS), None)
-    assert build_index.build(story, stories) == (2, 2, 0)
-    assert build_index.build(story, stories) == (2, 0, 0)
+    assert build_index.build(story, stories) == Built(2, 2, 0)
+    assert build_index.build(story, stories) == Built(2, 0, 0)
     assert stories.named("my story").events == tuple(story.story)
 
 
@@ -130,8 +130,8 @@ def test_a_question_shows_the_nearest_events(tmp_path: Path) -> None:
         "build_index", saved(tmp_path, EVENTS), "--ask", "Rain.", index=tmp_path / "i"
     ).stdout
     [_, first, second] = said.splitlines()
-    assert "e2" in first and float(first.split()[0]) > 0.9
-    assert "e1" in second
+    assert "e2" in first and "e1" in second
+    assert float(first.split()[0]) > 0.7 > float(second.split()[0])
 
 
 @pytest.mark.parametrize("script", ["build_index", "embed_history"])

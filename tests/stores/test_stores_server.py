@@ -15,9 +15,15 @@ from typing import Any
 import pytest
 
 from schemas.errors import StoreError
-from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
-from tests.stores.stores_support import ChromaServer, CountingEncoder, said
+from tests.stores.stores_support import (
+    ChromaServer,
+    CountingEncoder,
+    remembered,
+    remembering,
+    said,
+    search,
+)
 from tests.stores.stores_workers import serve, write_without_end
 
 SPAWN = get_context("spawn")
@@ -84,7 +90,8 @@ def test_a_chat_that_moves_between_workers_is_whole_everywhere(team: Team) -> No
         assert team.ask(worker, "tell", "u", "moving", [*expected[-4:], *new]) == 2
         expected += new
         assert team.all("words", "u", "moving") == [expected] * WORKERS
-    assert team.all("right_vectors", "u", "moving") == [True] * WORKERS
+    for found in team.all("recall", "u", "moving", "answer 3"):
+        assert "answer 3" in found
 
 
 def test_four_workers_write_one_chat_at_once_and_see_all_of_it(team: Team) -> None:
@@ -100,7 +107,8 @@ def test_four_workers_write_one_chat_at_once_and_see_all_of_it(team: Team) -> No
     for worker in range(WORKERS):
         own = [text for text in seen[0] if text.startswith(f"w{worker} ")]
         assert own == [f"w{worker} t{turn} m{row}" for turn in range(5) for row in range(3)]
-    assert team.all("right_vectors", "u", "shared") == [True] * WORKERS
+    for found in team.all("recall", "u", "shared", "w2 t3 m1"):
+        assert "w2 t3 m1" in found
 
 
 def test_four_workers_build_and_read_stories(team: Team) -> None:
@@ -146,17 +154,17 @@ def test_a_worker_killed_while_it_writes_loses_nothing_acknowledged(
             except EOFError:
                 break
     with closing(ChromaDatabase(url=server.url, timeout=60)) as database:
-        memory = StandingMemory(database, CountingEncoder(32))
-        messages, vectors = memory.load("u", "killed")
-        texts = [message.content for message in messages]
+        encoder = CountingEncoder(32)
+        memory = remembering(database, encoder)
+        texts = [message.content for message in remembered(memory, "u", "killed")]
         promised = [f"{number}-{row}" for number in acknowledged for row in range(batch)]
         assert texts[: len(promised)] == promised
         assert len(set(texts)) == len(texts)
-        expected = CountingEncoder(32).encode_passages(texts)
-        assert abs(vectors - expected).max() < 1e-5
         more = said("still works", first=None)
-        assert memory.remember("u", "killed", more, expected[:1]) == 1
-        assert memory.load("u", "killed").messages[-1] == more[0]
+        assert memory.remember("u", "killed", more) == 1
+        assert remembered(memory, "u", "killed")[-1] == more[0]
+        found = memory.recall("u", "killed", search("still works", encoder), [], "?")
+        assert more[0] in found.messages
         assert memory.forget("u", "killed")
 
 
@@ -186,28 +194,28 @@ def test_a_server_that_was_killed_comes_back_with_all_that_it_acknowledged(tmp_p
         stack.callback(server.kill)
         server.start()
         database = stack.enter_context(closing(ChromaDatabase(url=server.url, timeout=5)))
-        memory = StandingMemory(database, encoder)
-        memory.remember("u", "s", messages, encoder.encode_passages(["첫 번째", "second"]))
+        memory, asked = remembering(database, encoder), search("첫 번째", encoder)
+        memory.remember("u", "s", messages)
         server.kill()
         with pytest.raises(StoreError, match="cannot be reached") as raised:
-            memory.load("u", "s")
+            memory.recall("u", "s", asked, [], "?")
         assert raised.value.retryable
         server.start()
-        assert memory.load("u", "s").messages == tuple(messages)
-        assert StandingMemory(database, encoder).load("u", "s").messages == tuple(messages)
+        for worker in (memory, remembering(database, encoder)):
+            assert worker.recall("u", "s", asked, [], "?").messages == tuple(messages)
 
 
 @pytest.mark.slow  # a dozen seconds: a thousand collections
 def test_a_thousand_chats_are_a_thousand_chats(database: ChromaDatabase) -> None:
     encoder = CountingEncoder(16)
     chats = [(f"user {number // 25}", f"session {number % 25}") for number in range(1000)]
-    memory = StandingMemory(database, encoder)
+    memory = remembering(database, encoder)
     for chat in chats:
-        secret = said(f"the secret of {chat}", first=None)
-        memory.remember(*chat, secret, encoder.encode_passages([secret[0].content]))
+        memory.remember(*chat, said(f"the secret of {chat}", first=None))
     for chat in chats[::10]:
         assert memory.forget(*chat)
-    reader = StandingMemory(database, encoder)
+    reader, asked = remembering(database, encoder), search("the secret", encoder)
     for number, chat in enumerate(chats):
-        texts = [message.content for message in reader.load(*chat).messages]
+        found = reader.recall(*chat, asked, [], "?")
+        texts = [message.content for message in found.messages]
         assert texts == ([] if number % 10 == 0 else [f"the secret of {chat}"])

@@ -6,15 +6,13 @@ import asyncio
 from contextlib import closing
 from pathlib import Path
 
-import chromadb
-import numpy as np
 import pytest
-from chromadb.config import Settings
 
+from retrieval.story import event_parts
 from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
-from stores.story_index import StoryIndex, inline
+from stores.story_index import Built, StoryIndex, inline
 from tests.stores.stores_support import CountingEncoder, story
 from tests.support import free_port
 
@@ -35,13 +33,6 @@ def stories(database: ChromaDatabase, encoder: CountingEncoder) -> StoryIndex:
 
 def texts(stories: StoryIndex, story_id: str) -> list[str]:
     return [event.text for event in stories.named(story_id).events]
-
-
-def stored(database: ChromaDatabase, name: str) -> np.ndarray:
-    """The vectors of a collection."""
-    vectors = database.fetch(name, database.ids(name)).vectors
-    assert vectors is not None
-    return vectors
 
 
 FULL = StoryEvent.model_validate(
@@ -92,15 +83,39 @@ def test_a_named_story_comes_back_whole(stories: StoryIndex, events: list[StoryE
     assert stories.named("부두").events == tuple(events)
 
 
-def test_the_nearest_events_of_a_named_story(stories: StoryIndex, encoder: CountingEncoder) -> None:
-    stories.build("부두", HARBOUR)
+def test_the_nearest_parts_are_those_that_may_be_known_by_the_storys_clock(
+    stories: StoryIndex, encoder: CountingEncoder
+) -> None:
+    secret = FULL.model_copy(update={"order": 1, "visibility": "secret", "trigger": "편지"})
+    stories.build("부두", [*HARBOUR, secret])
+    built = stories.named("부두")
+    assert [event.order for event in built.events] == [0, 1, 1, 2]
+    assert built.audiences() == [0, 0, 1, 0]
     [asked] = encoder.encode_passages([HARBOUR[1].text])
-    [first, second] = stories.nearest("부두", asked, 2)
-    assert first[0] == HARBOUR[1] and first[1] == pytest.approx(1, abs=1e-3)
-    assert 0 <= second[1] < first[1]
-    assert len(stories.nearest("부두", asked, 9)) == len(HARBOUR)
-    with pytest.raises(BadRequest, match="no such story"):
-        stories.nearest("other", asked, 1)
+
+    def nearest(position: int | None, audiences: set[int], limit: int = 9) -> list[int]:
+        found = stories.nearest(built, asked, position=position, audiences=audiences, limit=limit)
+        return [event for event, part in found if part == 0]
+
+    assert nearest(None, {0, 1}, limit=1) == [1]
+    assert sorted(nearest(None, {0, 1})) == [0, 1, 2, 3]
+    assert sorted(nearest(None, {0})) == [0, 1, 3]
+    assert sorted(nearest(1, {0, 1})) == [0, 1, 2]
+    assert nearest(0, {1}) == nearest(None, set()) == []
+
+
+def test_vectors_of_a_named_story_come_from_the_database(
+    database: ChromaDatabase, stories: StoryIndex
+) -> None:
+    event = FULL.model_copy(update={"text": "그녀는 편지를 태웠다. " * 40})
+    stories.build("부두", [*HARBOUR, event])
+    elsewhere = CountingEncoder()
+    reader = StoryIndex(database, elsewhere)
+    built = reader.named("부두")
+    reader.make_known(built, [row for row, it in enumerate(built.events) if it.id == event.id])
+    assert elsewhere.known([*event_parts(event), event.trigger])[1].all()
+    assert not elsewhere.known([HARBOUR[2].text])[1].any()
+    assert elsewhere.texts == 0
 
 
 def test_odd_texts_are_indexed_too(stories: StoryIndex) -> None:
@@ -112,12 +127,10 @@ def test_odd_texts_are_indexed_too(stories: StoryIndex) -> None:
 def test_a_named_story_is_what_was_built_last(
     stories: StoryIndex, encoder: CountingEncoder
 ) -> None:
-    assert stories.build("부두", HARBOUR) == (3, 3, 0)
-    assert stories.build("부두", HARBOUR) == (3, 0, 0)
+    assert stories.build("부두", HARBOUR) == Built(3, 3, 0)
+    assert stories.build("부두", HARBOUR) == Built(3, 0, 0)
     edited = [HARBOUR[0], HARBOUR[1].model_copy(update={"text": "미나는 편지를 태운다."})]
-    encoder.texts = 0
-    assert stories.build("부두", edited) == (2, 1, 2)  # the old words and the third event go
-    assert encoder.texts == 1
+    assert stories.build("부두", edited) == Built(2, 1, 2)  # the old words and the third event go
     assert texts(stories, "부두") == [event.text for event in edited]
 
 
@@ -141,88 +154,31 @@ def test_a_story_rebuilt_elsewhere_is_seen(
     builder, reader = (StoryIndex(database, encoder) for _ in range(2))
     builder.build("harbour", HARBOUR)
     first = reader.named("harbour")
-    assert reader.named("harbour").events is first.events  # nothing new, nothing read
+    assert reader.named("harbour") is first  # nothing new, nothing read
     builder.build("harbour", [HARBOUR[0], *story("x", "새로운 사건")[1:]])
     assert texts(reader, "harbour") == [HARBOUR[0].text, "새로운 사건"]
 
 
-def test_a_new_embedder_embeds_a_named_story_again_from_its_text(
+def test_under_another_embedder_a_story_has_its_events_until_it_is_built_again(
     database: ChromaDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     StoryIndex(database, CountingEncoder(64)).build("harbour", HARBOUR)
-    other = CountingEncoder(32)
-    stories = StoryIndex(database, other)
-    found = stories.named("harbour")
-    assert found.events == tuple(HARBOUR)
-    assert stored(database, found.name).shape == (3, 32)
-    assert other.texts == 3
+    new = StoryIndex(database, CountingEncoder(32))
+    found = new.named("harbour")
+    assert found.events == tuple(HARBOUR) and not found.stands
     (said,) = caplog.messages
-    assert (
-        said
-        == "stores: a story index is of another embedder or version; 3 texts are embedded again"
-    )
-    stories.named("harbour")
-    assert other.texts == 3
-    before = StoryIndex(database, CountingEncoder(64)).named("harbour")
-    assert stored(database, before.name).shape == (3, 64)
+    assert said.endswith("build it again with scripts.build_index")
+    new.build("harbour", HARBOUR[:1])
+    assert new.named("harbour").stands
+    old = StoryIndex(database, CountingEncoder(64)).named("harbour")
+    assert [event.text for event in old.events] == [HARBOUR[0].text], "no stale copy is left"
 
 
-def test_a_story_built_under_one_embedder_is_not_stale_under_the_other(
-    database: ChromaDatabase,
-) -> None:
-    small, large = (StoryIndex(database, CountingEncoder(size)) for size in (32, 64))
-    small.build("harbour", HARBOUR)
-    assert len(large.named("harbour").events) == 3
-    large.build("harbour", HARBOUR[:1])
-    assert texts(small, "harbour") == [HARBOUR[0].text]
-    assert texts(StoryIndex(database, CountingEncoder(32)), "harbour") == [HARBOUR[0].text]
-
-
-def test_the_same_embedder_with_another_dimension_is_said_and_repaired(
-    database: ChromaDatabase, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_same_embedder_with_another_dimension_is_another(database: ChromaDatabase) -> None:
     StoryIndex(database, CountingEncoder(64, "mine")).build("harbour", HARBOUR)
     stories = StoryIndex(database, CountingEncoder(32, "mine"))
     assert stories.named("harbour").events == tuple(HARBOUR)
-    assert stored(database, stories.named("harbour").name).shape == (3, 32)
-    (said,) = caplog.messages
-    assert said == "stores: a story index has unusable vectors; 3 texts are embedded again"
-    assert stories.build("harbour", HARBOUR) == (3, 0, 0)
-
-
-def test_a_collection_of_another_space_is_said_and_rebuilt(
-    database: ChromaDatabase, stories: StoryIndex, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    stories.build("harbour", HARBOUR)
-    name = stories.named("harbour").name
-    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
-    cosine = client.get_collection(name, embedding_function=None)
-    rows = cosine.get(include=["metadatas", "embeddings"])
-    client.delete_collection(name)
-    l2 = client.create_collection(name, embedding_function=None)  # Chroma's own default
-    l2.add(rows["ids"], rows["embeddings"], rows["metadatas"])
-
-    found = stories.named("harbour")
-    assert found.events == tuple(HARBOUR)
-    assert "unusable vectors; 3 texts are embedded again" in caplog.text
-    state = database.state(name)
-    assert state is not None
-    assert state.space == "cosine"
-
-
-def test_rows_of_another_version_are_left_out_and_said(
-    database: ChromaDatabase, stories: StoryIndex, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    stories.build("harbour", HARBOUR)
-    name = stories.named("harbour").name
-    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
-    collection = client.get_collection(name, embedding_function=None)
-    for item in ("{}", "not json"):
-        id = collection.get(include=[])["ids"][0]
-        collection.update(ids=[id], metadatas=[{"item": item}])
-    fresh = StoryIndex(database, CountingEncoder())
-    assert len(fresh.named("harbour").events) == 2
-    assert "of another version and left out" in caplog.text
+    assert stories.build("harbour", HARBOUR) == Built(3, 3, 0)
 
 
 def test_an_unreadable_index_is_put_aside_and_can_be_built_again(
@@ -261,6 +217,10 @@ def test_vectors_damaged_on_disk_are_made_again_from_the_text(
         assert stories.named("long").events == tuple(events)
         assert encoder.texts == 1100
         assert "1100 texts are embedded again" in caplog.text
+        [asked] = CountingEncoder().encode_passages(["event 77"])
+        built = stories.named("long")
+        found = stories.nearest(built, asked, position=None, audiences={0}, limit=1)
+        assert found == [(77, 0)]
     with closing(ChromaDatabase(path=folder)) as database:
         assert StoryIndex(database, encoder).named("long").events == tuple(events)
-    assert encoder.texts == 1100  # repaired for good
+    assert encoder.texts == 1100, "repaired for good"

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StoreError
+from stores.sqlite_file import SqliteFile
 from stores.vector_cache import VectorCache
-from stores.vector_file import VectorFile
 from tests.stores.stores_workers import fill, ids, on_disk, unit, write_vectors
 
 Make = Callable[..., VectorCache]
@@ -246,13 +246,13 @@ def test_what_was_used_last_stays_in_memory() -> None:
 
 def test_a_file_that_another_is_making_is_not_put_aside(tmp_path: Path) -> None:
     def first_write(path: Path, name: str) -> None:
-        VectorFile(path, "m", 1000).write([(name, bytes(32))], 8)
+        VectorCache(path, "m").put([name], unit(1))
 
     with ThreadPoolExecutor(8) as together:
         for number in range(20):
             path = tmp_path / str(number) / "vectors.sqlite"
             list(together.map(first_write, [path] * 8, "abcdefgh"))
-            assert len(VectorFile(path, "m", 1000).read(list("abcdefgh"))) == 8, number
+            assert VectorCache(path, "m").get(list("abcdefgh"))[1].all(), number
 
 
 def test_processes_share_the_file(path: Path, make: Make) -> None:
@@ -292,15 +292,22 @@ def test_two_processes_that_find_a_broken_file_do_not_put_the_new_one_aside(path
 
 
 def test_a_connection_is_not_shared_with_a_forked_child(path: Path) -> None:
-    file = VectorFile(path, "m", 10)
-    file.write([("a", b"1234")], 1)
+    file = SqliteFile(path, "cache", 1, "CREATE TABLE IF NOT EXISTS rows (id TEXT)")
+    file.write(lambda db: db.execute("INSERT INTO rows VALUES ('a')"), None)
     before = file._db
     file._opened = (os.getpid() - 1, file._opened[1])  # as a child sees its parent's
-    assert file.read(["a"]) == [("a", b"1234")]
+    assert file.read(lambda db: db.execute("SELECT id FROM rows").fetchall(), []) == [("a",)]
     assert file._db is not before
     assert before is not None
     before.close()
     file.close()
+
+
+def test_what_a_store_has_is_kept_in_memory_only(path: Path, make: Make) -> None:
+    cache = make(path)
+    cache.put(ids("a"), unit(1), on_disk=False)
+    assert cache.get(ids("a"))[1].all()
+    assert not path.exists()
 
 
 def test_ids_are_data_and_never_sql(path: Path, make: Make) -> None:

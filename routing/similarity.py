@@ -1,0 +1,255 @@
+"""How near a message is to the story's next event: by words it has in common, and by meaning.
+
+Only what *happens* in the message is compared by words, apart from what it asks, remembers,
+supposes or denies. Both are compared with how near the message is to the other events around, so
+that what is said in every scene (the ferry, the office) says nothing, and no embedder needs a
+threshold of its own. An event is read as its trigger and as it is told: players speak of the
+suitcase's straps and not of "the unclaimed suitcase".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from language.korean import syllables_ending_in
+from retrieval.story import event_text
+from retrieval.text import tokens
+from routing import reading
+from schemas.rag import EventSimilarity
+from schemas.request import StoryEvent
+
+SUPPOSED, ASKS = 0.35, 0.20
+"""Taken off a score as far as a message remembers, supposes, denies or puts off; as it asks."""
+SURE = 0.9
+"""Share of right comparisons from which an embedder is trusted wholly."""
+TRUSTED = 2
+"""Right comparisons that every embedder is given: a small story shows little."""
+UNMADE = 10
+"""Comparisons that lack a vector, of which half are taken to be right: at most so many count."""
+EMPTY_KO = frozenset(
+    """
+    거의 다 이제 지금 아주 너무 정말 진짜 다시 또 더 좀 잘 안 못 막 꼭 딱 늘 참 곧 아직 벌써 방금
+    이미 먼저 갑자기 그냥 그래서 그리고 그런데 하지만 그러나 그럼 모두 함께 같이 서로 혼자 계속
+    오래 많이 조금 가장 제일 매우 무척 그 이 저 것 거 게 수 때 한 두 세 번 뭐 왜 어떻게 우리 저는
+    나는 내 제 네 예 응 아니 위해 대해 있다 없다 있는 없는 있어요 없어요 하는 하고 해서 했다 한다
+    된다 됐다
+    """.split()  # noqa: SIM905
+)
+"""Korean words of time, degree and reference, which carry no topic."""
+_SUPPOSES = re.compile(
+    r"(?<!\w)(?:if|maybe|perhaps|someday|one day|looking forward|used to|remember|imagine"
+    r"|what about|tell me about|hope|wish|afraid|ought to|should|would|might|suppose|wonder"
+    r"|before you)(?!\w)"
+    r"|언젠가|만약|했으면|텐데|기억|얘기해|이야기해|같으면|싶어|싶다|말자"
+    r"|좋겠|겠죠|겠지|거예요\?|할까|실까|을까|ㄹ까"
+)
+"""What a sentence with these says is in the mind alone."""
+_PUTS_OFF = re.compile(
+    r"(?<!\w)(?:tomorrow|later|not yet|never|\w+n't|cannot|ever)(?!\w)"
+    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
+)
+"""Denial and putting off reach no farther than their clause: "It is late, so I open it." """
+_PAST_KO = re.compile(rf"(?![있겠])[{syllables_ending_in('ㅆ')}]다(?=[.!…~\"”\s]|$)")
+"""Plain past tense (-ㅆ다), in which Korean prose tells: "문을 열었다." """
+_INTENDS = re.compile(
+    r"(?<!\w)(?:(?:i|we)(?:'ll| will)|(?:i'm|we're) (?:going to|gonna)|let's)(?!\w)"
+    r"|려고 (?:해|한)"
+)
+"""What is announced has yet to be done: the words count, the deed does not."""
+_SENTENCE = re.compile(r"[^.!?…。？！\n]+[.!?…。？！]*[\"'”’」』)]*")
+_CLAUSE = re.compile(r"[^,;:—，]+[,;:—，]*")
+
+
+def what_happens(message: str) -> tuple[str, float]:
+    """What happens in a message, and how much of the rest is talk.
+
+    Starred and bracketed actions happen; of the rest those sentences that neither ask nor suppose,
+    less the clauses that deny or put off. A sentence of which nothing is left is talk, and in part
+    one that announces.
+    "*I open it.* Should we have waited?" gives ("I open it.", .2).
+
+    Returns:
+        The text of what happens, and SUPPOSED or ASKS times the share of the words that are talk.
+    """
+    text = reading.plain(message)
+    deeds = [span.strip("*()[]（） ") for span in reading.STARRED.findall(text)]
+    happens, talk, words = list(deeds), 0.0, sum(len(deed.split()) for deed in deeds)
+    for sentence in _SENTENCE.findall(reading.without_actions(text)):
+        words += len(sentence.split())
+        cost, done = _cost(sentence), ""
+        if not cost:
+            announced = ASKS if _INTENDS.search(sentence) else 0.0
+            done = " ".join(c.strip() for c in _CLAUSE.findall(sentence) if not _PUTS_OFF.search(c))
+            cost = announced if done else SUPPOSED
+        happens += [done] if done else []
+        talk += cost * len(sentence.split())
+    return " ".join(happens), talk / max(1, words)
+
+
+def is_told(message: str) -> bool:
+    """Whether something is done or told of: an action, or a sentence in which somebody acts."""
+    text = reading.plain(message)
+    told = reading.STARRED.search(text) or _PAST_KO.search(text)
+    done = " ".join(s for s in _SENTENCE.findall(text) if not _INTENDS.search(s))
+    return told is not None or reading.acts(done)
+
+
+def _cost(sentence: str) -> float:
+    if _SUPPOSES.search(sentence):
+        return SUPPOSED
+    return ASKS if sentence.rstrip(" \"'”’」』)").endswith(("?", "？")) else 0.0
+
+
+def similarities(
+    happens: str,
+    message: np.ndarray,
+    events: Sequence[StoryEvent],
+    texts: Sequence[Sequence[str]],
+    vectors: np.ndarray,
+    *,
+    first: int,
+) -> list[EventSimilarity]:
+    """The similarity of a message to the first of some events, beside that to all others.
+
+    The words are weighed over all these events, those to come and secret ones too, as the score is
+    about what is to come. It decides whether the next event is reached, and is told to the caller
+    (`meta.story`), who has the story. No word, weight or number of it enters a prompt.
+
+    Args:
+        happens: what happens in the message (`what_happens`).
+        message: its vector, (d,) of unit length.
+        events: n events.
+        texts: of each event, its `texts_to_embed`.
+        vectors: of these, one after another: (texts, d) rows of unit length, NaN where not known.
+            A missing one is compared by words alone.
+        first: so many of the events are asked about.
+    """
+    triggers, told = _meanings(events, texts, vectors)
+    near = [triggers @ message, told @ message]
+    trust = trust_in(triggers, told, sum(bool(event.trigger) for event in events))
+    read = tuple("\n".join([e.trigger, event_text(e), *e.characters]) for e in events)
+    words = shared_words(happens, read)
+    near += map(_means_of_others, [*near, words])
+    return [
+        EventSimilarity(
+            trigger=_known(near[0][row]),
+            event=_known(near[1][row]),
+            trigger_others=float(near[2][row]),
+            event_others=float(near[3][row]),
+            words=float(words[row]),
+            words_others=float(near[4][row]),
+            trigger_words=_heard(happens, event.trigger, read) if words[row] else 0.0,
+            trust=trust,
+        )
+        for row, event in enumerate(events[:first])
+    ]
+
+
+def _meanings(
+    events: Sequence[StoryEvent], texts: Sequence[Sequence[str]], vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) vectors of the triggers and of the events, NaN where not known or there is none.
+
+    An event means what its parts do, the longer the more; of these those that are known.
+    """
+    starts = np.cumsum([0, *map(len, texts[:-1])])
+    lengths = np.array([len(text) for of_event in texts for text in of_event], dtype=np.float32)
+    triggers = np.full((len(events), vectors.shape[1]), np.nan, dtype=np.float32)
+    own = [row for row, event in enumerate(events) if event.trigger]
+    triggers[own] = vectors[starts[own]]
+    lengths[starts[own]] = 0.0
+    sums = np.add.reduceat(np.nan_to_num(vectors) * lengths[:, None], starts)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return triggers, np.divide(sums, norms, where=norms > 0, out=np.full_like(sums, np.nan))
+
+
+def trust_in(triggers: np.ndarray, told: np.ndarray, waiting: int) -> float:
+    """How well an embedder tells these events apart, 0 to 1.
+
+    A trigger and the event that it brings about say the same in other words. An embedder that knows
+    the language finds them nearer to each other than to other events. MiniLM does so in 94 of 100
+    cases in English and, to which all Korean looks alike, in 66 of 100 in Korean.
+
+    Args:
+        triggers: (n, d) vectors of the events' triggers, NaN where not known or there is none.
+        told: (n, d) vectors of the events, NaN where not known.
+        waiting: how many of the events have a trigger.
+    """
+    cosines = np.einsum("md,nd->mn", triggers, told)  # BLAS would wake all cores for so little
+    own = cosines.diagonal()[:, None]
+    made = np.isfinite(own - cosines).sum() - np.isfinite(own).sum()
+    unmade = min(UNMADE, waiting * (len(told) - 1) - made)
+    share = ((own > cosines).sum() + TRUSTED + unmade / 2) / (made + TRUSTED + unmade)
+    return float(np.clip((share - 0.5) / (SURE - 0.5), 0.0, 1.0))
+
+
+def _heard(happens: str, trigger: str, texts: tuple[str, ...]) -> float:
+    """Share of the trigger's words, by weight, that `happens` has."""
+    vocabulary, heard = _vocabulary(texts), set(tokens(happens))
+    words = {frozenset(tokens(word)) for word in _content(trigger)} - {frozenset()}
+    weight = {
+        terms: max(_weight(len(vocabulary[term]), len(texts)) for term in terms) for terms in words
+    }
+    found = sum(weight[terms] * len(terms & heard) / len(terms) for terms in words)
+    return found / (sum(weight.values()) or 1.0)
+
+
+def shared_words(text: str, texts: tuple[str, ...]) -> np.ndarray:
+    """(n,) how many words of weight `text` shares with each of n texts.
+
+    A word counts 1 where one text alone has it and less the more have it (its idf as a share of the
+    highest). Korean words count by the share of their pairs of syllables that are found.
+    """
+    vocabulary = _vocabulary(texts)
+    shared = np.zeros(len(texts))
+    for terms in {frozenset(tokens(word)) for word in _content(text)}:
+        rows: dict[int, list[float]] = defaultdict(list)
+        for term in terms:
+            for row in vocabulary.get(term, ()):
+                rows[row].append(_weight(len(vocabulary[term]), len(texts)))
+        for row, weights in rows.items():
+            shared[row] += max(weights) * len(weights) / len(terms)
+    return shared
+
+
+def _content(text: str) -> list[str]:
+    """The words of a text without Korean adverbs and the like, which say nothing of what happens;
+    English ones have no terms anyway."""
+    return [word for word in text.split() if word.strip(".,!?…\"'“”‘’*()") not in EMPTY_KO]
+
+
+@lru_cache(maxsize=16)
+def _vocabulary(texts: tuple[str, ...]) -> dict[str, list[int]]:
+    """Terms of a story's events to the rows that hold them; a story comes back turn after turn."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
+        for term in set(tokens(text)):
+            rows[term].append(row)
+    return dict(rows)
+
+
+def _weight(found: int, total: int) -> float:
+    """Lucene's idf as a share of that of a term found once."""
+
+    def idf(n: int) -> float:
+        return math.log(1 + (total - n + 0.5) / (n + 0.5))
+
+    return idf(found) / idf(1)
+
+
+def _means_of_others(values: np.ndarray) -> np.ndarray:
+    """(n,) the mean of all but each value, NaN left out; 0 where there is no other."""
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0)
+    means: np.ndarray = (filled.sum() - filled) / np.maximum(1, known.sum() - known)
+    return means
+
+
+def _known(cosine: float) -> float | None:
+    return None if np.isnan(cosine) else float(cosine)
