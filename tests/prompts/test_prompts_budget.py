@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
+from prompts.build import build_prompt
 from prompts.tokens import Count, estimate, remembered
 from schemas.errors import BadRequest
+from schemas.formats import FORMATS
 from schemas.request import Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 

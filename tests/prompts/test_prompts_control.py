@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nodes.build_prompt import build_prompt
+from prompts.build import build_prompt
 from prompts.control import neutralise
-from prompts.formats import FORMATS
+from schemas.formats import FORMATS
 from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout, RAGChunk
 from schemas.request import Persona
 from tests.prompts.prompts_support import event, memory

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.parse_reply import parse_reply
-from replies.reply import ParsedReply
+from schemas.response import ParsedReply
 
 CAST: dict[str, Any] = {
     "speaker": "character",
