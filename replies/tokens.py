@@ -25,7 +25,7 @@ TOKEN = re.compile(  # each begins with a literal, which lets the engine skip to
 )
 """A turn's border in any format, as the format writes it and in the same shapes."""
 
-_SPELLED = tuple(token for token in CONTROL_TOKENS if "|" not in token)
+_SPELLED = tuple(token for token in CONTROL_TOKENS if not token.startswith(("<|", "[|")))
 """Tokens that no shape below tells."""
 _BEGUN = sorted({word[:end] for word in _HEADED for end in range(1, len(word) + 1)}, reverse=True)
 _PARTIAL = re.compile(

@@ -234,7 +234,7 @@ THOUGHTS = (
 """What stands around hidden reasoning."""
 
 _OTHER_TOKENS = (
-    *("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<<SYS>>", "<</SYS>>"),
+    *("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>", "<<SYS>>", "<</SYS>>"),
     *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]"),
     "[/AVAILABLE_TOOLS]",
 )

@@ -149,7 +149,7 @@ def test_a_turn_is_typed_streamed_and_looked_at(page: Page, says: ScriptedLLM) -
         "e13",
         "delivered",
         "dropped",
-        "(50 %) were in the engine",
+        "(50 %) were",
         "Evidence",
     ):
         assert part in turn, part
