@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import permutations
 
 import pytest
 
@@ -105,6 +106,20 @@ def test_order_of_retrieval_changes_nothing() -> None:
         draw.shuffle(events)
         prompts.add(build_prompt(turn(chat_context=[*memories], story_context=[*events])).prompt)
     assert len(prompts) == 1
+
+
+def test_notes_of_one_place_are_told_by_their_ids() -> None:
+    """Parts of one row, and what has no place at all: in one order, however they were ranked."""
+    memories = [memory(name, f"memory {name}", 7) for name in "cab"]
+    events = [RAGChunk(id=name, source="story", text=f"event {name}") for name in "fde"]
+    prompts = {
+        build_prompt(turn(chat_context=[*one], story_context=[*other])).prompt
+        for one in permutations(memories)
+        for other in permutations(events)
+    }
+    [prompt] = prompts
+    told = [f"memory {name}" for name in "abc"] + [f"event {name}" for name in "def"]
+    assert order(prompt, *told) == told
 
 
 def test_secrets_are_the_narrators_alone() -> None:
