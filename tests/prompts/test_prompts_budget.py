@@ -151,10 +151,14 @@ def test_not_one_token_over_the_context(more: int, place: str) -> None:
         history=chat(6),
         chat_context=[memory("m", "the key " * 9)],
         story_context=[event("e", "a ship ran aground")],
-        volatile_tokens=90,
         max_new_tokens=100,
         place=place,
+        keep=1.0,
     )
+    tokens = build_prompt(given_, count=count).meta["tokens"]
+    notes = tokens["memories"] + tokens["story"] + tokens["frame"]
+    exact = given_.layout.model_copy(update={"volatile_tokens": notes})
+    given_ = given_.model_copy(update={"layout": exact})
     whole = build_prompt(given_, count=count)
     size = count(whole.prompt)
     assert all(item["delivered"] for item in whole.meta["items"])
@@ -166,3 +170,13 @@ def test_not_one_token_over_the_context(more: int, place: str) -> None:
         if output.prompt == whole.prompt:
             complete.append(context)
     assert complete == [*range(complete[0], size + 220)] and complete[0] >= size + 101
+
+
+def test_a_note_takes_what_is_left_and_not_a_token_more(count: Count) -> None:
+    given_ = turn(chat_context=[memory("m", "the key is under the pot by the door")])
+    tokens = build_prompt(given_, count=count).meta["tokens"]
+    size = tokens["memories"] + tokens["frame"]
+    for most in (size - 1, size):
+        layout = given_.layout.model_copy(update={"volatile_tokens": most})
+        output = build_prompt(given_.model_copy(update={"layout": layout}), count=count)
+        assert [item["delivered"] for item in output.meta["items"]] == [most == size]

@@ -8,12 +8,23 @@ from itertools import permutations
 
 import pytest
 
-from prompts.build import build_prompt
+from prompts.build import build_prompt, with_retrieved
 from prompts.plan import plan
 from prompts.words import CONTINUE
 from schemas.formats import FORMATS
-from schemas.rag import DialogueTurn, Ledger, PromptBuildInput, RAGChunk
-from schemas.request import Message, Persona
+from schemas.rag import (
+    ChatRAGResult,
+    DialogueTurn,
+    Ledger,
+    Likeness,
+    Lore,
+    PromptBuildInput,
+    RAGChunk,
+    StoryRAGResult,
+    Upcoming,
+)
+from schemas.request import Message, Persona, Speaker, StoryEvent
+from schemas.state import Route, StoryProgress
 from tests.prompts.prompts_support import chat, event, memory, turn
 
 FULL = {
@@ -335,3 +346,42 @@ def test_each_counter_counts_for_itself() -> None:
     given = turn(history=[Message(role="user", content="one two three")])
     one, two = plan(given, count=len), plan(given, count=lambda text: 2 * len(text))
     assert [2 * tokens for tokens in one.history_tokens] == two.history_tokens
+
+
+NEAR = Likeness(
+    trigger=1, trigger_others=0, event=1, event_others=0, words=1, words_others=0, trigger_words=1
+)
+
+
+@pytest.mark.parametrize("speaker", ["character", "narrator"])
+@pytest.mark.parametrize("present", [True, False])
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_event_that_is_reached_is_told_and_witnessed_by_who_is_there(
+    speaker: Speaker, present: bool, reached: bool
+) -> None:
+    there = StoryEvent(
+        id="e", order=3, text="EVENT", time="NIGHT", location="PIER",
+        characters=["Sera" if present else "Wren"],
+    )  # fmt: skip
+    progress = StoryProgress(
+        position_before=2, position_after=3, event="e" if reached else None, score=1, distance=0,
+        why="",
+    )  # fmt: skip
+    given = with_retrieved(
+        turn(direction="", chat_context=[]),
+        Lore(passing=[event("l", "LORE")]),
+        ChatRAGResult(context=[memory("m", "MEMORY")]),
+        StoryRAGResult(
+            narrator_only=[event("s", "SECRET")], upcoming=Upcoming(event=there, likeness=NEAR)
+        ),
+        Route(responded_as=speaker, confidence=1, reason="", note="WISH"),
+        progress,
+    )
+    narrates = speaker == "narrator"
+    assert given.direction == ("EVENT\nWISH" if reached and narrates else "WISH")
+    assert given.state == ("NIGHT, PIER" if reached and (narrates or present) else "")
+    witnessed = reached and present and not narrates
+    assert [chunk.id for chunk in given.story_context] == ["l", *(["e"] if witnessed else [])]
+    prompt = build_prompt(given).prompt
+    assert ("EVENT" in prompt) == (witnessed or (reached and narrates))
+    assert ("SECRET" in prompt) == narrates and "LORE" in prompt and "MEMORY" in prompt
