@@ -13,6 +13,7 @@ from prompts.build import build_prompt
 from prompts.tokens import Count, estimate, remembered
 from schemas.errors import BadRequest
 from schemas.formats import FORMATS
+from schemas.rag import PromptBuildOutput
 from schemas.request import Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 
@@ -139,37 +140,39 @@ def test_a_counter_that_finds_more_in_the_whole_than_in_the_parts() -> None:
 
 
 @pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
-@pytest.mark.parametrize("more", range(5))
+@pytest.mark.parametrize("more", [-9, -1, 0, 1, 2, 9])
 def test_not_one_token_over_the_context(more: int, place: str) -> None:
     """At every context around the size of the prompt, also where the whole has a few tokens more
     than its parts."""
 
-    def count(text: str) -> int:
-        return words(text) + (more if text.endswith("\nSera:") and len(text) > 2000 else 0)
+    def at(context: int, notes: int | None, extra: int) -> tuple[PromptBuildOutput, int]:
+        def count(text: str) -> int:
+            return words(text) + (extra if text.endswith("\nSera:") and len(text) > 2000 else 0)
 
-    given_ = turn(
-        history=chat(6),
-        chat_context=[memory("m", "the key " * 9)],
-        story_context=[event("e", "a ship ran aground")],
-        max_new_tokens=100,
-        place=place,
-        keep=1.0,
-    )
-    tokens = build_prompt(given_, count=count).meta["tokens"]
-    notes = tokens["memories"] + tokens["story"] + tokens["frame"]
-    exact = given_.layout.model_copy(update={"volatile_tokens": notes})
-    given_ = given_.model_copy(update={"layout": exact})
-    whole = build_prompt(given_, count=count)
-    size = count(whole.prompt)
-    assert all(item["delivered"] for item in whole.meta["items"])
-    complete = []
-    for context in range(size + 80, size + 220):
-        layout = given_.layout.model_copy(update={"context_length": context})
-        output = build_prompt(given_.model_copy(update={"layout": layout}), count=count)
-        assert count(output.prompt) + 100 + 1 <= context, "a prompt, a reply, and one token first"
-        if output.prompt == whole.prompt:
-            complete.append(context)
-    assert complete == [*range(complete[0], size + 220)] and complete[0] >= size + 101
+        output = build_prompt(
+            turn(
+                history=chat(6),
+                chat_context=[memory("m", "the key " * 9)],
+                story_context=[event("e", "a ship ran aground")],
+                max_new_tokens=100,
+                keep=1.0,
+                place=place,
+                context_length=context,
+                volatile_tokens=notes,
+            ),
+            count=count,
+        )
+        return output, count(output.prompt)
+
+    whole, size = at(8192, None, 0)
+    parts = whole.meta["tokens"]
+    notes = parts["memories"] + parts["story"] + parts["frame"]
+    extra = parts["total"] - size + more
+    for context in range(parts["total"] + 80, parts["total"] + 120):
+        output, size = at(context, notes, extra)
+        assert size + 100 + 1 <= context, "a prompt, a reply, and one token first"
+        fits = parts["total"] + max(0, more) + 101 <= context
+        assert (output.prompt == whole.prompt) == fits
 
 
 def test_a_note_takes_what_is_left_and_not_a_token_more(count: Count) -> None:

@@ -192,7 +192,9 @@ def test_the_greeting_opens_an_empty_chat() -> None:
 def test_examples_go_when_the_chat_outgrows_its_window() -> None:
     """Examples before history; and the history that follows uses their place."""
     persona = Persona(
-        name="Sera", language="en", example_dialogue="<START>\nEXAMPLE one\n<start>\nEXAMPLE two"
+        name="Sera",
+        language="en",
+        example_dialogue=f"<START>\nEXAMPLE one {'word ' * 90}\n<start>\nEXAMPLE two",
     )
     dropped = []
     for size in range(0, 60, 2):
