@@ -236,7 +236,7 @@ class Words:
         return _templates().get_template(template).render(**safe, **variables).strip()
 
 
-@lru_cache(maxsize=1)  # 11 files; compiling them takes longer than all else of a turn's prompt
+@lru_cache(maxsize=1)  # 11 files, whose compiling takes longer than all else of a prompt
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
