@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from replies.names import Cast
-from replies.reply import FinishReason, ParsedReply
 from replies.stream import Event, PieceClosed, StreamReader, TextDelta
+from schemas.response import FinishReason, ParsedReply
 
 
 class LiveReply:

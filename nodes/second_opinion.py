@@ -9,8 +9,8 @@ import unicodedata
 from typing import Any
 
 from language.korean import is_syllable
+from prompts.build import Question, ask_who
 from prompts.plan import before_retrieval
-from prompts.question import Question, ask_who
 from schemas.errors import IyagiError
 from schemas.models import Model
 from schemas.rag import Lore

@@ -8,16 +8,13 @@ mark before each that no tokenizer merges with its neighbours.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
-from threading import Lock
 from typing import TypeVar
 
-from prompts.tokens import KNOWN, Count
+from prompts.tokens import KNOWN, Count, KnownCounts
 from schemas.errors import BadRequest, LLMError
 
 log = logging.getLogger(__name__)
@@ -50,15 +47,14 @@ class ServedCount:
             estimate: counts what the server was not asked, and everything while it fails.
             known: texts whose count is remembered.
         """
-        self._tokenize, self._estimate, self._size = tokenize, estimate, known
-        self._counts: OrderedDict[bytes, int] = OrderedDict()
-        self._lock = Lock()
+        self._tokenize, self._estimate = tokenize, estimate
+        self._counts = KnownCounts(known)
         self._silent_until = 0.0
         self._warned = False
 
     def __call__(self, text: str) -> int:
         """Tokens of the text; asks nobody."""
-        known = self._known(text)
+        known = self._counts.get(text)
         return self._estimate(text) if known is None else known
 
     async def settle(self, run: Callable[[Count], T]) -> T:
@@ -74,7 +70,7 @@ class ServedCount:
             unknown: dict[str, None] = {}
 
             def count(text: str, unknown: dict[str, None] = unknown) -> int:
-                known = self._known(text)
+                known = self._counts.get(text)
                 if known is not None:
                     return known
                 unknown[text] = None
@@ -103,22 +99,8 @@ class ServedCount:
             self._warned = True
             return
         self._warned = False
-        with self._lock:
-            for text, tokens in zip(texts, counts, strict=True):
-                self._counts[_digest(text)] = tokens
-            while len(self._counts) > self._size:
-                self._counts.popitem(last=False)
-
-    def _known(self, text: str) -> int | None:
-        key = _digest(text)
-        with self._lock:
-            if key in self._counts:
-                self._counts.move_to_end(key)
-            return self._counts.get(key)
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+        for text, tokens in zip(texts, counts, strict=True):
+            self._counts.put(text, tokens)
 
 
 async def count_together(texts: Sequence[str], tokenize: Tokenize) -> list[int]:

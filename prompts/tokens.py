@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from string import ascii_letters, digits, punctuation
+from threading import Lock
 
 from schemas.errors import SettingsError
+from schemas.formats import CONTROL_TOKENS, FORMATS
 
 Count = Callable[[str], int]
 """Tokens of a text, without a beginning-of-sequence token."""
@@ -53,11 +55,12 @@ FAMILIES: dict[str, Family] = {
 """Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3 and 4, Gemma 1 and 2, the 32,000
 pieces of Llama 2 and the first Mistral, and GPT-2 (GPT-J, Pygmalion 6B), made for English alone."""
 
+_TEXT = {token for form in FORMATS.values() for token in form.tokens} - {*CONTROL_TOKENS}
 _SPECIAL = re.compile(
-    r"<\|(?!(?:system|user|model)\|)\w+\|>|\[\|\w+\|\]|</?s>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT)\]"
+    "|".join(map(re.escape, CONTROL_TOKENS))
+    + rf"|(?!{'|'.join(map(re.escape, _TEXT))})<\|\w+\|>"  # those of a model's own template
 )
-"""Single tokens; Metharme's tags are plain text to most tokenizers."""
+"""Single tokens."""
 _LINE = re.compile(r"[^\s!-/:-@\[-`{-~\u2010-\u206f\u3000-\u303f\uff01-\uff65]\s*\n|[^\S\n]{2,}")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]+")
 _KANA = re.compile(r"[\u3041-\u30ff]+")
@@ -126,9 +129,48 @@ def _line_ends(text: str) -> int:
     return sum(line[-1] not in _ANY_MARK for line in map(str.rstrip, lines) if line)
 
 
+class KnownCounts:
+    """Tokens of texts that were counted, those asked for least recently out first; safe with
+    several threads.
+
+    It holds hashes and no words, so its size is known and there is nothing to forget. They have 64
+    bits and a seed of the process: that two texts share one is less likely than a broken machine.
+    """
+
+    def __init__(self, size: int = KNOWN) -> None:
+        """Empty; holds `size` counts, of some 200 bytes each."""
+        self._size = size
+        self._counts: OrderedDict[int, int] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, text: str) -> int | None:
+        """The tokens of a text; None where it is not known."""
+        key = hash(text)
+        with self._lock:
+            if key in self._counts:
+                self._counts.move_to_end(key)
+            return self._counts.get(key)
+
+    def put(self, text: str, tokens: int) -> None:
+        """Keeps a count."""
+        with self._lock:
+            self._counts[hash(text)] = tokens
+            if len(self._counts) > self._size:
+                self._counts.popitem(last=False)
+
+
 def remembered(count: Count) -> Count:
-    """The same counter with a bounded memory by content; safe with several threads."""
-    return lru_cache(maxsize=KNOWN)(count)
+    """The same counter, which counts a text once: the lines of a chat come back every turn."""
+    known = KnownCounts()
+
+    def counted(text: str) -> int:
+        tokens = known.get(text)
+        if tokens is None:
+            tokens = count(text)
+            known.put(text, tokens)
+        return tokens
+
+    return counted
 
 
 estimate: Count = estimator()

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 from replies.agency import acts_for_user
-from replies.guard import Cut, Guard, Rules, rules_of
+from replies.guard import Guard, Rules, rules_of
 from replies.names import Cast
 from replies.segments import segments
 from replies.tidy import readable, tidy, without_rule, wrapping
 from replies.tokens import opening_end
 from replies.trim import trim
-from schemas.response import ResponseContent
-
-FinishReason = Literal["stop", "length", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedReply:
-    """What is left of a reply, and what was done to it.
-
-    Attributes:
-        text: the reply as the user may read it.
-        contents: its pieces; their texts join to `text`.
-        regenerate: ask the model once more: `text` is empty, or it answers words that the model
-            put into somebody else's mouth first.
-        next_speaker: the participant, or `narrator`, to whom the model handed over.
-        speaks_for_user: whether the narration tells what the user does.
-        cuts: what was dropped, in the order of its finding; empty for a clean reply.
-    """
-
-    text: str
-    contents: list[ResponseContent] = field(default_factory=list)
-    regenerate: bool = False
-    next_speaker: str | None = None
-    speaks_for_user: bool = False
-    cuts: tuple[Cut, ...] = ()
+from schemas.response import Cut, FinishReason, ParsedReply
 
 
 def read_reply(

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from replies.guard import Guard, rules_of
 from replies.marks import Piece, paragraphs, pieces
 from replies.names import Cast
-from replies.reply import FinishReason, ParsedReply, read_reply
+from replies.reply import read_reply
 from replies.segments import has_speech, typed
 from replies.tidy import PAIRS, readable, tidy, wrapping
 from replies.tokens import opening_end, opening_is_open
 from replies.trim import last_end, settled
-from schemas.response import ResponseContent
+from schemas.response import FinishReason, ParsedReply, ResponseContent
 
 _RULE = " \t\n-=_#>*"
 

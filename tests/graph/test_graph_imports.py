@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "llm": {"schemas"},
     "stores": {"schemas", "retrieval"},
     "cards": {"schemas", "language", "replies", "retrieval"},
-    "prompts": {"schemas", "language", "cards"},
+    "prompts": {"schemas", "language", "cards", "retrieval"},
     "retrieval": {"schemas", "language"},
     "routing": {"schemas", "language", "retrieval"},
     "replies": {"schemas", "language"},

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
+from prompts.build import build_prompt
 from prompts.tokens import Count, estimate, remembered
 from schemas.errors import BadRequest
+from schemas.formats import FORMATS
+from schemas.rag import PromptBuildOutput
 from schemas.request import Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 
@@ -136,3 +137,49 @@ def test_a_counter_that_finds_more_in_the_whole_than_in_the_parts() -> None:
         assert odd(output.prompt) <= output.meta["tokens"]["budget"]
         dropped |= {item["reason"] for item in output.meta["items"] if not item["delivered"]}
     assert dropped == {"the whole prompt is over its budget"}
+
+
+@pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
+@pytest.mark.parametrize("more", [-9, -1, 0, 1, 2, 9])
+def test_not_one_token_over_the_context(more: int, place: str) -> None:
+    """At every context around the size of the prompt, also where the whole has a few tokens more
+    than its parts."""
+
+    def at(context: int, notes: int | None, extra: int) -> tuple[PromptBuildOutput, int]:
+        def count(text: str) -> int:
+            return words(text) + (extra if text.endswith("\nSera:") and len(text) > 2000 else 0)
+
+        output = build_prompt(
+            turn(
+                history=chat(6),
+                chat_context=[memory("m", "the key " * 9)],
+                story_context=[event("e", "a ship ran aground")],
+                max_new_tokens=100,
+                keep=1.0,
+                place=place,
+                context_length=context,
+                volatile_tokens=notes,
+            ),
+            count=count,
+        )
+        return output, count(output.prompt)
+
+    whole, size = at(8192, None, 0)
+    parts = whole.meta["tokens"]
+    notes = parts["memories"] + parts["story"] + parts["frame"]
+    extra = parts["total"] - size + more
+    for context in range(parts["total"] + 80, parts["total"] + 120):
+        output, size = at(context, notes, extra)
+        assert size + 100 + 1 <= context, "a prompt, a reply, and one token first"
+        fits = parts["total"] + max(0, more) + 101 <= context
+        assert (output.prompt == whole.prompt) == fits
+
+
+def test_a_note_takes_what_is_left_and_not_a_token_more(count: Count) -> None:
+    given_ = turn(chat_context=[memory("m", "the key is under the pot by the door")])
+    tokens = build_prompt(given_, count=count).meta["tokens"]
+    size = tokens["memories"] + tokens["frame"]
+    for most in (size - 1, size):
+        layout = given_.layout.model_copy(update={"volatile_tokens": most})
+        output = build_prompt(given_.model_copy(update={"layout": layout}), count=count)
+        assert [item["delivered"] for item in output.meta["items"]] == [most == size]

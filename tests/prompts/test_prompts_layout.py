@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import permutations
 
 import pytest
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
-from prompts.ledger import Ledger
-from prompts.lines import CONTINUE
+from prompts.build import build_prompt, with_retrieved
 from prompts.plan import plan
-from schemas.rag import DialogueTurn, PromptBuildInput, RAGChunk
-from schemas.request import Message, Persona
+from prompts.words import CONTINUE
+from schemas.formats import FORMATS
+from schemas.rag import (
+    ChatRAGResult,
+    DialogueTurn,
+    EventSimilarity,
+    Ledger,
+    Lore,
+    PromptBuildInput,
+    RAGChunk,
+    StoryRAGResult,
+    Upcoming,
+)
+from schemas.request import Message, Persona, Speaker, StoryEvent
+from schemas.state import Route, StoryProgress
 from tests.prompts.prompts_support import chat, event, memory, turn
 
 FULL = {
@@ -108,6 +119,20 @@ def test_order_of_retrieval_changes_nothing() -> None:
     assert len(prompts) == 1
 
 
+def test_notes_of_one_place_are_told_by_their_ids() -> None:
+    """Parts of one row, and what has no place at all: in one order, however they were ranked."""
+    memories = [memory(name, f"memory {name}", 7) for name in "cab"]
+    events = [RAGChunk(id=name, source="story", text=f"event {name}") for name in "fde"]
+    prompts = {
+        build_prompt(turn(chat_context=[*one], story_context=[*other])).prompt
+        for one in permutations(memories)
+        for other in permutations(events)
+    }
+    [prompt] = prompts
+    told = [f"memory {name}" for name in "abc"] + [f"event {name}" for name in "def"]
+    assert order(prompt, *told) == told
+
+
 def test_secrets_are_the_narrators_alone() -> None:
     given = turn(narrator_only=[event("s", "SECRET")])
     character = build_prompt(given)
@@ -167,7 +192,9 @@ def test_the_greeting_opens_an_empty_chat() -> None:
 def test_examples_go_when_the_chat_outgrows_its_window() -> None:
     """Examples before history; and the history that follows uses their place."""
     persona = Persona(
-        name="Sera", language="en", example_dialogue="<START>\nEXAMPLE one\n<start>\nEXAMPLE two"
+        name="Sera",
+        language="en",
+        example_dialogue=f"<START>\nEXAMPLE one {'word ' * 90}\n<start>\nEXAMPLE two",
     )
     dropped = []
     for size in range(0, 60, 2):
@@ -299,36 +326,6 @@ def test_chat_messages_carry_the_same() -> None:
     assert all(message["content"] in output.prompt for message in output.messages)
 
 
-@pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
-def test_the_ledgers_prefix_is_what_both_prompts_share(place: str) -> None:
-    """Measured over a chat long enough to be cut, with other memories each turn."""
-    lines = chat(160, seed=3)
-    shares = []
-    for row in range(2, 160, 2):
-        now, before = (
-            build_prompt(
-                turn(
-                    history=lines[:upto],
-                    user_message=lines[upto].content,
-                    chat_context=[memory(f"m{upto}", f"memory of {upto}")],
-                    context_length=3000,
-                    place=place,
-                )
-            )
-            for upto in (row, row - 2)
-        )
-        common = next(
-            at for at, (a, b) in enumerate(zip(now.prompt, before.prompt, strict=False)) if a != b
-        )
-        claimed = now.meta["prefix"]["share"]
-        shares.append(claimed)
-        assert claimed <= common / len(now.prompt) + 0.02
-        if place != "depth":
-            assert claimed == pytest.approx(common / len(now.prompt), abs=0.04)
-    if place == "after_history":
-        assert sum(share > 0.8 for share in shares) > 0.7 * len(shares)
-
-
 def test_the_plan_needs_nothing_that_is_retrieved() -> None:
     given = turn(**{**FULL, "history": chat(80)}, context_length=2500)
     bare = {"chat_context": [], "story_context": [], "state": "", "direction": ""}
@@ -339,19 +336,54 @@ def test_the_plan_needs_nothing_that_is_retrieved() -> None:
         assert late.meta["cut"]["verbatim_from"] == early
 
 
-@pytest.mark.parametrize(
-    ("description", "same"),
-    [("Keeps {{pick:a,b}} with {{user}}.", True), ("Has {{roll:1d900000}} lamps.", False),
-     ("Has {{r{{noop}}oll:1d900000}} lamps.", False)],
-)  # fmt: skip
-def test_the_share_of_the_last_prompt_knows_chance_in_the_card(
-    description: str, same: bool
+def test_the_same_words_with_another_name_are_another_line() -> None:
+    said = Message(role="character", content="Good evening.")
+    for name, other in (("Sera", "Kai"), ("Kai", "Sera")):
+        persona = Persona(name=name, language="en")
+        prompt = build_prompt(turn(persona=persona, history=[said])).prompt
+        assert f"{name}: Good evening." in prompt and other not in prompt
+
+
+def test_each_counter_counts_for_itself() -> None:
+    given = turn(history=[Message(role="user", content="one two three")])
+    one, two = plan(given, count=len), plan(given, count=lambda text: 2 * len(text))
+    assert [2 * tokens for tokens in one.history_tokens] == two.history_tokens
+
+
+NEAR = EventSimilarity(
+    trigger=1, trigger_others=0, event=1, event_others=0, words=1, words_others=0, trigger_words=1
+)
+
+
+@pytest.mark.parametrize("speaker", ["character", "narrator"])
+@pytest.mark.parametrize("present", [True, False])
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_event_that_is_reached_is_told_and_witnessed_by_who_is_there(
+    speaker: Speaker, present: bool, reached: bool
 ) -> None:
-    history = [
-        DialogueTurn(role="character", name="Sera", content="Good evening."),
-        DialogueTurn(role="user", name="Min", content="Is the lamp lit?"),
-        DialogueTurn(role="character", name="Sera", content="It is."),
-    ]
-    persona = Persona(name="Sera", description=description, language="en")
-    ledger = build_prompt(turn(persona=persona, history=history, chat="c")).meta
-    assert (ledger["prefix"]["tokens"] > ledger["tokens"]["system"]) == same
+    there = StoryEvent(
+        id="e", order=3, text="EVENT", time="NIGHT", location="PIER",
+        characters=["Sera" if present else "Wren"],
+    )  # fmt: skip
+    progress = StoryProgress(
+        position_before=2, position_after=3, event="e" if reached else None, score=1, distance=0,
+        why="",
+    )  # fmt: skip
+    given = with_retrieved(
+        turn(direction="", chat_context=[]),
+        Lore(passing=[event("l", "LORE")]),
+        ChatRAGResult(context=[memory("m", "MEMORY")]),
+        StoryRAGResult(
+            narrator_only=[event("s", "SECRET")], upcoming=Upcoming(event=there, similarity=NEAR)
+        ),
+        Route(responded_as=speaker, confidence=1, reason="", note="WISH"),
+        progress,
+    )
+    narrates = speaker == "narrator"
+    assert given.direction == ("EVENT\nWISH" if reached and narrates else "WISH")
+    assert given.state == ("NIGHT, PIER" if reached and (narrates or present) else "")
+    witnessed = reached and present and not narrates
+    assert [chunk.id for chunk in given.story_context] == ["l", *(["e"] if witnessed else [])]
+    prompt = build_prompt(given).prompt
+    assert ("EVENT" in prompt) == (witnessed or (reached and narrates))
+    assert ("SECRET" in prompt) == narrates and "LORE" in prompt and "MEMORY" in prompt

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
-from prompts.formats import FORMATS, Turn
-from prompts.tokens import FAMILIES, estimate, estimator, remembered, tokenizer_count
+from prompts.tokens import FAMILIES, KnownCounts, estimate, estimator, remembered, tokenizer_count
 from schemas.errors import SettingsError
+from schemas.formats import FORMATS, PromptTurn
 
 TEXTS = Path(__file__).parent / "texts"
 
@@ -62,7 +63,7 @@ def test_other_scripts_are_counted(text: str) -> None:
 
 def test_markup_costs_as_much_as_its_special_tokens() -> None:
     form = FORMATS["chatml"]
-    bare, marked = "Min: Hi.", form.turn(Turn("user", "Min: Hi."))
+    bare, marked = "Min: Hi.", form.turn(PromptTurn("user", "Min: Hi."))
     assert estimate(marked) - estimate(bare) <= 6
 
 
@@ -98,3 +99,18 @@ def test_a_known_text_is_not_counted_again() -> None:
     count = remembered(slow)
     assert [count("a" * 3), count("aaa"), count("b")] == [3, 3, 1]
     assert asked == ["aaa", "b"]
+
+
+def test_what_is_remembered_of_a_text_is_its_count_alone() -> None:
+    """A chat that is forgotten leaves no words in the counters, and long texts take no room."""
+    count = remembered(len)
+    count("안녕, 내 비밀은 이거야." * 1000)
+    gc.collect()
+    held = gc.get_referents(*gc.get_referents(count))
+    assert not [found for found in held if isinstance(found, str) and "비밀" in found]
+    known = KnownCounts(2)
+    known.put("a", 1)
+    known.put("b", 2)
+    assert known.get("a") == 1
+    known.put("c", 3)
+    assert [known.get(text) for text in "abc"] == [1, None, 3]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from nodes.parse_reply import cast_of
 from replies import stream
-from replies.reply import FinishReason, ParsedReply, read_reply
+from replies.reply import read_reply
 from replies.stream import Event, PieceClosed, StreamReader, TextDelta
 from replies.trim import last_end
+from schemas.response import FinishReason, ParsedReply
 
 CASTS = (
     cast_of("character", ("세라피나", "Seraphina"), ("김민준", "Bart Simpson"), ("Elara",)),
