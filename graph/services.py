@@ -19,7 +19,7 @@ from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
 from prompts.tokens import Count, estimator, tokenizer_count
 from retrieval.cache import IndexCache
-from routing import KeptExemplars
+from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker
 from stores.chat_memory import StandingMemory
@@ -43,7 +43,7 @@ def make_services(settings: Settings) -> Services:
         memory=StandingMemory(database, remembering) if settings.standing_memory else None,
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=KeptExemplars(remembering),
+        exemplars=LazyExemplars(remembering),
         models=Models(tuple(_models(settings))),
     )
 

@@ -2,9 +2,9 @@
 
 from routing.decide import Contribution, Decision, decide
 from routing.directives import Directive, parse_directive
-from routing.exemplars import Exemplars, KeptExemplars, embed_exemplars
+from routing.evidence import Line, RouterInput
+from routing.exemplars import Exemplars, LazyExemplars, embed_exemplars
 from routing.progress import Beat, Progress, advance
-from routing.turn import Line, Turn
 
 __all__ = [
     "Beat",
@@ -12,10 +12,10 @@ __all__ = [
     "Decision",
     "Directive",
     "Exemplars",
-    "KeptExemplars",
+    "LazyExemplars",
     "Line",
     "Progress",
-    "Turn",
+    "RouterInput",
     "advance",
     "decide",
     "embed_exemplars",
