@@ -43,17 +43,14 @@ _SLASH_AS = re.compile(r"^[/／](?:as|역할|대사)\s+(.+)$", _FLAGS)
 _INSIDE = r"\s*(?:[:：]\s*([^)\]}】）］〕>]*))?"
 _TAG = rf"{_OPEN}\s*(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
 _REST = r"(?:[:：]|(?=\s)|$)(.*)$"
-_FORMS: tuple[tuple[re.Pattern[str], Speaker, str], ...] = tuple(
-    (re.compile(pattern, _FLAGS), speaker, form)
-    for pattern, speaker, form in (
-        (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}){_REST}", "narrator", "slash"),
-        (rf"^{_TAG}(.*)$", "narrator", "tag"),
-        (rf"^(.*?){_TAG}$", "narrator", "tag"),
-        (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
-        (rf"^[/／](?:char|character|캐릭터){_REST}", "character", "slash"),
-        (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "slash"),
-    )
-)
+_FORMS: list[tuple[str, Speaker, str]] = [
+    (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}){_REST}", "narrator", "slash"),
+    (rf"^{_TAG}(.*)$", "narrator", "tag"),
+    (rf"^(.*?){_TAG}$", "narrator", "tag"),
+    (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
+    (rf"^[/／](?:char|character|캐릭터){_REST}", "character", "slash"),
+    (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "slash"),
+]
 """What calls for whom; the first that fits counts, and its groups are the message."""
 _NOTE = re.compile(
     rf"{_OPEN}+\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
@@ -81,7 +78,7 @@ def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None
     if named := _as_name(text, tuple(names)):
         return named
     for pattern, speaker, form in _FORMS:
-        if m := pattern.match(text):
+        if m := re.match(pattern, text, _FLAGS):
             rest = " ".join(part.strip() for part in m.groups() if part and part.strip())
             return Directive(speaker, rest, form=form)
     return _out_of_character(text)

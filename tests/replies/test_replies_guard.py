@@ -208,7 +208,6 @@ def test_drops_the_prompts_own_header_and_hidden_thinking() -> None:
 )
 def test_takes_one_pair_of_quotation_marks_off(raw: str, text: str) -> None:
     assert read(raw).text == text
-    assert read(raw, unwrap=False).text == raw
 
 
 def test_tidies_white_space_and_the_rule_before_a_cut() -> None:
