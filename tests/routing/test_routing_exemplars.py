@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def test_they_are_up_to_date() -> None:
 
 
 async def test_the_bundled_embedder_embeds_none_and_another_embeds_all() -> None:
-    bundled, other = Counting(minilm().fingerprint), Counting("another")
+    bundled: Any = Counting(minilm().fingerprint)
+    other: Any = Counting("another")
     assert len((await LazyExemplars(bundled)()).vectors) == len(labelled_texts()[0])
     await LazyExemplars(other)()
     assert (bundled.embedded, other.embedded) == (0, len(labelled_texts()[0]))
