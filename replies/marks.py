@@ -325,7 +325,7 @@ def is_thought_label(inner: str) -> bool:
 
 
 def parenthesis(text: str, start: int, end: int) -> Literal["thought", "stage"] | None:
-    """What `text[start:end]`, in parentheses, is; None for an aside in a sentence."""
+    """What `text[start:end]`, in parentheses, is; None for a remark in a sentence."""
     inner = text[start + 1 : end - 1].strip()
     if not inner or _OUT_OF_CHARACTER.match(inner):
         return None

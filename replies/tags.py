@@ -129,11 +129,11 @@ _HTML = r"(?:</?(?:b|i|em|strong)>|\[/?[bi]\])"
 _LEAD = rf"(?P<open>{_MARK}{{1,20}}?{_HTML}?|{_HTML})?"
 _CALLED = "님|씨|군|양|선배|오빠|언니|누나|형|さん|ちゃん|くん|君|様"
 _HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이)?"
-_ASIDE = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
-_BEFORE_ASIDE = rf"(?:(?!{_ASIDE}){_MARK}){{0,8}}"
+_REMARK = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
+_BEFORE_REMARK = rf"(?:(?!{_REMARK}){_MARK}){{0,8}}"
 _SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$)|(?<=\d:)\d)"
 _AFTER = (
-    rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_ASIDE})(?P<aside>{_ASIDE})?(?P<closed>{_MARK}{{0,6}})"
+    rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_REMARK})(?P<remark>{_REMARK})?(?P<closed>{_MARK}{{0,6}})"
     rf"[{_COLON}](?(bracket)|{_SMILEY})(?P<tail>[*_~]{{0,3}}(?(open)(?:{_HTML}|[{_CLOSE}]{{0,2}}))[*_~]{{0,3}})"
 )
 _TITLED = "".join(rf"(?<!\b{title})" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]"))
@@ -155,7 +155,7 @@ _REST = re.compile(
     rf"(?:[{_COLON}](?:{_MARK}|{_HTML}){{0,8}}\S{{0,5}})?"
 )
 _LONGEST_DRESS = 140
-"""Characters that marks, an aside and white space may add around a name."""
+"""Characters that marks, a remark in brackets and white space may add around a name."""
 
 
 class Tag(NamedTuple):
@@ -245,7 +245,7 @@ class Tags:
         return fold(line.strip(marks)) == fold(tag_text.strip(marks))
 
     def _tag(self, match: re.Match[str] | None, behind: int = 0) -> Tag | None:
-        """Reads a match; an aside, and an opening mark left open, belong to the line.
+        """Reads a match; a remark in brackets, and an opening mark left open, belong to the line.
 
         `behind` counts the characters at its start that are no part of the tag.
         """
@@ -256,8 +256,8 @@ class Tags:
         if _QUOTED.search(opened) and not _UNQUOTED.search(closing):
             return None
         unclosed = None if _SHUT.search(closing) else _UNCLOSED.search(opened)
-        keep = f"{unclosed[0] if unclosed else ''}{match['aside'] or ''}"
-        keep += " " if match["aside"] else ""
+        keep = f"{unclosed[0] if unclosed else ''}{match['remark'] or ''}"
+        keep += " " if match["remark"] else ""
         return Tag(match.start() + behind, match.end(), voice, keep)
 
 

@@ -63,8 +63,8 @@ def trim(text: str) -> str:
     """The text without a broken-off last sentence; unchanged where there is no other."""
     if is_complete(text):
         return text
-    kept = text[: last_end(text)]
-    return kept if any(map(str.isalnum, kept)) else text
+    whole = text[: last_end(text)]
+    return whole if any(map(str.isalnum, whole)) else text
 
 
 def _is_mention(text: str, match: re.Match[str]) -> bool:
