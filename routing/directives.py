@@ -49,7 +49,7 @@ _FORMS: list[tuple[str, Speaker, str]] = [
     (rf"^(.*?){_TAG}$", "narrator", "tag"),
     (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
     (rf"^[/／](?:char|character|캐릭터){_REST}", "character", "slash"),
-    (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "slash"),
+    (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "tag"),
 ]
 """What calls for whom; the first that fits counts, and its groups are the message."""
 _NOTE = re.compile(
