@@ -105,6 +105,13 @@ def test_an_alias_stands_for_the_character() -> None:
     assert decision.next_speaker == "Mira"
 
 
+def test_the_users_own_name_calls_nobody() -> None:
+    scene = (Line("character", "지안", "응."), Line("character", "유나", "응."))
+    for name, called in (("유나", 1.0), ("지안", 0.0)):
+        own = turn(f"{name}아, 일어나", scene, user_name="지안")
+        assert measure(own, exemplar_vote=0.0)["says_name"] == called
+
+
 def test_the_next_story_event_calls_the_narrator() -> None:
     far, near = (
         decide(turn("We walk to the lighthouse.", trigger_similarity=s)) for s in (0.1, 0.95)

@@ -64,6 +64,9 @@ TRUE_OF_MESSAGES = {
     "너는?": "you question only_talk",
     "Fate, be kind.": "name fate",
     "Good evening.": "",
+    'I say "good evening" to Tom.': "acts act_and_speech",
+    '"Good evening."': "",
+    "“안녕.” 문이 열렸다.": "only_talk",
 }
 
 
