@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nodes.build_prompt import build_prompt
+from prompts.build import build_prompt
 from prompts.tokens import remembered
 from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout, RAGChunk
 from schemas.request import Persona

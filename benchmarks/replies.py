@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.parse_reply import parse_reply
-from replies.reply import ParsedReply
+from schemas.response import ParsedReply
 
 Item = dict[str, Any]
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from cards.dates import sent_at
 from cards.files import decode, parse_json, whole
 from cards.transcript import parse_transcript
+from schemas.embedding import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message, Role
 
@@ -200,6 +201,8 @@ def _message(data: dict[str, Any], place: str) -> Message:
             data[key] = whole(data[key])
     if isinstance(data["name"], str):
         data["name"] = " ".join(data["name"].split())[:100].strip() or None
+    if isinstance(data["content"], str) and data["embedding_id"] != embedding_id(data["content"]):
+        data["embedding_id"] = None  # of what the line said before somebody edited it
     try:
         return Message.model_validate(data)
     except ValidationError as error:

@@ -38,6 +38,11 @@ def to_events(book: Lorebook) -> list[StoryEvent]:
     ]
 
 
+def is_lore(event: StoryEvent) -> bool:
+    """Whether an event of a request is an entry of a lorebook."""
+    return LORE in event.extensions
+
+
 def split_lore(events: Sequence[StoryEvent]) -> tuple[Lorebook, list[StoryEvent]]:
     """The lore among a story's events as a book, and the events that are story.
 

@@ -21,7 +21,7 @@ class Preset:
 
     name: str
     format: str = "chatml"
-    """A name in `prompts.formats.FORMATS`."""
+    """A name in `schemas.formats.FORMATS`."""
     tokens: str = "qwen"
     """A name in `prompts.tokens.FAMILIES`: how to estimate without the model's tokenizer."""
     context_length: int = 8192

@@ -16,12 +16,11 @@ from langgraph.runtime import Runtime
 
 from nodes.live_reply import LiveReply
 from nodes.parse_reply import cast_of_turn, stops_of
-from replies.reply import ParsedReply
 from schemas.errors import LLMError
 from schemas.models import Model, Models
 from schemas.rag import PromptBuildOutput
 from schemas.request import ChatRequest
-from schemas.response import Usage
+from schemas.response import ParsedReply, Usage
 from schemas.state import Context, Generation, State, request_of
 
 log = logging.getLogger(__name__)

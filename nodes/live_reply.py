@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from replies.reply import Event, FinishReason, ParsedReply, StreamReader
+from replies.reply import Event, StreamReader
 from replies.tags import Cast
+from schemas.response import FinishReason, ParsedReply
 
 
 class LiveReply:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import cast
 
 from langgraph.runtime import Runtime
 
-from replies.reply import FinishReason, ParsedReply, read_reply
+from replies.reply import read_reply
 from replies.response import respond
 from replies.tags import Cast
 from schemas.models import Models
 from schemas.request import Role, Speaker
+from schemas.response import FinishReason, ParsedReply
 from schemas.state import Context, State, request_of
 
 NAMES = 50
@@ -98,7 +98,7 @@ def reply_of(state: State) -> ParsedReply:
     """The reply as it was read while it was written. A run that goes on from a checkpoint reads it
     anew: it is not written there."""
     if reply := state.get("reply"):
-        return cast("ParsedReply", reply)
+        return reply
     generation = state["generation"]
     return read_reply(
         generation.text,

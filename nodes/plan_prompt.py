@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from functools import partial
 
 from langgraph.runtime import Runtime
 
-from nodes.lore import active_lore, is_lore
-from prompts.plan import Plan, before_retrieval
-from prompts.plan import plan as make_plan
-from schemas.models import Model, Models
-from schemas.rag import Lore
-from schemas.request import ChatRequest
+from cards.events import is_lore
+from prompts.lore import active_lore
+from prompts.plan import before_retrieval, plan
+from schemas.models import Models
+from schemas.rag import Lore, PromptPlan
 from schemas.state import Context, State, request_of
 
 
-async def lore_of(request: ChatRequest, context: Context, model: Model) -> Lore:
-    """The lore that the turn calls for.
-
-    Raises:
-        BadRequest: an entry is none; names the event.
-    """
-    if not any(map(is_lore, request.story)):
-        return Lore()
-    layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    return await asyncio.to_thread(active_lore, request, model, layout.max_new_tokens)
-
-
-async def planned(state: State, context: Context, models: Models) -> Plan:
+async def planned(state: State, context: Context, models: Models) -> PromptPlan:
     """The plan of the turn: what the prompt will hold verbatim, and how much room it leaves.
 
     It is made once. A run that goes on from a checkpoint makes it anew: it is not written there.
@@ -36,17 +23,20 @@ async def planned(state: State, context: Context, models: Models) -> Plan:
     Raises:
         BadRequest: card and message do not fit the model's context.
     """
-    if plan := state.get("plan"):
-        return cast("Plan", plan)
+    if known := state.get("plan"):
+        return known
     request, lore = request_of(state), state.get("lore") or Lore()
     model = models.choose(request.model.name)
     layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    given = before_retrieval(request, lore, layout)
-    return await model.counted(lambda count: make_plan(given, count))
+    return await model.counted(partial(plan, before_retrieval(request, lore, layout)))
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads `request`; writes `lore` and `plan`. It works while `embed` waits for a vector."""
     request, context = request_of(state), runtime.context or Context()
-    lore = await lore_of(request, context, models.choose(request.model.name))
+    lore = Lore()
+    if any(map(is_lore, request.story)):
+        model = models.choose(request.model.name)
+        layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
+        lore = await asyncio.to_thread(active_lore, request, model, layout.max_new_tokens)
     return {"lore": lore, "plan": await planned({**state, "lore": lore}, context, models)}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from langgraph.runtime import Runtime
 
-from nodes.lore import is_lore
+from cards.events import is_lore
 from retrieval.cache import IndexCache
 from retrieval.hybrid import STORY, Index, Knobs, rank_apart
 from retrieval.knowledge import has_happened, may_know, names_of

@@ -8,8 +8,8 @@ import time
 import unicodedata
 from typing import Any
 
+from prompts.build import Question, ask_who
 from prompts.plan import before_retrieval
-from prompts.question import Question, ask_who
 from schemas.errors import IyagiError
 from schemas.models import Model
 from schemas.rag import Lore

@@ -12,8 +12,8 @@ const KO = {
   recalled: "떠올린 것", source: "출처", score: "점수", why: "이유", text: "내용", used: "사용",
   delivered: "전달", dropped: "제외", nothing: "떠올린 것이 없습니다.", chatSource: "대화",
   storySource: "이야기", loreSource: "로어", ledger: "프롬프트의 토큰",
-  total: "{1} 중 {0} 토큰, 형식 {2}", cached: "앞의 {0} 토큰({1})은 엔진의 캐시에 이미 있습니다.",
-  uncached: "지난 턴이 없어 캐시된 부분을 알 수 없습니다.", 
+  total: "{1} 중 {0} 토큰, 형식 {2}", cached: "앞의 {0} 토큰({1})은 엔진의 캐시에 이미 있었습니다.",
+  uncached: "모델 서버가 캐시에서 찾은 토큰을 알려 주지 않았습니다.",
   system: "시스템", examples: "예시 대화", history: "대화", said: "메시지", memories: "기억", story: "이야기",
   frame: "제목", instruction: "지시", cut: "{0}개 메시지는 창 밖에 있습니다.",
   prompt: "프롬프트 그대로", raw: "모델의 답변 그대로", progress: "이야기의 흐름",
@@ -111,8 +111,8 @@ const EN = {
   text: "Text", used: "Used", delivered: "delivered", dropped: "dropped",
   nothing: "Nothing was recalled.", chatSource: "chat", storySource: "story", loreSource: "lore",
   ledger: "Tokens of the prompt", total: "{0} of {1} tokens, format {2}",
-  cached: "The first {0} tokens ({1}) are in the engine’s cache already.",
-  uncached: "No turn before this one, so what is cached is not known.",
+  cached: "The first {0} tokens ({1}) were in the engine’s cache already.",
+  uncached: "The model’s server told of no tokens found in its cache.",
   system: "system", examples: "examples",
   history: "history", said: "message", memories: "memories", story: "story", frame: "headings",
   instruction: "instruction", cut: "{0} messages are outside of the window.",
@@ -315,7 +315,7 @@ function showTurn(response, item) {
   $("empty").hidden = true;
   const meta = response.meta || {};
   $("turn").replaceChildren(
-    ...[routeOf(response), graphOf(response.timing), meta.prompt ? ledgerOf(meta.prompt) : null,
+    ...[routeOf(response), graphOf(response.timing), meta.prompt ? ledgerOf(meta.prompt, response.usage) : null,
       recalledOf(response), loreOf(meta.lore),
       folded(t("prompt"), meta.prompt?.text), folded(t("raw"), meta.reply?.raw)].filter(Boolean));
 }
@@ -426,8 +426,8 @@ function loreOf(lore) {
 
 const label = (section) => t(section === "message" ? "said" : section);
 
-function ledgerOf(ledger) {
-  const { tokens, prefix, cut } = ledger;
+function ledgerOf(ledger, usage) {
+  const { tokens, cut } = ledger;
   const notes = ["memories", "story", "frame"];
   const order = ledger.place === "before_history"
     ? ["system", "examples", ...notes, "history", "message", "instruction"]
@@ -441,11 +441,12 @@ function ledgerOf(ledger) {
   }
   const parts = [el("p", {},
     t("total", number(tokens.total), number(tokens.budget), ledger.format)), bar];
-  if (prefix) {
-    const mark = el("div", { class: "cached" });
-    mark.style.width = share(prefix.tokens);
+  const cached = usage?.cached_tokens; // as the model's server tells it, in its own tokens
+  if (cached) {
+    const mark = el("div", { class: "cached" }), part = cached / usage.prompt_tokens;
+    mark.style.width = share(part * tokens.total);
     parts.push(mark, el("p", { class: "soft" },
-      t("cached", number(prefix.tokens), `${number(100 * prefix.share)} %`)));
+      t("cached", number(cached), `${number(100 * part)} %`)));
   } else parts.push(el("p", { class: "soft" }, t("uncached")));
   parts.push(el("ul", { class: "legend" }, ...order.map((name) =>
     el("li", {}, el("span", { class: `key ${name}` }), `${label(name)} ${number(tokens[name])}`))));

@@ -6,8 +6,9 @@ decomposition, so a tokenizer that normalises (NFC, NFKC) does not turn them bac
 full-width `＜`. For the same reason full-width spellings of a mark are caught as well. A
 zero-width character inside the mark would do, but nobody would see it.
 
-Tokens of every format are marked, not the chosen format's only: a text reads the same with every
-model, and a server's tokenizer may know more of them than its format uses.
+Which marks there are, the formats say (`schemas.formats`). Tokens of every format are marked, not
+the chosen format's only: a text reads the same with every model, and a server's tokenizer may know
+more of them than its format uses.
 """
 
 from __future__ import annotations
@@ -15,22 +16,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 
-from prompts.formats import Format
+from schemas.formats import CONTROL_TOKENS, MEDIA_TOKENS, THOUGHTS, Format
 
 _FULL_WIDTH = 0xFEE0
 """Distance from an ASCII character to its full-width form, U+FF01 to U+FF5E."""
 
 _LOOK_ALIKE = str.maketrans("<＜﹤>＞﹥[［]］#＃﹟:：﹕", "‹‹‹›››⟦⟦⟧⟧♯♯♯∶∶∶")
-
-_OTHER_TOKENS = (
-    *("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<think>", "</think>"),
-    *("<start_of_turn>", "<end_of_turn>", "<<SYS>>", "<</SYS>>"),
-    *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[IMG]", "[THINK]", "[/THINK]"),
-    *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]"),
-    "[/AVAILABLE_TOOLS]",
-)
-
 
 _SMALL = {"<": "﹤", ">": "﹥", "#": "﹟", ":": "﹕"}
 """Small forms, U+FE50 to U+FE6F, which become ASCII under NFKC as well."""
@@ -52,7 +45,7 @@ _TOKEN = re.compile(
     # begins with the same set of characters, which lets the engine skip to them
     r"[<＜﹤\[［](?:[|｜][^|｜\s<>\[\]]{1,60}[|｜]?[>＞﹥\]］]|"
     + r"(?<=[<＜﹤])[^|｜\s<>\[\]]{1,60}[|｜][>＞﹥]|"
-    + "|".join(map(_rest, _OTHER_TOKENS))
+    + "|".join(map(_rest, (*CONTROL_TOKENS, *MEDIA_TOKENS, *chain.from_iterable(THOUGHTS))))
     + ")",
     re.IGNORECASE,
 )
@@ -83,8 +76,10 @@ def _harmless(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=256)
 def _marks(form: Format, names: tuple[str, ...]) -> re.Pattern[str] | None:
-    """What opens a turn: the format's words anywhere, and names at the start of a line."""
-    patterns = [_loose(mark) for mark in form.plain_marks]
+    """What opens a turn in this format alone: its headings, its tokens that no other has, and
+    names at the start of a line."""
+    own = [token for token in form.tokens if not _TOKEN.fullmatch(token)]
+    patterns = [_loose(mark) for mark in (*form.headings, *own)]
     if names:
         speakers = "|".join(re.escape(name) for name in names if name)
         patterns.append(rf"(?<![^\n\r\v\f\x85\u2028\u2029])[^\S\n]*(?:{speakers})\s*[:：﹕]")
@@ -95,6 +90,6 @@ def _loose(mark: str) -> str:
     """A pattern for a mark in any case, and with any spaces around its words."""
     words = re.findall(r"[#<>\[\]:]+|[^\s#<>\[\]:]+", mark)
     pattern = r"[^\S\n]*".join(
-        "[#＃﹟]{2,}" if "#" in word else "".join(map(_either_width, word)) for word in words
+        "[#＃﹟]{2,}" if "##" in word else "".join(map(_either_width, word)) for word in words
     )
     return rf"(?<!\w){pattern}" if mark[0].isalnum() else pattern

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Literal, get_args
 
-from prompts.ledger import ItemLedger
-from prompts.lines import note_of
-from prompts.plan import Plan
 from prompts.tokens import Count
 from prompts.words import Words
-from schemas.rag import PromptBuildInput, RAGChunk
+from schemas.rag import ItemLedger, PromptBuildInput, PromptPlan, RAGChunk
 from schemas.request import Role
 
 Kind = Literal["memory", "story", "secret"]
@@ -47,7 +44,7 @@ class Notes:
     words: Words
     state: str = ""
     direction: str = ""
-    kept: list[Note] = field(default_factory=list)
+    chosen: list[Note] = field(default_factory=list)
     """In the order of choice, best first."""
     dropped: list[ItemLedger] = field(default_factory=list)
     frame: int = 0
@@ -65,47 +62,46 @@ class Notes:
         )
 
     def _lines(self, kind: Kind) -> list[str]:
-        notes = [note for note in self.kept if note.kind == kind]
+        notes = [note for note in self.chosen if note.kind == kind]
         return [note.text for note in sorted(notes, key=lambda note: _place(note.chunk))]
 
     def tokens(self, *kinds: Kind) -> int:
         """Tokens of the delivered chunks of these kinds."""
-        return sum(note.tokens for note in self.kept if note.kind in kinds)
+        return sum(note.tokens for note in self.chosen if note.kind in kinds)
 
     @property
     def total(self) -> int:
         """Tokens of all notes."""
-        return self.frame + sum(note.tokens for note in self.kept)
+        return self.frame + sum(note.tokens for note in self.chosen)
 
     @property
     def items(self) -> list[ItemLedger]:
         """Every chunk that was found, delivered or dropped."""
-        return [note.entry() for note in self.kept] + self.dropped
+        return [note.entry() for note in self.chosen] + self.dropped
 
     def fewer(self) -> Notes:
         """The same without the weakest chunk."""
-        entry = self.kept[-1].entry("the whole prompt is over its budget")
-        return replace(self, kept=self.kept[:-1], dropped=[*self.dropped, entry])
+        entry = self.chosen[-1].entry("the whole prompt is over its budget")
+        return replace(self, chosen=self.chosen[:-1], dropped=[*self.dropped, entry])
 
     def none(self) -> Notes:
         """No notes at all, not even state and direction."""
         return Notes(self.words, dropped=self.items)
 
 
-def take_notes(given: PromptBuildInput, planned: Plan, count: Count) -> Notes:
+def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count: Count) -> Notes:
     """Chooses whole chunks, best first and from chat and story in turn, until the share is used.
 
     One that does not fit is left out; smaller ones behind it still may fit. What already stands
     in the verbatim history is not said twice.
     """
-    notes = Notes(planned.words, given.state, given.direction)
-    notes = replace(notes, frame=_frame(notes, given, count))
+    notes = Notes(words, given.state, given.direction, frame=_frame(given, words, count))
     left = planned.volatile - notes.frame
     if left < 0:  # not even the headings fit
         notes, left = notes.none(), 0
     standing = _Standing(given, planned)
     for kind, chunk in _in_turn(given):
-        text = _line(planned.words, kind, chunk)
+        text = _line(words, kind, chunk)
         note = Note(kind, chunk, text, count(f"- {text}\n"))
         reason = standing.reason(kind, chunk)
         if not reason and note.tokens > left:
@@ -113,50 +109,44 @@ def take_notes(given: PromptBuildInput, planned: Plan, count: Count) -> Notes:
         if reason:
             notes.dropped.append(note.entry(reason))
         else:
-            notes.kept.append(note)
+            notes.chosen.append(note)
             left -= note.tokens
-    return notes if notes.kept or given.state or given.direction else replace(notes, frame=0)
+    return notes if notes.chosen or given.state or given.direction else replace(notes, frame=0)
 
 
 def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:
     """Chunks by rank, one of each kind after the other, so that no source starves another."""
-    secrets = given.narrator_only if given.speaker == "narrator" else []
     kinds: tuple[tuple[Kind, list[RAGChunk]], ...] = (
         ("story", given.story_context),
         ("memory", given.chat_context),
-        ("secret", secrets),
+        ("secret", _secrets(given)),
     )
     ranks = zip_longest(*([(kind, chunk) for chunk in chunks] for kind, chunks in kinds))
     return (pair for pair in chain.from_iterable(ranks) if pair)
 
 
-def _frame(notes: Notes, given: PromptBuildInput, count: Count) -> int:
-    """Tokens of all that is not a chunk: headings, state and direction."""
-    secrets = bool(given.narrator_only) and given.speaker == "narrator"
-    lists = bool(given.chat_context), bool(given.story_context), secrets
-    text = _headings(notes.words, *lists, notes.state, notes.direction)
-    return count(text + "\n\n") if text else 0
+def _secrets(given: PromptBuildInput) -> list[RAGChunk]:
+    """What only the narrator may tell."""
+    return given.narrator_only if given.speaker == "narrator" else []
 
 
-@lru_cache(maxsize=256)
-def _headings(
-    words: Words, memories: bool, story: bool, secrets: bool, state: str, direction: str
-) -> str:
-    """Notes whose lists hold next to nothing."""
-    dummies = ["."]
-    return words.notes(
-        memories=dummies if memories else [],
-        story=dummies if story else [],
-        secrets=dummies if secrets else [],
-        state=state,
-        direction=direction,
+def _frame(given: PromptBuildInput, words: Words, count: Count) -> int:
+    """Tokens of all that is not a chunk: headings (of lists that hold next to nothing), state and
+    direction."""
+    text = words.notes(
+        memories=["."] if given.chat_context else [],
+        story=["."] if given.story_context else [],
+        secrets=["."] if _secrets(given) else [],
+        state=given.state,
+        direction=given.direction,
     )
+    return count(text + "\n\n") if text else 0
 
 
 class _Standing:
     """What the prompt holds already."""
 
-    def __init__(self, given: PromptBuildInput, planned: Plan) -> None:
+    def __init__(self, given: PromptBuildInput, planned: PromptPlan) -> None:
         lines = given.history[planned.verbatim_from :]
         self._ids = {line.id for line in lines if line.id}
         self._texts = {line.content for line in lines} | {given.user_message}
@@ -182,5 +172,5 @@ def _line(words: Words, kind: Kind, chunk: RAGChunk) -> str:
     """A chunk as one line: who said it or when it was, and its text."""
     name, time = chunk.meta.get("name"), chunk.meta.get("time")
     told = kind == "memory" and (name or chunk.meta.get("role") in ROLES)
-    speaker = str(name or words.voices.role_name(chunk.meta["role"])) if told else None
-    return note_of(words.voices, speaker, time if isinstance(time, str) else "", chunk.text)
+    speaker = str(name or words.role_name(chunk.meta["role"])) if told else None
+    return words.note(speaker, time if isinstance(time, str) else "", chunk.text)

@@ -1,9 +1,8 @@
-"""A format read from a model's own chat template, as it lies in its tokenizer files."""
+"""A format by its name: one of ours, or one read from a model's own chat template."""
 
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,28 @@ from typing import Any
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from prompts.formats import Format
 from schemas.errors import SettingsError
+from schemas.formats import FORMATS, Format
 
 _SYSTEM, _USER, _REPLY, _NEXT = "§system§", "§user§", "§reply§", "§next§"
 """Texts to find again in what the template renders."""
+
+
+def format_named(name: str) -> Format:
+    """The format of that name, or `template:PATH` for a model's own chat template.
+
+    Raises:
+        SettingsError: there is none; the message lists those that exist.
+    """
+    if name.startswith("template:"):
+        return template_format(name.removeprefix("template:"))
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise SettingsError(
+            f"unknown prompt format; known are {', '.join(sorted(FORMATS))}, and template:PATH "
+            "with a tokenizer_config.json"
+        ) from None
 
 
 @cache
@@ -51,7 +67,6 @@ def template_format(path: str) -> Format:
         assistant=(reply_open, reply_close),
         stops=tuple(stop for stop in dict.fromkeys((render.eos, reply_close.strip())) if stop),
         system_in_user=inside,
-        plain_marks=_marks(before, between, user_open, user_close, reply_open, reply_close),
     )
     expected = opened + _REPLY + reply_close + user_open + _NEXT + user_close + reply_open
     if whole != expected or not reply_open:
@@ -60,12 +75,6 @@ def template_format(path: str) -> Format:
             "name the format of the model instead, such as chatml"
         )
     return form
-
-
-def _marks(*pieces: str) -> tuple[str, ...]:
-    """What stands between texts, line by line, so that no text can imitate it."""
-    lines = (line.strip() for piece in pieces for line in piece.splitlines())
-    return tuple(dict.fromkeys(line for line in lines if re.search(r"[<>\[\]#:]", line)))
 
 
 class _Renderer:

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import ascii_letters, digits, punctuation
 
 from schemas.errors import SettingsError
+from schemas.formats import CONTROL_TOKENS, FORMATS
 
 Count = Callable[[str], int]
 """Tokens of a text, without a beginning-of-sequence token."""
@@ -53,11 +54,12 @@ FAMILIES: dict[str, Family] = {
 """Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3 and 4, Gemma 1 and 2, the 32,000
 pieces of Llama 2 and the first Mistral, and GPT-2 (GPT-J, Pygmalion 6B), made for English alone."""
 
+_TEXT = {token for form in FORMATS.values() for token in form.tokens} - {*CONTROL_TOKENS}
 _SPECIAL = re.compile(
-    r"<\|(?!(?:system|user|model)\|)\w+\|>|\[\|\w+\|\]|</?s>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT)\]"
+    "|".join(map(re.escape, CONTROL_TOKENS))
+    + rf"|(?!{'|'.join(map(re.escape, _TEXT))})<\|\w+\|>"  # those of a model's own template
 )
-"""Single tokens; Metharme's tags are plain text to most tokenizers."""
+"""Single tokens."""
 _LINE = re.compile(r"[^\s!-/:-@\[-`{-~\u2010-\u206f\u3000-\u303f\uff01-\uff65]\s*\n|[^\S\n]{2,}")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]+")
 _KANA = re.compile(r"[\u3041-\u30ff]+")

@@ -1,4 +1,4 @@
-"""The words of a prompt: Jinja files in English and Korean, filled with one chat's names.
+"""The words of a prompt: Jinja files in English and Korean, and the lines of a chat.
 
 User text enters a template only as a variable, its control tokens made harmless beforehand;
 macros are replaced in the card's own fields and nowhere else.
@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cards.macros import FIELDS, Scope, expand, varies
+from cards.macros import FIELDS, Scope, expand
 from prompts.control import neutralise
-from prompts.formats import Format
 from prompts.language import Language, josa, language_of
-from prompts.lines import Rendered, Voices, line_of, voices_of
-from schemas.rag import DialogueTurn, Line
-from schemas.request import Persona, Speaker
+from prompts.template import format_named
+from schemas.formats import Format, PromptTurn
+from schemas.rag import DialogueTurn, Line, PromptBuildInput
+from schemas.request import Persona, Role, Speaker
 
 NARRATOR: dict[Language, str] = {"en": "Narrator", "ko": "내레이터"}
 USER: dict[Language, str] = {"en": "User", "ko": "사용자"}
+
+CONTINUE = "/continue"
+"""A message that says nothing in the scene: the story shall go on."""
 
 _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
     "en": {
@@ -35,111 +37,160 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
 }
 """Language named in the instruction; others are left to the chat, which shows them."""
 
-KEPT = 128
-"""Chats whose words are kept for their next turn, some 20 kB each."""
 
-
-class Card(NamedTuple):
-    """The fields of a card that words are made of."""
-
-    name: str
-    description: str
-    personality: str
-    scenario: str
-    first_message: str
-    example_dialogue: str
-    system_prompt: str
-    post_history_instructions: str
-    language: str | None
-
-    @classmethod
-    def of(cls, persona: Persona) -> Card:
-        """The card of a persona."""
-        return cls(*(getattr(persona, name) for name in cls._fields))
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Words:
-    """The words for one chat: who plays, in which language, in which format."""
+    """The words for one turn of a chat: who plays, in which language, in which format."""
 
-    card: Card
-    voices: Voices
+    persona: Persona
+    user: str
+    form: Format
     language: Language
     chat: str
     """With `turn`, the number of messages: what chance in macros is drawn from."""
     turn: int
 
     @classmethod
-    def of(
-        cls,
-        persona: Persona,
-        user_name: str | None,
-        message: str,
-        form: Format,
-        *,
-        chat: str = "",
-        turn: int = 0,
-    ) -> Words:
-        """The words for this card and user, those of the turn before where they are the same; a
-        user without a name gets a plain one."""
-        language = language_of(persona, message)
-        user = user_name or USER[language]
-        voices = voices_of(form, user, persona.name, NARRATOR[language])
-        card = Card.of(persona)
-        return _words(card, voices, language, chat, turn if _varies(card) else 0)
+    def of(cls, given: PromptBuildInput) -> Words:
+        """The words of a turn; a user without a name gets a plain one.
 
-    @property
-    def user(self) -> str:
-        """The user's name."""
-        return self.voices.user
-
-    @property
-    def form(self) -> Format:
-        """The format of the prompt."""
-        return self.voices.form
+        Raises:
+            SettingsError: the layout names no known format.
+        """
+        language = language_of(given.persona, given.user_message)
+        return cls(
+            persona=given.persona,
+            user=given.user_name or USER[language],
+            form=format_named(given.layout.format),
+            language=language,
+            chat=given.chat,
+            turn=len(given.history) + 1,
+        )
 
     @property
     def narrator(self) -> str:
         """The narrator's name in the language of the prompt."""
-        return self.voices.narrator
-
-    @property
-    def varies(self) -> bool:
-        """Whether the card's own words may be others in the next turn."""
-        return _varies(self.card)
+        return NARRATOR[self.language]
 
     def speaker(self, speaker: Speaker) -> str:
         """The name of whoever answers."""
-        return self.narrator if speaker == "narrator" else self.card.name
+        return self.narrator if speaker == "narrator" else self.persona.name
 
-    def system(self, lore: Sequence[str], examples: Sequence[str]) -> str:
-        """The system text, the same for both speakers and the whole chat."""
-        return _system(self, tuple(lore), tuple(examples))
+    def role_name(self, role: Role) -> str:
+        """The name of a line's speaker where the line brings none."""
+        match role:
+            case "user":
+                return self.user
+            case "system":
+                return ""
+        return self.speaker(role)
 
-    @cached_property
-    def examples(self) -> tuple[str, ...]:
-        """The card's example dialogue as blocks, with its macros filled in."""
-        user = self.form.user_label or self.user
-        blocks = re.split(r"<START>", self.card.example_dialogue, flags=re.IGNORECASE)
-        texts = (neutralise(self._macros(block, user), self.form) for block in blocks)
-        return tuple(text.strip() for text in texts if text.strip())
+    # Texts of others, made harmless.
+
+    def safe(self, text: str) -> str:
+        """A text without control tokens and outer white space."""
+        speakers = (self.user, self.persona.name, self.narrator)
+        return neutralise(text, self.form, speakers).strip()
+
+    def item(self, text: str) -> str:
+        """A text as one line of a list."""
+        return " ".join(self.safe(text).split())
+
+    def tag(self, role: Role, name: str) -> str:
+        """What stands before a line: `Sera:`; the user's own label where the format has one."""
+        if role == "user" and self.form.user_label:
+            return f"{self.form.user_label}:"
+        return neutralise(f"{name}:", self.form)
+
+    def note(self, speaker: str | None, time: str, text: str) -> str:
+        """A line of the notes: who said it and when it was, where that is told, and a text."""
+        line = self.item(text)
+        if speaker is not None:
+            line = f"{self.tag('character', self.item(speaker))} {line}"
+        return f"({self.item(time)}) {line}" if time else line
+
+    def line(self, line: Line) -> PromptTurn:
+        """A line of the history as the model sees it; its text is empty where it says nothing.
+
+        The narrator speaks on the model's side, as does the character; a line of the system is a
+        note on the user's side, so that the system keeps one turn only.
+        """
+        card = line.content and line.content == self.persona.first_message
+        text = self.greeting if card else self.safe(line.content)
+        if not text or (line.role == "user" and text == CONTINUE):
+            return PromptTurn("user", "")
+        if line.role == "system":
+            return PromptTurn("user", self.safe(f"[{text}]"))  # `[INST]` of `INST`
+        tag = self.tag(line.role, line.name or self.role_name(line.role))
+        return PromptTurn("user" if line.role == "user" else "assistant", f"{tag} {text}")
+
+    def message(self, text: str) -> PromptTurn:
+        """The user's message as it will stand in the next turn's history."""
+        if text.strip() == CONTINUE:
+            return PromptTurn("user", "")
+        return PromptTurn("user", f"{self.tag('user', self.user)} {self.safe(text)}")
+
+    def opening(self) -> list[DialogueTurn]:
+        """The history of a chat that has not begun: the greeting, where the card has one."""
+        text, name = self.persona.first_message, self.persona.name
+        return [DialogueTurn(role="character", name=name, content=text)] if text else []
+
+    # The card's own texts, with their macros filled in.
 
     @cached_property
     def greeting(self) -> str:
         """The card's first message, the same in every turn; empty where it has none."""
-        return replace(self, turn=0)._field(self.card.first_message)
+        return replace(self, turn=0)._field(self.persona.first_message)
 
-    def opening(self) -> list[DialogueTurn]:
-        """The history of a chat that has not begun: the greeting, where the card has one."""
-        text = self.card.first_message
-        name = self.card.name
-        return [DialogueTurn(role="character", name=name, content=text)] if text else []
+    @cached_property
+    def examples(self) -> list[str]:
+        """The card's example dialogue as blocks."""
+        user = self.form.user_label or self.user
+        blocks = re.split(r"<START>", self.persona.example_dialogue, flags=re.IGNORECASE)
+        texts = (neutralise(self._macros(block, user), self.form) for block in blocks)
+        return [text.strip() for text in texts if text.strip()]
 
-    def line(self, line: Line) -> Rendered:
-        """A line of the history as the model sees it."""
-        if line.content and line.content == self.card.first_message:
-            return self.voices.line(line.role, line.name, self.greeting)
-        return line_of(self.voices, line.role, line.name, line.content)
+    def system(self, lore: Sequence[str], examples: Sequence[str]) -> str:
+        """The system text, the same for both speakers and the whole chat."""
+        card = self.persona
+        fields = {
+            "description": self._field(card.description),
+            "personality": self._field(card.personality),
+            "scenario": self._field(card.scenario),
+            "lore": [self.item(text) for text in lore],
+            "examples": examples,
+        }
+        if self.form.user_label:
+            return self._fill("pygmalion_system.j2", **fields)
+        rules = self._fill(f"{self.language}/rules.j2")
+        if card.system_prompt.strip():
+            rules = self._field(card.system_prompt, original=rules)
+        return self._fill(f"{self.language}/system.j2", rules=rules, **fields)
+
+    def instruction(self, speaker: Speaker) -> str:
+        """Who speaks now and how, behind the card's own words for this place."""
+        code = (self.persona.language or "").split("-")[0]
+        own = self._fill(
+            f"{self.language}/instruction.j2",
+            speaker=speaker,
+            language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
+        )
+        card = self.persona.post_history_instructions
+        if not card.strip():
+            return own
+        text = self._field(card, original=own)
+        return text if own in text else f"{text}\n{own}"
+
+    def closing(self, speaker: Speaker) -> str:
+        """What stands behind the user's message and the notes: the instruction, and the opening
+        of the reply behind the speaker's name."""
+        opening = self.tag("character", self.speaker(speaker))
+        behind = self.form.user[1] + self.form.assistant[0] + opening
+        return f"\n\n{self.instruction(speaker)}{behind}"
+
+    def question(self) -> str:
+        """In place of the instruction: who of the two shall speak."""
+        return self._fill(f"{self.language}/question.j2")
 
     def notes(
         self,
@@ -155,93 +206,37 @@ class Words:
             "memories": memories,
             "story": story,
             "secrets": secrets,
-            "state": self.voices.item(state),
-            "direction": self.voices.item(direction),
+            "state": self.item(state),
+            "direction": self.item(direction),
         }
         if not any(lines.values()):
             return ""
         text = f"[{self._fill(f'{self.language}/notes.j2', **lines)}]"
         return neutralise(text, self.form)  # the brackets may complete a mark: `[/INST` and `]`
 
-    def instruction(self, speaker: Speaker) -> str:
-        """Who speaks now and how, behind the card's own words for this place."""
-        return self._instructions[speaker]
-
-    @cached_property
-    def _instructions(self) -> dict[Speaker, str]:
-        return {
-            "character": self._instruction("character"),
-            "narrator": self._instruction("narrator"),
-        }
-
-    def _instruction(self, speaker: Speaker) -> str:
-        code = (self.card.language or "").split("-")[0]
-        own = self._fill(
-            f"{self.language}/instruction.j2",
-            speaker=speaker,
-            language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
-        )
-        card = self.card.post_history_instructions
-        if not card.strip():
-            return own
-        text = self._field(card, original=own)
-        return text if own in text else f"{text}\n{own}"
-
-    def question(self) -> str:
-        """In place of the instruction: who of the two shall speak."""
-        return self._fill(f"{self.language}/question.j2")
-
     def _field(self, text: str, original: str = "") -> str:
-        return self.voices.safe(self._macros(text, self.user, original))
+        return self.safe(self._macros(text, self.user, original))
 
     def _macros(self, text: str, user: str, original: str = "") -> str:
         """A card's text with its macros filled in."""
         scope = Scope(
-            char=self.card.name,
+            char=self.persona.name,
             user=user,
             original=original,
             chat=self.chat,
             turn=self.turn,
             place=text,
-            fields={name: getattr(self.card, name) for name in FIELDS},
+            fields={name: getattr(self.persona, name) for name in FIELDS},
         )
         return expand(text, scope)
 
     def _fill(self, template: str, **variables: object) -> str:
-        return _templates().get_template(template).render(**self.voices.names, **variables).strip()
+        names = {"char": self.persona.name, "user": self.user, "narrator": self.narrator}
+        safe = {key: neutralise(name, self.form) for key, name in names.items()}
+        return _templates().get_template(template).render(**safe, **variables).strip()
 
 
-@lru_cache(maxsize=KEPT)
-def _words(card: Card, voices: Voices, language: Language, chat: str, turn: int) -> Words:
-    return Words(card, voices, language, chat, turn)
-
-
-@lru_cache(maxsize=KEPT)
-def _varies(card: Card) -> bool:
-    """Whether chance in the card makes other words of it in each turn."""
-    own = (card.system_prompt, card.post_history_instructions, card.example_dialogue)
-    return any(map(varies, (card.description, card.personality, card.scenario, *own)))
-
-
-@lru_cache(maxsize=KEPT)
-def _system(words: Words, lore: tuple[str, ...], examples: tuple[str, ...]) -> str:
-    card = words.card
-    fields = {
-        "description": words._field(card.description),
-        "personality": words._field(card.personality),
-        "scenario": words._field(card.scenario),
-        "lore": [words.voices.item(text) for text in lore],
-        "examples": examples,
-    }
-    if words.form.user_label:
-        return words._fill("pygmalion_system.j2", **fields)
-    rules = words._fill(f"{words.language}/rules.j2")
-    if card.system_prompt.strip():
-        rules = words._field(card.system_prompt, original=rules)
-    return words._fill(f"{words.language}/system.j2", rules=rules, **fields)
-
-
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # 11 files; compiling them takes longer than all else of a turn's prompt
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -7,23 +7,11 @@ let through before never changes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
 from replies.tokens import TOKEN, Stops
-
-Cut = Literal[
-    "turn_header",  # the prompt format's own header before the reply
-    "thinking",  # hidden reasoning before the reply
-    "own_tag",  # `Name:` of the writer
-    "user_tag",  # from here the model speaks for the user
-    "other_tag",  # from here someone else speaks
-    "format_token",
-    "stop",  # a stop string that the engine let through
-    "partial_stop",  # the beginning of a token, stop string or tag at the very end
-    "quotes",  # one pair of quotation marks around the whole reply
-    "unfinished",  # the last sentence, which the token limit broke off
-]
+from schemas.response import Cut
 
 
 class Rules(NamedTuple):

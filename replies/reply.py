@@ -9,40 +9,14 @@ the whole is taken off.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
 
-from replies.guard import Cut, Guard, rules_of
+from replies.guard import Guard, rules_of
 from replies.marks import PAIRS, Piece, paragraphs, pieces, wrapping
 from replies.segments import acts_for_user, segments, typed
 from replies.tags import Cast
 from replies.tokens import opening_end, opening_is_open
 from replies.trim import last_end, readable, tidy, trim, without_rule
-from schemas.response import ResponseContent
-
-FinishReason = Literal["stop", "length", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedReply:
-    """What is left of a reply, and what was done to it.
-
-    Attributes:
-        text: the reply as the user may read it.
-        contents: its pieces; their texts join to `text`.
-        regenerate: ask the model once more: `text` is empty, or it answers words that the model
-            put into somebody else's mouth first.
-        next_speaker: the participant, or `narrator`, to whom the model handed over.
-        speaks_for_user: whether the narration tells what the user does.
-        cuts: what was dropped, in the order of its finding; empty for a clean reply.
-    """
-
-    text: str
-    contents: list[ResponseContent] = field(default_factory=list)
-    regenerate: bool = False
-    next_speaker: str | None = None
-    speaks_for_user: bool = False
-    cuts: tuple[Cut, ...] = ()
+from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 
 
 def read_reply(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from replies.reply import ParsedReply
 from schemas.models import Model
 from schemas.rag import Lore, PromptBuildOutput, RAGChunk
 from schemas.request import ChatRequest
-from schemas.response import ChatResponse, ModelInfo, RetrievalItem
+from schemas.response import ChatResponse, ModelInfo, ParsedReply, RetrievalItem
 from schemas.state import Generation, State
 
 NOTHING_LEFT = "the model wrote nothing that its role may say; ask again, or with another seed"

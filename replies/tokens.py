@@ -6,26 +6,31 @@ import re
 from collections.abc import Iterable
 
 from replies.tags import Tags
+from schemas.formats import CONTROL_TOKENS, FORMATS, THOUGHTS, Format
+
+_HEADED = [
+    *sorted({h.strip("#: ") for f in FORMATS.values() for h in f.headings if h.startswith("#")}),
+    *("human", "user", "assistant"),
+]
+"""Words of headings such as `### Response:`. A name before a colon is a tag (`replies.tags`)."""
 
 TOKEN = re.compile(  # each begins with a literal, which lets the engine skip to it
     r"<[|｜][\w▁ /=.-]{1,40}[|｜]?>"  # <|im_end|>, <|user|>, <｜User｜>, <|turn>
     r"|<[a-z_]{1,20}\|>"  # <turn|>
-    r"|\[\|[a-z]{1,20}\|\]"  # [|endofturn|]
-    r"|</?s>|<(?:eos|bos|pad|unk)>|<(?:start|end)_of_turn>|<</?SYS>>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
-    r"|##(?:(?<=\A##)|(?<=\n##)|(?<=\A ##)|(?<=\n ##))#? ?"
-    r"(?:instruction|input|response|human|user|assistant) ?:",
+    r"|\[\|[a-z]{1,20}\|\]|"  # [|endofturn|]
+    + "|".join(map(re.escape, CONTROL_TOKENS))
+    + r"|##(?:(?<=\A##)|(?<=\n##)|(?<=\A ##)|(?<=\n ##))#? ?"
+    + rf"(?:{'|'.join(_HEADED)}) ?:",
     re.IGNORECASE,
 )
-"""A turn's border in Metharme, ChatML, Llama, Mistral, Gemma, EXAONE, DeepSeek and Alpaca."""
+"""A turn's border in any format, as the format writes it and in the same shapes."""
 
-_SPELLED = (
-    *("</s>", "<s>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<<SYS>>"),
-    *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
-)
+_SPELLED = tuple(token for token in CONTROL_TOKENS if not token.startswith(("<|", "[|")))
+"""Tokens that no shape below tells."""
+_BEGUN = sorted({word[:end] for word in _HEADED for end in range(1, len(word) + 1)}, reverse=True)
 _PARTIAL = re.compile(
     r"(?:<[|｜][\w▁ /=.-]{0,40}[|｜]?|\[\|[a-z]{0,20}\|?"
-    r"|(?<=\n) ?#{2,3} ?(?:i\w{0,10}|r\w{0,7}|h\w{0,4}|u\w{0,3}|a\w{0,8})?)\Z",
+    rf"|(?<=\n) ?#{{2,3}} ?(?:{'|'.join(_BEGUN)})? ?)\Z",
     re.IGNORECASE,
 )
 _MAY_GROW = re.compile(
@@ -35,17 +40,28 @@ _MAY_GROW = re.compile(
 )
 _ANGLE_FACE = re.compile(r"[>＞][^\s<>]{0,3}<\Z")  # >_<
 
+_WRITER = "(?:assistant|model|bot|text|response)"
+
+
+def _header(form: Format) -> str:
+    """A pattern for what a format writes before a reply; empty where that is a name alone."""
+    written = form.assistant[0].strip() or form.user[1].strip()
+    if not written.startswith(("<", "[", "#")):
+        return ""
+    pattern = re.sub(r"(?:\\#)+", "#{2,3}", re.escape(written)).replace(r"\ ", " ?")
+    return re.sub(_WRITER, rf" ?{_WRITER}(?!\\w) ?", pattern, flags=re.IGNORECASE)
+
+
+_HEADERS = sorted({_header(form) for form in FORMATS.values()} - {""})
 _OPENING = re.compile(
-    r"\s*(?:<\|im_start\|> ?(?:assistant|model|text)\b(?: names?=[^\n<]{0,60}\n)?"
-    r"|<\|start_header_id\|> ?(?:assistant|model) ?<\|end_header_id\|>"
-    r"|<start_of_turn> ?model\b|<\|turn> ?model\b"
-    r"|<[|｜](?:model|assistant|bot|begin_of_text|begin▁of▁sentence)[|｜]>|\[\|assistant\|\]"
-    r"|<s>|<bos>|\[/INST\]|#{2,3} ?(?:response|assistant) ?:)\s*",
+    rf"\s*(?:(?:{'|'.join(_HEADERS)})(?: names?=[^\n<]{{0,60}}\n)?|<s>|<bos>"
+    r"|<[|｜](?:model|assistant|bot|begin_of_text|begin▁of▁sentence)[|｜]>)\s*",
     re.IGNORECASE,
 )
-_THINKING = re.compile(
-    r"\s*(?:<think>.*?(?:</think>|\Z)|<\|channel>thought\b.*?(?:<channel\|>|\Z))\s*", re.DOTALL
+_THOUGHTS = "|".join(
+    rf"{re.escape(opened)}.*?(?:{re.escape(closed)}|\Z)" for opened, closed in THOUGHTS
 )
+_THINKING = re.compile(rf"\s*(?:{_THOUGHTS})\s*", re.DOTALL)
 _LONGEST_OPENING = 120
 
 
@@ -69,7 +85,7 @@ def opening_end(text: str) -> tuple[int, bool]:
 def opening_is_open(text: str) -> bool:
     """Whether a text that is still growing may be inside such a beginning."""
     start = text.lstrip()
-    for opened, closed in (("<think>", "</think>"), ("<|channel>thought", "<channel|>")):
+    for opened, closed in THOUGHTS:
         if start.startswith(opened):
             return closed not in start
     return len(start) < _LONGEST_OPENING and start[:1] in {"", "<", "[", "#"}

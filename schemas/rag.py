@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SkipValidation
 
 from schemas.base import Strict
+from schemas.formats import PromptTurn
 from schemas.request import Message, Persona, Role, Speaker, StoryEvent
 
 
@@ -108,7 +109,7 @@ class PromptLayout(Strict):
     Nothing here may change from turn to turn of one chat, else the engine's cache is lost.
     """
 
-    format: str = Field("chatml", description="A name in `prompts.formats.FORMATS`.")
+    format: str = Field("chatml", description="A name in `schemas.formats.FORMATS`.")
     context_length: int = Field(8192, ge=256, description="Tokens of prompt and reply together.")
     max_new_tokens: int = Field(300, ge=1, description="Tokens kept free for the reply.")
     stops: list[str] = Field(default_factory=list, description="Stops beside the format's own.")
@@ -154,6 +155,104 @@ class PromptBuildInput(Strict):
     layout: PromptLayout = Field(default_factory=PromptLayout)
 
 
+class PromptPlan(Strict, frozen=True):
+    """What the prompt holds, whatever will be retrieved. Written out, it shows its numbers only."""
+
+    system: str = Field(exclude=True)
+    """The system text with the lore and the examples that stay."""
+    turns: SkipValidation[list[PromptTurn]] = Field(exclude=True)
+    """The verbatim history as the model will see it."""
+    message: SkipValidation[PromptTurn] = Field(exclude=True)
+    """The user's message."""
+    verbatim_from: int
+    """Row of the first message of the history that is kept; older ones may be retrieved."""
+    dropped_examples: int
+    """Blocks of example dialogue that are left out."""
+    budget: int
+    """Tokens of the prompt at most."""
+    volatile: int
+    """Tokens of notes at most."""
+    system_tokens: int
+    examples_tokens: int
+    history_tokens: SkipValidation[list[int]] = Field(exclude=True)
+    """Of each turn of the history."""
+    message_tokens: int
+    instruction_tokens: int
+    """Of the longer of both speakers' instructions, with the opening of the reply."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all but the notes."""
+        return (
+            self.system_tokens
+            + self.examples_tokens
+            + sum(self.history_tokens)
+            + self.message_tokens
+            + self.instruction_tokens
+        )
+
+    def shorter(self) -> PromptPlan:
+        """The same without the oldest turn of the history."""
+        return self.model_copy(
+            update={
+                "turns": self.turns[1:],
+                "history_tokens": self.history_tokens[1:],
+                "verbatim_from": self.verbatim_from + 1,
+            }
+        )
+
+
+class TokenLedger(Strict):
+    """Tokens by section, each counted alone.
+
+    They add up to `total`, unless the prompt had to be counted as a whole to fit.
+    """
+
+    system: int
+    examples: int
+    history: int
+    message: int
+    memories: int
+    story: int
+    frame: int = Field(description="Headings of the notes, state and direction.")
+    instruction: int = Field(description="With the opening of the reply.")
+    total: int = Field(description="Tokens of the whole prompt.")
+    reserve: int = Field(description="Kept free for the reply.")
+    budget: int = Field(description="Most that the prompt may hold: the context less the reserve.")
+
+
+class ItemLedger(Strict):
+    """What became of a memory or an event."""
+
+    id: str
+    source: str
+    delivered: bool
+    reason: str = Field("", description="Why it was dropped.")
+    tokens: int
+
+
+class CutLedger(Strict):
+    """Where the verbatim history begins."""
+
+    verbatim_from: int = Field(description="Row of the first message kept.")
+    dropped_messages: int
+    dropped_examples: int
+
+
+class Ledger(Strict):
+    """`meta.prompt` of a response: where the tokens of a prompt went."""
+
+    format: str
+    place: Literal["after_history", "before_history", "depth"]
+    language: str
+    speaker: str
+    sha256: str
+    tokens: TokenLedger
+    items: list[ItemLedger]
+    cut: CutLedger
+    stop: list[str]
+
+
 class PromptBuildOutput(Strict):
     """The prompt, the strings that end a reply to it, and its ledger in `meta`."""
 
@@ -163,4 +262,4 @@ class PromptBuildOutput(Strict):
     )
     stop: list[str] = Field(default_factory=list)
     speaker_name: str = Field("", description="The name behind which the reply goes on.")
-    meta: dict[str, Any] = Field(default_factory=dict)
+    meta: dict[str, Any] = Field(default_factory=dict, description="A `Ledger` as data.")

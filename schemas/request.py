@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from schemas.base import Identifier, JsonObject, Name, ShortText, Strict, Text
-from schemas.embedding import EmbeddingId
+from schemas.embedding import EmbeddingId, embedding_id
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]
@@ -54,7 +54,8 @@ class Message(Strict):
     timestamp: datetime | None = None
     embedding_id: EmbeddingId | None = Field(
         None,
-        description="`sha1:` and the hex SHA-1 of the content: its vector's name in the cache.",
+        description="`sha1:` and the hex SHA-1 of the content: its vector's name in the cache. A "
+        "request in which it names another text is refused.",
     )
 
 
@@ -161,6 +162,17 @@ class ChatRequest(Strict):
         if not message.strip():
             raise ValueError("is empty; write some text, or `/continue` to let the story go on")
         return message
+
+    @field_validator("history")
+    @classmethod
+    def _vectors_of_their_own(cls, history: list[Message]) -> list[Message]:
+        for row, line in enumerate(history):
+            if line.embedding_id and line.embedding_id != embedding_id(line.content):
+                raise ValueError(
+                    f"message {row} has the embedding_id of another text; leave it out, or send "
+                    "the SHA-1 of the content"
+                )
+        return history
 
     @field_validator("story")
     @classmethod

@@ -1,7 +1,8 @@
-"""The response: what a backend gets back for one turn."""
+"""The response: what a backend gets back for one turn, and the reply as it was read for it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,6 +18,44 @@ class ResponseContent(Strict):
     speaker: str
     text: str
     span: tuple[int, int] = Field(description="Start and end in the reply, in characters.")
+
+
+Cut = Literal[
+    "turn_header",  # the prompt format's own header before the reply
+    "thinking",  # hidden reasoning before the reply
+    "own_tag",  # `Name:` of the writer
+    "user_tag",  # from here the model speaks for the user
+    "other_tag",  # from here someone else speaks
+    "format_token",
+    "stop",  # a stop string that the engine let through
+    "partial_stop",  # the beginning of a token, stop string or tag at the very end
+    "quotes",  # one pair of quotation marks around the whole reply
+    "unfinished",  # the last sentence, which the token limit broke off
+]
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedReply:
+    """What is left of a reply, and what was done to it.
+
+    Attributes:
+        text: the reply as the user may read it.
+        contents: its pieces; their texts join to `text`.
+        regenerate: ask the model once more: `text` is empty, or it answers words that the model
+            put into somebody else's mouth first.
+        next_speaker: the participant, or `narrator`, to whom the model handed over.
+        speaks_for_user: whether the narration tells what the user does.
+        cuts: what was dropped, in the order of its finding; empty for a clean reply.
+    """
+
+    text: str
+    contents: list[ResponseContent] = field(default_factory=list)
+    regenerate: bool = False
+    next_speaker: str | None = None
+    speaks_for_user: bool = False
+    cuts: tuple[Cut, ...] = ()
 
 
 class Usage(Strict):

@@ -6,14 +6,14 @@ import operator
 from typing import Annotated, Literal, Required
 
 from langgraph.channels import UntrackedValue
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from schemas.base import Strict
 from schemas.errors import BadRequest
-from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, StoryRAGResult
+from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, StoryRAGResult
 from schemas.request import ChatRequest, Speaker
-from schemas.response import ChatResponse, Usage
+from schemas.response import ChatResponse, ParsedReply, Usage
 from schemas.search import Search
 
 
@@ -84,7 +84,7 @@ class State(TypedDict, total=False):
     request: Required[ChatRequest]  # the caller
     query: Annotated[Search, UntrackedValue]  # embed
     lore: Lore  # plan_prompt
-    plan: Annotated[BaseModel, UntrackedValue]  # plan_prompt; a prompts.plan.Plan
+    plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
     story: StoryRAGResult  # retrieve_story
@@ -93,7 +93,7 @@ class State(TypedDict, total=False):
     progress: StoryProgress | None  # route; None where no story runs
     prompt: PromptBuildOutput  # build_prompt
     generation: Generation  # generate
-    reply: Annotated[object, UntrackedValue]  # generate; what it read, a replies.reply.ParsedReply
+    reply: Annotated[ParsedReply, UntrackedValue]  # generate: as it was read while it was written
     response: ChatResponse  # parse_reply
     timing: Annotated[dict[str, float], operator.or_]  # every node: its own milliseconds
 

@@ -87,11 +87,10 @@ def recalled(response: Response) -> Figure:
 
 
 def ledger(response: Response) -> Figure:
-    """Tokens of the prompt by section; below, what the engine still has from the last turn."""
-    book = response["meta"]["prompt"]
-    tokens, prefix = book["tokens"], book["prefix"]
+    """Tokens of the prompt by section; below, what the engine had in its cache, if it tells."""
+    book, usage = response["meta"]["prompt"], response["usage"] or {}
+    tokens, cached_tokens = book["tokens"], usage.get("cached_tokens")
     held = [(name, tokens[name]) for name in _order(book["place"]) if tokens[name]]
-    total = sum(count for _, count in held) or 1
     bar = "".join(
         f'<div title="{name} {count:,}" style="flex:{count};background:{SECTIONS[name]}"></div>'
         for name, count in held
@@ -101,11 +100,11 @@ def ledger(response: Response) -> Figure:
         f"</span> {name} {count:,}</span>"
         for name, count in held
     )
-    known = min(1.0, prefix["tokens"] / total) if prefix else 0
+    known = cached_tokens / usage["prompt_tokens"] if cached_tokens else 0
     cached = (
         f'<div style="width:{known:.1%};border-top:3px double currentColor"></div>'
-        f"<small>in the engine's cache: {prefix['tokens']:,} tokens</small>"
-        if prefix
+        f"<small>in the engine's cache: {cached_tokens:,} tokens</small>"
+        if cached_tokens
         else ""
     )
     said = f"{tokens['total']:,} of {tokens['budget']:,} tokens, format {escape(book['format'])}"

@@ -68,19 +68,6 @@ async def test_chats_differ_and_turns_differ_and_a_pick_stays(
     assert after("Born", first) == after("Born", later)
 
 
-async def test_the_ledger_knows_that_chance_changes_the_beginning(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
-) -> None:
-    pipeline, cached = make_pipeline(scripted), {}
-    for macro in ("random", "pick"):
-        text = f"{{{{{macro}:{NUMBERS}}}}} " + "바다가 넓다. " * 80
-        persona = {"name": "하늘", "description": text}
-        answer = await pipeline.chat(ask(persona=persona, history=SAID, session_id="a"))
-        ledger = answer["meta"]["prompt"]
-        cached[macro] = ledger["prefix"]["tokens"] / ledger["tokens"]["system"]
-    assert cached["random"] < 0.5 and cached["pick"] >= 1
-
-
 async def test_a_field_says_the_same_wherever_it_stands(
     make_pipeline: MakePipeline, scripted: ScriptedLLM
 ) -> None:

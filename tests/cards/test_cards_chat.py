@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cards.chatlog import parse_chat, parse_jsonl, to_jsonl
 from cards.dates import sent_at
+from schemas.embedding import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message
 from tests.cards.cards_support import unhurried
@@ -139,14 +140,28 @@ MESSAGES = st.builds(
     name=NAMES,
     id=st.none() | st.just("m1"),
     timestamp=st.none() | st.datetimes(timezones=st.just(UTC)),
-    embedding_id=st.none() | st.just("sha1:" + "0" * 40),
+)
+NAMED = st.builds(
+    lambda line, named: line.model_copy(
+        update={"embedding_id": embedding_id(line.content) if named else None}
+    ),
+    MESSAGES,
+    st.booleans(),
 )
 
 
 @unhurried
-@given(st.lists(MESSAGES, max_size=5))
+@given(st.lists(NAMED, max_size=5))
 def test_to_jsonl_and_back_is_the_same(messages: list[Message]) -> None:
     assert parse_jsonl(to_jsonl(messages, user="민준", character="세라")) == messages
+
+
+def test_the_name_of_a_vector_goes_when_its_line_was_edited() -> None:
+    line = Message(role="user", content="안녕", embedding_id=embedding_id("안녕"))
+    saved = to_jsonl([line], user="민준", character="세라")
+    assert parse_jsonl(saved) == [line]
+    [edited] = parse_jsonl(saved.replace("안녕", "잘 가"))
+    assert (edited.content, edited.embedding_id) == ("잘 가", None)
 
 
 @unhurried

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "llm": {"schemas"},
     "stores": {"schemas"},
     "cards": {"schemas", "replies", "retrieval"},
-    "prompts": {"schemas", "cards"},
+    "prompts": {"schemas", "cards", "retrieval"},
     "retrieval": {"schemas"},
     "routing": {"schemas", "retrieval"},
     "replies": {"schemas"},

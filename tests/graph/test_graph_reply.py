@@ -13,8 +13,8 @@ from langchain_core.outputs import GenerationChunk
 from graph.pipeline import Pipeline, read_request
 from llm.scripted import ScriptedLLM
 from nodes.parse_reply import reply_of
-from replies.reply import ParsedReply
 from schemas.models import Models
+from schemas.response import ParsedReply
 from schemas.state import State
 from tests.support import MakePipeline, ask
 

@@ -11,9 +11,9 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.outputs import LLMResult
 
 from llm.scripted import NOTICE, ScriptedLLM, compose, notes
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
+from prompts.build import build_prompt
 from schemas.errors import LLMError
+from schemas.formats import FORMATS
 from schemas.rag import PromptBuildInput, PromptLayout, RAGChunk
 from schemas.request import Persona
 

@@ -61,6 +61,16 @@ def card_png(**data: Any) -> bytes:
     return to_png(read_card(json.dumps(card).encode()), "v2", None)
 
 
+class Caching(ScriptedLLM):
+    """As a server that tells of its cache: half of each prompt was there."""
+
+    def _reply(self, *args: Any, **sampling: Any) -> Any:
+        reply = super()._reply(*args, **sampling)
+        usage = reply.info["usage"]
+        usage["cached_tokens"] = usage["prompt_tokens"] // 2
+        return reply
+
+
 @dataclass(frozen=True)
 class Site:
     """A running server, its model and the folder of its characters."""
@@ -83,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "Wren.json").write_text(json.dumps({"name": "Wren"}), encoding="utf-8")
     (home / "secret.json").write_text(json.dumps({"name": "secret"}), encoding="utf-8")
     services = make_services(Settings(_env_file=None, index_dir=home / "indexes"))
-    llm = ScriptedLLM()
+    llm = Caching()
     model = replace(services.models.offered[0], llm=llm)
     pipeline = Pipeline(replace(services, models=Models((model,))))
     with socket.socket() as free:

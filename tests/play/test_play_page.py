@@ -144,7 +144,14 @@ def test_a_turn_is_typed_streamed_and_looked_at(page: Page, says: ScriptedLLM) -
     pieces = [piece.get_attribute("class") for piece in page.all("#log li.shown .text span")]
     assert pieces == ["action", "dialogue"]
     turn = page.text("#turn")
-    for part in ("retrieve_story", "e13", "delivered", "dropped", "cache already", "Evidence"):
+    for part in (
+        "retrieve_story",
+        "e13",
+        "delivered",
+        "dropped",
+        "(50 %) were",
+        "Evidence",
+    ):
         assert part in turn, part
     assert page.js("return document.querySelector('.cached').getBoundingClientRect().width") > 50
     assert "<|im_start|>system" in page.text("#turn details pre")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
+from prompts.build import build_prompt
 from prompts.tokens import Count, estimate, remembered
 from schemas.errors import BadRequest
+from schemas.formats import FORMATS
 from schemas.request import Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 
@@ -136,3 +136,33 @@ def test_a_counter_that_finds_more_in_the_whole_than_in_the_parts() -> None:
         assert odd(output.prompt) <= output.meta["tokens"]["budget"]
         dropped |= {item["reason"] for item in output.meta["items"] if not item["delivered"]}
     assert dropped == {"the whole prompt is over its budget"}
+
+
+@pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
+@pytest.mark.parametrize("more", range(5))
+def test_not_one_token_over_the_context(more: int, place: str) -> None:
+    """At every context around the size of the prompt, also where the whole has a few tokens more
+    than its parts."""
+
+    def count(text: str) -> int:
+        return words(text) + (more if text.endswith("\nSera:") and len(text) > 2000 else 0)
+
+    given_ = turn(
+        history=chat(6),
+        chat_context=[memory("m", "the key " * 9)],
+        story_context=[event("e", "a ship ran aground")],
+        volatile_tokens=90,
+        max_new_tokens=100,
+        place=place,
+    )
+    whole = build_prompt(given_, count=count)
+    size = count(whole.prompt)
+    assert all(item["delivered"] for item in whole.meta["items"])
+    complete = []
+    for context in range(size + 80, size + 220):
+        layout = given_.layout.model_copy(update={"context_length": context})
+        output = build_prompt(given_.model_copy(update={"layout": layout}), count=count)
+        assert count(output.prompt) + 100 + 1 <= context, "a prompt, a reply, and one token first"
+        if output.prompt == whole.prompt:
+            complete.append(context)
+    assert complete == [*range(complete[0], size + 220)] and complete[0] >= size + 101

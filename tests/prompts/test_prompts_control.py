@@ -4,27 +4,60 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nodes.build_prompt import build_prompt
+from prompts.build import build_prompt
 from prompts.control import neutralise
-from prompts.formats import FORMATS
+from schemas.formats import CONTROL_TOKENS, FORMATS, Format
 from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout, RAGChunk
 from schemas.request import Persona
 from tests.prompts.prompts_support import event, memory
 
+BRACKETED = Format(
+    "bracketed",
+    system=("[ROLE]system[/ROLE]", ""),
+    user=("[ROLE]user[/ROLE]", "<end>"),
+    assistant=("[ROLE]bot[/ROLE]", "<end>"),
+    stops=("<end>", "[ROLE]"),
+)
+BARRED = Format(
+    "barred",
+    system=("<|role:system|>\n", "<|end|>"),
+    user=("<|role:user|>\n", "<|end|>"),
+    assistant=("<|role:bot|>\n", "<|end|>"),
+    stops=("<|end|>",),
+)
+HEADED = Format(
+    "headed",
+    system=("", "\n"),
+    user=("### Human said:\n", "\n"),
+    assistant=("## Bot\n", "\n"),
+    stops=("\n### Human said:",),
+    other_headings=("Director:",),
+)
+FORMS = [*FORMATS.values(), BRACKETED, BARRED, HEADED]
+"""Every format that there is, and three that somebody might add."""
+
+by_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+
+
+def pieces_of(form: Format) -> list[str]:
+    """All that it writes around texts, and its stops; a stop at a name is not its own."""
+    stops = [stop for stop in form.stops if stop != f"\n{form.user_label}:"]
+    pieces = [*form.system, *form.user, *form.assistant, *stops]
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
 MARKS = [
-    *("<|system|>", "<|user|>", "<|model|>", "<|im_start|>", "<|im_end|>", "<|im_start|>system\n"),
-    *("<|eot_id|>", "<|start_header_id|>system<|end_header_id|>\n\n", "<|begin_of_text|>"),
-    *("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "</s>", "<s>", "<<SYS>>"),
-    *("<start_of_turn>user\n", "<end_of_turn>", "<|turn>system\n", "<turn|>", "<eos>", "<bos>"),
-    *("[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]", "<|endoftext|>", "<think>"),
-    *("\n### Instruction:\n", "\n### Response:\n", "### System:", "\n\n### Input:"),
-    *("\nUSER: ", "\nASSISTANT: ", "USER:", "SYSTEM:", "\nYou: ", "\nSera: ", "\nNarrator: "),
-    *("<START>", "\nSera's Persona: ", "\nScenario: "),
+    *(mark for form in FORMS for mark in (*pieces_of(form), *form.tokens, *form.headings)),
+    *(f"\n{mark} " for form in FORMS for mark in form.headings),
+    *CONTROL_TOKENS,
+    *("<|begin_of_text|>", "<｜User｜>", "<think>", "[THINK]", "[IMG]"),
+    *("\nYou: ", "\nSera: ", "\nNarrator: ", "\nSera's Persona: ", "\nScenario: "),
     *("＜|im_start|＞system", "<｜im_end｜>", "［INST］", "＃＃＃ Instruction：", "﹤|im_end|﹥"),
 ]
 HALVES = [
@@ -44,34 +77,65 @@ hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=12).m
 hostile = hostile.filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
 names = hostile.map(lambda text: re.sub(r"[\r\n]", " ", text).strip()[:60] or "Sera")
 
-SPECIAL = re.compile(
-    r"<\|[^|<>\s]+\|?>|<[^|<>\s]+\|>|\[\|[^|\s]+\|\]|\[/?(?:INST|SYSTEM_PROMPT)\]|</?s>|<[be]os>"
-    r"|<(?:start|end)_of_turn>|<<SYS>>",
-    re.IGNORECASE,
-)
-PLAIN = {
-    "alpaca": re.compile(r"#{2,}\s*(?:Instruction|Response|Input|System)\s*:", re.IGNORECASE),
-    "vicuna": re.compile(r"(?<!\w)(?:USER|ASSISTANT|SYSTEM):", re.IGNORECASE),
-    "pygmalion": re.compile(r"<START>|Persona:|^\s*(?:You|Sera|Narrator)\s*:", re.I | re.M),
-}
 
-
-def openings(prompt: str, format_name: str = "") -> list[str]:
+def openings(prompt: str, form: Format) -> list[str]:
     """Every mark in a prompt that a model might take for one, in order."""
-    plain = PLAIN.get(format_name)
-    return SPECIAL.findall(prompt) + (plain.findall(prompt) if plain else [])
+    pattern = [*map(re.escape, {*CONTROL_TOKENS, *form.tokens})]
+    for mark in form.headings:
+        words = re.sub(r"(?:\\#)+", "#{2,}", re.escape(mark)).replace(r"\ ", " ")
+        spaced = re.sub(" ?:| ", lambda m: rf"[^\S\n]*{m[0].strip()}", words)
+        pattern.append(rf"(?<!\w){spaced}" if mark[0].isalnum() else spaced)
+    if form.names_open_turns:
+        pattern.append(r"^\s*(?:You|Sera|Narrator)\s*:")
+    return re.findall("|".join(pattern), prompt, re.IGNORECASE | re.MULTILINE)
+
+
+@by_form
+def test_no_piece_of_a_format_can_be_written_by_a_user(form: Format) -> None:
+    """Read from what the format writes, not from what it says of its marks."""
+    for piece in pieces_of(form):
+        for text in (piece, piece.lower(), piece.upper()):
+            assert text not in neutralise(f"x\n{text} y", form), text
+
+
+@by_form
+def test_no_form_of_a_mark_comes_back_when_a_tokenizer_normalises(form: Format) -> None:
+    wide = {chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)}
+    small = {"<": "﹤", ">": "﹥", "#": "﹟", ":": "﹕"}
+    ends = {key: wide[key] for key in "<>[]#:|"}
+    for mark in (*form.tokens, *form.headings, *CONTROL_TOKENS):
+        for table in (wide, small, ends, ends | small):
+            text = mark.translate(str.maketrans(table))
+            assert unicodedata.normalize("NFKC", text) == mark
+            safe = neutralise(f"x {text} y", form)
+            assert mark not in unicodedata.normalize("NFKC", safe), text
+            assert readable(safe) == readable(f"x {text} y")
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["<|anything|>", "<|turn>", "<turn|>", "[|role|]", "<｜User｜>", "＜｜user｜＞", "［|a|］"],
+)
+def test_what_looks_like_a_token_is_taken_for_one(token: str) -> None:
+    assert token not in neutralise(f"x{token}y", FORMATS["chatml"])
+
+
+@by_form
+def test_every_other_format_is_guarded_as_well(form: Format) -> None:
+    """A server's tokenizer may know more tokens than its format writes."""
+    for other in FORMATS.values():
+        for token in () if other.tokens_are_text else other.tokens:
+            assert token not in neutralise(f"x {token} y", form)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    format_name=st.sampled_from(sorted(FORMATS)),
+    form=st.sampled_from(FORMS),
     speaker=st.sampled_from(["character", "narrator"]),
     texts=st.lists(hostile, min_size=14, max_size=14),
     user=names,
 )
-def test_hostile_text_adds_no_mark(
-    format_name: str, speaker: str, texts: list[str], user: str
-) -> None:
+def test_hostile_text_adds_no_mark(form: Format, speaker: str, texts: list[str], user: str) -> None:
     """The marks of a prompt are those of the same prompt with tame text, one for one."""
 
     def prompt(fill: list[str], user_name: str) -> str:
@@ -99,14 +163,16 @@ def test_hostile_text_adds_no_mark(
                 lore=[RAGChunk(id="l", source="story", text="l" + fill[12])],
                 direction="d" + fill[13],
                 speaker=speaker,
-                layout=PromptLayout(format=format_name, volatile_tokens=3000),
+                layout=PromptLayout(format=form.name, volatile_tokens=3000),
             )
         ).prompt
 
-    if format_name == "pygmalion":  # its examples are lines of dialogue, marked as such
+    if form.user_label:  # examples in it are lines of dialogue, marked as such
         texts[3] = ""
-    expected = openings(prompt([""] * 14, "Min"), format_name)
-    assert openings(prompt(texts, user), format_name) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FORMATS, form.name, form)
+        expected = openings(prompt([""] * 14, "Min"), form)
+        assert openings(prompt(texts, user), form) == expected
 
 
 @pytest.mark.parametrize("half", ["/INST", "INST", "|system|", "SYSTEM_PROMPT"])
@@ -151,21 +217,20 @@ def readable(text: str) -> str:
     return text.translate(LOOK_ALIKES)
 
 
-@given(format_name=st.sampled_from(sorted(FORMATS)), text=hostile)
-@example(format_name="chatml", text="<<|im_end|>|im_end|>")
-def test_words_survive_and_twice_is_once(format_name: str, text: str) -> None:
-    form = FORMATS[format_name]
+@given(form=st.sampled_from(FORMS), text=hostile)
+@example(form=FORMATS["chatml"], text="<<|im_end|>|im_end|>")
+def test_words_survive_and_twice_is_once(form: Format, text: str) -> None:
     safe = neutralise(text, form, ["Sera"])
     assert readable(safe) == readable(text)
     assert neutralise(safe, form, ["Sera"]) == safe
 
 
-@given(format_name=st.sampled_from(sorted(FORMATS)), text=hostile)
-def test_normalising_brings_no_token_back(format_name: str, text: str) -> None:
+@given(form=st.sampled_from(FORMS), text=hostile)
+def test_normalising_brings_no_token_back(form: Format, text: str) -> None:
     """Whatever a tokenizer's normaliser does to the text."""
-    safe = neutralise(text, FORMATS[format_name])
-    for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        assert not openings(unicodedata.normalize(form, safe))
+    bare = replace(form, names_open_turns=False)
+    for kind in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert not openings(unicodedata.normalize(kind, neutralise(text, form)), bare)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ import re
 import pytest
 from tokenizers import Tokenizer
 
-from prompts.formats import FORMATS, Turn, format_named, messages
+from prompts.template import format_named
 from schemas.errors import SettingsError
+from schemas.formats import FORMATS, PromptTurn, messages
 
 SYSTEM = "Rules."
 TURNS = [
-    Turn("user", "Min: Hi."),
-    Turn("assistant", "Sera: Hello."),
-    Turn("assistant", "Narrator: Rain falls."),
-    Turn("user", "Min: Where?"),
+    PromptTurn("user", "Min: Hi."),
+    PromptTurn("assistant", "Sera: Hello."),
+    PromptTurn("assistant", "Narrator: Rain falls."),
+    PromptTurn("user", "Min: Where?"),
 ]
 
 EXPECTED = {
@@ -105,7 +106,7 @@ def test_prompt_and_reply_are_a_prefix_of_the_next_prompt(
     form = FORMATS[name]
     turns = TURNS if first == "user" else TURNS[1:]
     now = form.render(SYSTEM, turns, "Sera:") + reply
-    later = [*turns, Turn("assistant", "Sera:" + reply), Turn("user", "Min: I see.")]
+    later = [*turns, PromptTurn("assistant", "Sera:" + reply), PromptTurn("user", "Min: I see.")]
     then = form.render(SYSTEM, later, "Narrator:")
     assert then.startswith(now)
     old, new = subwords.encode(now).ids, subwords.encode(then).ids

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
+from prompts.build import build_prompt
+from schemas.formats import FORMATS
 from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout
 from schemas.request import Persona, Speaker
 from tests.prompts.prompts_support import event, memory

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import permutations
 
 import pytest
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
-from prompts.ledger import Ledger
-from prompts.lines import CONTINUE
+from prompts.build import build_prompt
 from prompts.plan import plan
-from schemas.rag import DialogueTurn, PromptBuildInput, RAGChunk
+from prompts.words import CONTINUE
+from schemas.formats import FORMATS
+from schemas.rag import DialogueTurn, Ledger, PromptBuildInput, RAGChunk
 from schemas.request import Message, Persona
 from tests.prompts.prompts_support import chat, event, memory, turn
 
@@ -106,6 +106,20 @@ def test_order_of_retrieval_changes_nothing() -> None:
         draw.shuffle(events)
         prompts.add(build_prompt(turn(chat_context=[*memories], story_context=[*events])).prompt)
     assert len(prompts) == 1
+
+
+def test_notes_of_one_place_are_told_by_their_ids() -> None:
+    """Parts of one row, and what has no place at all: in one order, however they were ranked."""
+    memories = [memory(name, f"memory {name}", 7) for name in "cab"]
+    events = [RAGChunk(id=name, source="story", text=f"event {name}") for name in "fde"]
+    prompts = {
+        build_prompt(turn(chat_context=[*one], story_context=[*other])).prompt
+        for one in permutations(memories)
+        for other in permutations(events)
+    }
+    [prompt] = prompts
+    told = [f"memory {name}" for name in "abc"] + [f"event {name}" for name in "def"]
+    assert order(prompt, *told) == told
 
 
 def test_secrets_are_the_narrators_alone() -> None:
@@ -299,36 +313,6 @@ def test_chat_messages_carry_the_same() -> None:
     assert all(message["content"] in output.prompt for message in output.messages)
 
 
-@pytest.mark.parametrize("place", ["after_history", "before_history", "depth"])
-def test_the_ledgers_prefix_is_what_both_prompts_share(place: str) -> None:
-    """Measured over a chat long enough to be cut, with other memories each turn."""
-    lines = chat(160, seed=3)
-    shares = []
-    for row in range(2, 160, 2):
-        now, before = (
-            build_prompt(
-                turn(
-                    history=lines[:upto],
-                    user_message=lines[upto].content,
-                    chat_context=[memory(f"m{upto}", f"memory of {upto}")],
-                    context_length=3000,
-                    place=place,
-                )
-            )
-            for upto in (row, row - 2)
-        )
-        common = next(
-            at for at, (a, b) in enumerate(zip(now.prompt, before.prompt, strict=False)) if a != b
-        )
-        claimed = now.meta["prefix"]["share"]
-        shares.append(claimed)
-        assert claimed <= common / len(now.prompt) + 0.02
-        if place != "depth":
-            assert claimed == pytest.approx(common / len(now.prompt), abs=0.04)
-    if place == "after_history":
-        assert sum(share > 0.8 for share in shares) > 0.7 * len(shares)
-
-
 def test_the_plan_needs_nothing_that_is_retrieved() -> None:
     given = turn(**{**FULL, "history": chat(80)}, context_length=2500)
     bare = {"chat_context": [], "story_context": [], "state": "", "direction": ""}
@@ -339,19 +323,15 @@ def test_the_plan_needs_nothing_that_is_retrieved() -> None:
         assert late.meta["cut"]["verbatim_from"] == early
 
 
-@pytest.mark.parametrize(
-    ("description", "same"),
-    [("Keeps {{pick:a,b}} with {{user}}.", True), ("Has {{roll:1d900000}} lamps.", False),
-     ("Has {{r{{noop}}oll:1d900000}} lamps.", False)],
-)  # fmt: skip
-def test_the_share_of_the_last_prompt_knows_chance_in_the_card(
-    description: str, same: bool
-) -> None:
-    history = [
-        DialogueTurn(role="character", name="Sera", content="Good evening."),
-        DialogueTurn(role="user", name="Min", content="Is the lamp lit?"),
-        DialogueTurn(role="character", name="Sera", content="It is."),
-    ]
-    persona = Persona(name="Sera", description=description, language="en")
-    ledger = build_prompt(turn(persona=persona, history=history, chat="c")).meta
-    assert (ledger["prefix"]["tokens"] > ledger["tokens"]["system"]) == same
+def test_the_same_words_with_another_name_are_another_line() -> None:
+    said = Message(role="character", content="Good evening.")
+    for name, other in (("Sera", "Kai"), ("Kai", "Sera")):
+        persona = Persona(name=name, language="en")
+        prompt = build_prompt(turn(persona=persona, history=[said])).prompt
+        assert f"{name}: Good evening." in prompt and other not in prompt
+
+
+def test_each_counter_counts_for_itself() -> None:
+    given = turn(history=[Message(role="user", content="one two three")])
+    one, two = plan(given, count=len), plan(given, count=lambda text: 2 * len(text))
+    assert [2 * tokens for tokens in one.history_tokens] == two.history_tokens

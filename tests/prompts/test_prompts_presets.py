@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from llm.presets import Preset, _kinds, preset_for, presets
-from prompts.formats import FORMATS
 from prompts.tokens import FAMILIES, estimator
+from schemas.formats import FORMATS
 from schemas.request import GenConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,8 @@ from itertools import takewhile
 import pytest
 from tokenizers import Tokenizer
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS
-from prompts.question import ask_who
+from prompts.build import ask_who, build_prompt
+from schemas.formats import FORMATS
 from schemas.rag import DialogueTurn, PromptBuildInput
 from schemas.request import Persona, Speaker
 from tests.prompts.prompts_support import chat, event, memory, turn

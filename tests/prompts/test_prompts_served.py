@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS, Turn
+from prompts.build import build_prompt
 from prompts.plan import plan
 from prompts.served import MARK, ServedCount, count_together
 from prompts.tokens import Count, estimate
 from schemas.errors import BadRequest, LLMError
+from schemas.formats import FORMATS, PromptTurn
 from schemas.rag import PromptBuildInput, PromptBuildOutput
 from tests.prompts.prompts_support import chat, memory, turn
 
@@ -57,7 +57,7 @@ def server(subwords: Tokenizer) -> Server:
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters=MARK)), max_size=8))
 async def test_each_text_has_its_own_tokens(subwords: Tokenizer, texts: list[str]) -> None:
     server = Server(subwords)
-    turns = [FORMATS["chatml"].turn(Turn("user", text)) for text in texts]
+    turns = [FORMATS["chatml"].turn(PromptTurn("user", text)) for text in texts]
     assert await count_together(turns, server.tokenize) == [server.alone(text) for text in turns]
     assert len(server.asked) == 1
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nodes.build_prompt import build_prompt
-from prompts.formats import FORMATS, Format, Turn, format_named
+from prompts.build import build_prompt
+from prompts.template import format_named
 from schemas.errors import SettingsError
+from schemas.formats import FORMATS, Format, PromptTurn
 from tests.prompts.prompts_support import turn
 
 METHARME = (
@@ -50,7 +51,11 @@ def named(folder: Path, template: object, **tokens: object) -> Format:
 @pytest.mark.parametrize("speaks_first", ["user", "assistant"])
 def test_equal_to_our_own(tmp_path: Path, template: str, name: str, speaks_first: str) -> None:
     form = named(tmp_path, template, bos_token={"content": "<bos>"}, eos_token="</s>")
-    turns = [Turn("user", "Hi."), Turn("assistant", "Sera: Yes."), Turn("user", "So?")]
+    turns = [
+        PromptTurn("user", "Hi."),
+        PromptTurn("assistant", "Sera: Yes."),
+        PromptTurn("user", "So?"),
+    ]
     turns = turns if speaks_first == "user" else turns[1:]
     own = FORMATS[name]
     assert form.render("Rules.", turns, "Sera:") == own.render("Rules.", turns, "Sera:")

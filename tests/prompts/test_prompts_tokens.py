@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from prompts.formats import FORMATS, Turn
 from prompts.tokens import FAMILIES, estimate, estimator, remembered, tokenizer_count
 from schemas.errors import SettingsError
+from schemas.formats import FORMATS, PromptTurn
 
 TEXTS = Path(__file__).parent / "texts"
 
@@ -62,7 +62,7 @@ def test_other_scripts_are_counted(text: str) -> None:
 
 def test_markup_costs_as_much_as_its_special_tokens() -> None:
     form = FORMATS["chatml"]
-    bare, marked = "Min: Hi.", form.turn(Turn("user", "Min: Hi."))
+    bare, marked = "Min: Hi.", form.turn(PromptTurn("user", "Min: Hi."))
     assert estimate(marked) - estimate(bare) <= 6
 
 

@@ -106,6 +106,15 @@ def test_equal_messages_and_huge_ones_are_no_trouble() -> None:
     assert verbatim_from([10], [1], 5) == 0
 
 
+def test_of_equal_marks_within_reach_the_latest_is_the_anchor() -> None:
+    """Whoever sees less of the past, or more, must choose the same of two that are alike."""
+    marks = [1000 - row for row in range(60)]
+    marks[34] = marks[37] = 0
+    assert verbatim_from([100] * 60, marks, BUDGET) == 37
+    assert verbatim_from([100] * 50, marks[10:], BUDGET, recent_only=True) == 27
+    assert verbatim_from([100] * 60, [7] * 60, BUDGET) == 30, "no anchor: what fits"
+
+
 def test_keep_one_slides() -> None:
     counts, marks = talk(1, 101)
     first = verbatim_from(counts, marks, BUDGET, 1.0)

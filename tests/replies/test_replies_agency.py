@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nodes.parse_reply import parse_reply
-from replies.reply import ParsedReply
 from schemas.request import Speaker
+from schemas.response import ParsedReply
 
 
 def read(raw: str, speaker: Speaker = "character") -> ParsedReply:

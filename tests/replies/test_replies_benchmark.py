@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import replies as benchmark
 from nodes.parse_reply import cast_of
-from replies.reply import ParsedReply, StreamReader
+from replies.reply import StreamReader
+from schemas.response import ParsedReply
 
 HARD = Path(benchmark.__file__).with_name("hard.reply.jsonl")
 

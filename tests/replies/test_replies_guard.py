@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.parse_reply import parse_reply
-from replies.reply import ParsedReply
+from nodes.parse_reply import cast_of, parse_reply
+from replies.reply import StreamReader
+from schemas.formats import CONTROL_TOKENS, FORMATS, Format
+from schemas.response import ParsedReply
 
 CAST: dict[str, Any] = {
     "speaker": "character",
@@ -144,17 +146,43 @@ def test_nothing_left_is_never_silent(raw: str) -> None:
     assert (reply.text, reply.regenerate) == ("", True)
 
 
+OF_FORMATS = sorted(
+    {
+        *CONTROL_TOKENS,
+        *(token for form in FORMATS.values() if not form.tokens_are_text for token in form.tokens),
+        *(f"\n{mark}" for form in FORMATS.values() for mark in form.headings if mark[0] == "#"),
+    }
+)
+"""What no reply may hold, in whichever format it was asked for; names are tags."""
+
+
 @pytest.mark.parametrize(
     "token",
-    [
-        *("<|user|>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "</s>", "[INST]", "[/INST]"),
-        *("<end_of_turn>", "<start_of_turn>", "[|endofturn|]", "[SYSTEM_PROMPT]", "<eos>"),
-        *("<｜User｜>", "\n### Instruction:", "\n### Input:", "\n## Response :"),
-    ],
+    [*OF_FORMATS, "<｜User｜>", "<|user|>", "<|anything|>", "\n## Response :"],
 )
 def test_cuts_at_the_control_tokens_of_every_format(token: str) -> None:
-    reply = read(f"잘 자.{token}user\n응")
+    raw = f"잘 자.{token}user\n응"
+    reply = read(raw)
     assert (reply.text, reply.cuts) == ("잘 자.", ("format_token",))
+    live, shown = StreamReader(cast_of(**CAST)), []
+    for letter in raw:
+        shown += [event for event in live.feed(letter) if isinstance(event, str)]
+    assert "".join(shown) == "잘 자." and live.done
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
+def test_what_a_format_writes_around_a_reply_is_no_part_of_it(form: Format) -> None:
+    """Its own header before the words, as models repeat it, and the border behind them."""
+    before, behind = form.assistant
+    for raw in (before + "잘 자." + behind, before + "세라피나: 잘 자." + behind + form.user[0]):
+        assert read(raw, stops=form.stops).text == "잘 자."
+
+
+@pytest.mark.parametrize("token", OF_FORMATS)
+def test_no_torn_token_is_left(token: str) -> None:
+    for end in range(2, len(token)):
+        if token[:end].strip("\n# "):
+            assert read("잘 자." + token[:end]).text == "잘 자.", token[:end]
 
 
 @pytest.mark.parametrize(

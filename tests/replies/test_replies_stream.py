@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from nodes.parse_reply import cast_of
 from replies import reply as reply_module
-from replies.reply import Event, FinishReason, ParsedReply, StreamReader, read_reply
+from replies.reply import Event, StreamReader, read_reply
 from replies.trim import last_end
+from schemas.response import FinishReason, ParsedReply
 
 CASTS = (
     cast_of("character", ("세라피나", "Seraphina"), ("김민준", "Bart Simpson"), ("Elara",)),

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from graph.pipeline import read_request
-from schemas.embedding import EmbeddingRecord, embedding_id
+from schemas.embedding import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import MAX_HISTORY, ChatRequest, StoryEvent
 
@@ -103,9 +102,11 @@ def test_an_embedding_id_is_the_sha1_of_the_text() -> None:
     assert embedding_id("abc") == "sha1:a9993e364706816aba3e25717850c26c9cd0d89d"
 
 
-def test_a_vector_of_the_wrong_dimension_is_refused() -> None:
-    with pytest.raises(ValidationError, match="has 2 numbers"):
-        EmbeddingRecord(id=embedding_id("a"), embedder="m", dimension=3, vector=[0.0, 1.0])
+def test_an_embedding_id_is_that_of_its_message() -> None:
+    line = {"role": "user", "content": "abc", "embedding_id": embedding_id("abc")}
+    assert read_request(request(history=[line])).history[0].embedding_id == embedding_id("abc")
+    with pytest.raises(BadRequest, match=r"history: message 1 has the embedding_id of another"):
+        read_request(request(history=[line, {**line, "content": "abd"}]))
 
 
 JSON = st.recursive(

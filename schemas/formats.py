@@ -1,4 +1,7 @@
-"""The formats of language models: how a system text and turns become one string.
+"""The formats of language models: how a system text and turns become one string, by which marks.
+
+A format is all that has to be written for a model of another kind: what stands in its pieces is
+guarded in every text of a user (`prompts.control`), and cut out of replies (`replies.tokens`).
 
 Sources: the models' cards and chat templates. Three points where public presets differ:
 
@@ -12,20 +15,24 @@ Sources: the models' cards and chat templates. Three points where public presets
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
-
-from schemas.errors import SettingsError
 
 Side = Literal["user", "assistant"]
 
 
-class Turn(NamedTuple):
+class PromptTurn(NamedTuple):
     """A turn as the model sees it: who has the word, and the text with its speaker's name."""
 
     side: Side
     text: str
+
+
+_TOKEN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+"""How a control token looks in the pieces of a format: `<|user|>`, `[INST]`."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +48,35 @@ class Format:
     """There is no system turn: the system text opens the first user turn."""
     user_label: str | None = None
     """The only name that the format knows for the user."""
-    plain_marks: tuple[str, ...] = ()
-    """Words that open a turn where they start a line, since no special token does."""
+    other_headings: tuple[str, ...] = ()
+    """Headings that open a turn in its training texts, beside those in the pieces above."""
+    tokens_are_text: bool = False
+    """Its control tokens are plain words to the tokenizers of its models."""
     names_open_turns: bool = False
     """A speaker's name with a colon at the start of a line opens a turn."""
     bos: bool = True
     """The server's tokenizer puts one token before the prompt."""
 
-    def __hash__(self) -> int:
-        """Of the name: texts are looked up by their format, many times a turn."""
-        return hash(self.name)
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The control tokens that it writes or stops at."""
+        pieces = (*self.system, *self.user, *self.assistant, *self.stops)
+        return _distinct(token for piece in pieces for token in _TOKEN.findall(piece))
 
-    def turn(self, turn: Turn) -> str:
+    @cached_property
+    def headings(self) -> tuple[str, ...]:
+        """The plain words that open a turn, such as `### Response:` or `USER:`."""
+        pieces = (*self.system, *self.user, *self.assistant)
+        lines = (line for piece in pieces for line in _TOKEN.sub("\n", piece).splitlines())
+        written = (line.strip() for line in lines if re.search("[#:]", line))
+        return _distinct((*written, *self.other_headings))
+
+    def turn(self, turn: PromptTurn) -> str:
         """A whole turn, closed."""
         before, behind = self.user if turn.side == "user" else self.assistant
         return before + turn.text + behind
 
-    def head(self, system: str, turns: Sequence[Turn]) -> str:
+    def head(self, system: str, turns: Sequence[PromptTurn]) -> str:
         """What stands before the second turn: the system text, and the first turn's opening.
 
         Where the format has no system turn, the text goes into the first user turn, or into
@@ -70,7 +89,7 @@ class Format:
             return before + system + self.system[1]
         return before + system + behind
 
-    def render(self, system: str, turns: Sequence[Turn], prefix: str = "") -> str:
+    def render(self, system: str, turns: Sequence[PromptTurn], prefix: str = "") -> str:
         """The prompt: system text, closed turns, and the opening of the reply.
 
         Args:
@@ -84,7 +103,11 @@ class Format:
         return self.head(system, turns) + "".join(body) + self.assistant[0] + prefix
 
 
-def messages(system: str, turns: Sequence[Turn]) -> list[dict[str, str]]:
+def _distinct(marks: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(marks))
+
+
+def messages(system: str, turns: Sequence[PromptTurn]) -> list[dict[str, str]]:
     """The same as messages for a chat endpoint, which opens the reply itself.
 
     Turns of one side that follow each other become one message, since many templates refuse
@@ -110,6 +133,7 @@ FORMATS: dict[str, Format] = {
             user=("<|user|>", ""),
             assistant=("<|model|>", ""),
             stops=("</s>", "<|user|>", "<|system|>", "<|model|>"),
+            tokens_are_text=True,
         ),
         Format(
             "pygmalion",
@@ -118,8 +142,9 @@ FORMATS: dict[str, Format] = {
             assistant=("", "\n"),
             stops=("</s>", "<|endoftext|>", "\nYou:", "<START>"),
             user_label="You",
-            plain_marks=("<START>", "Persona:"),
+            other_headings=("Persona:",),
             names_open_turns=True,
+            tokens_are_text=True,
         ),
         Format(
             "chatml",
@@ -134,7 +159,7 @@ FORMATS: dict[str, Format] = {
             user=("### Instruction:\n", "\n\n"),
             assistant=("### Response:\n", "\n\n"),
             stops=("</s>", "\n### Instruction:", "\n### Input:", "\n### Response:"),
-            plain_marks=("### Instruction:", "### Input:", "### Response:", "### System:"),
+            other_headings=("### Input:", "### System:"),
         ),
         Format(
             "llama3",
@@ -186,7 +211,7 @@ FORMATS: dict[str, Format] = {
             user=("USER: ", "\n"),
             assistant=("ASSISTANT: ", "</s>\n"),
             stops=("</s>", "\nUSER:"),
-            plain_marks=("USER:", "ASSISTANT:", "SYSTEM:"),
+            other_headings=("SYSTEM:",),
         ),
         Format(
             "exaone",
@@ -201,21 +226,29 @@ FORMATS["chat"] = replace(FORMATS["chatml"], name="chat")
 """Every format by its name. `chat` is for servers that take messages: its prompt, as ChatML, only
 serves to count tokens."""
 
+THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<|channel>thought", "<channel|>"),
+    ("[THINK]", "[/THINK]"),
+)
+"""What stands around hidden reasoning."""
 
-def format_named(name: str) -> Format:
-    """The format of that name, or `template:PATH` for a model's own chat template.
+_OTHER_TOKENS = (
+    *("<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>", "<<SYS>>", "<</SYS>>"),
+    *("[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]"),
+    "[/AVAILABLE_TOOLS]",
+)
+"""Tokens that tokenizers know and no format here writes."""
 
-    Raises:
-        SettingsError: there is none; the message lists those that exist.
-    """
-    if name.startswith("template:"):
-        from prompts.template import template_format
+CONTROL_TOKENS = _distinct(
+    token
+    for tokens in (
+        *(form.tokens for form in FORMATS.values() if not form.tokens_are_text),
+        _OTHER_TOKENS,
+    )
+    for token in tokens
+)
+"""Of every format: a server's tokenizer may know more than the format of its model writes."""
 
-        return template_format(name.removeprefix("template:"))
-    try:
-        return FORMATS[name]
-    except KeyError:
-        raise SettingsError(
-            f"unknown prompt format; known are {', '.join(sorted(FORMATS))}, and template:PATH "
-            "with a tokenizer_config.json"
-        ) from None
+MEDIA_TOKENS = ("<mask>", "[IMG]")
+"""Tokens that no chat writes; in a reply they may be words, so that there they end nothing."""

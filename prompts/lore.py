@@ -1,4 +1,4 @@
-"""Which entries of a lorebook take part in a turn; node `plan_prompt` asks.
+"""Which entries of a lorebook take part in a turn.
 
 It comes before all retrieval: lore that stands in every turn takes room from the history, so what
 is recalled of the chat depends on it.
@@ -7,25 +7,20 @@ is recalled of the chat depends on it.
 from __future__ import annotations
 
 from cards.activation import BUDGET_SHARE, Count, activate, tokens_of
-from cards.events import LORE, is_standing, lore_chunks, split_lore
+from cards.events import is_standing, lore_chunks, split_lore
 from cards.lorebook import Lorebook
 from cards.scene import Activation, Scene
-from prompts.formats import FORMATS
-from prompts.words import Words
+from prompts.language import language_of
+from prompts.words import USER
 from schemas.models import Model
 from schemas.rag import Lore
-from schemas.request import ChatRequest, StoryEvent
+from schemas.request import ChatRequest
 
 LINE = 4
 """Tokens of a note beside its text."""
 
 MAX_TOLD = 100
 """Entries of which the response says why they were left out."""
-
-
-def is_lore(event: StoryEvent) -> bool:
-    """Whether an event of the request is an entry of a lorebook."""
-    return LORE in event.extensions
 
 
 def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
@@ -41,10 +36,9 @@ def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
     book, _ = split_lore(request.story)
     if not book.entries:
         return Lore()
-    words = Words.of(request.persona, request.user_name, request.message, FORMATS["chatml"])
     activation = activate(
         book,
-        Scene.of(request, words.user),
+        Scene.of(request, USER[language_of(request.persona, request.message)]),
         budget=_budget(request, model, reply_tokens),
         count=model.count,
     )
