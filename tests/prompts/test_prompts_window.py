@@ -54,15 +54,6 @@ def test_what_stays_fits_and_is_no_scrap(seed: int) -> None:
     assert sum(kept[50:]) / len(kept[50:]) > 0.65 * BUDGET  # sliding keeps about 0.97
 
 
-@pytest.mark.parametrize(("marks", "row"), [((6, 7), 7), ((7, 8), 8), ((6, 7, 8), 8)])
-def test_of_equal_marks_next_to_each_other_the_latest_is_the_place(
-    marks: tuple[int, ...], row: int
-) -> None:
-    """Equal in a window of six lines, of which a message reaches one to each side."""
-    found = verbatim_from([10] * 12, [1 if r in marks else 99 - r for r in range(12)], 60)
-    assert found == row
-
-
 @given(seed=st.integers(0, 10**6), length=st.integers(60, 300), extra=st.integers(1, 100))
 @settings(max_examples=60, deadline=None)
 def test_the_recent_part_is_cut_at_the_same_message(seed: int, length: int, extra: int) -> None:
