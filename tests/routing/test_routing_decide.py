@@ -167,6 +167,8 @@ def test_a_person_in_the_narration_is_answered_by_whoever_plays_people() -> None
     asked = turn("Yes. How much is it?", scene)
     played = replace(asked, narrator_plays_people=True)
     assert decide(played).narrator_probability > decide(asked).narrator_probability
+    alone = turn("Yes. How much is it?", TALK)
+    assert decide(replace(alone, narrator_plays_people=True)) == decide(alone), "no game is on"
 
 
 def test_the_evidence_adds_up_and_is_told() -> None:
