@@ -100,6 +100,18 @@ def test_who_is_addressed_among_several(message: str, expected: str | None) -> N
     assert (decision.speaker, decision.next_speaker) == ("character", expected)
 
 
+def test_nobody_is_next_where_one_is_alone_or_the_narrator_speaks() -> None:
+    assert decide(turn("Mira, are you coming?")).next_speaker is None
+    told = decide(turn("/narrate Tom, come here.", others=("Tom",)))
+    assert (told.addressed, told.next_speaker) == ("Tom", None)
+
+
+@pytest.mark.parametrize("message", ["Thank you, Mira!", "I look around. What do I see?"])
+def test_confidence_is_that_of_the_decision(message: str) -> None:
+    decision = decide(turn(message))
+    assert decision.confidence == decision.probability(decision.speaker) > 0.5
+
+
 def test_an_alias_stands_for_the_character() -> None:
     decision = decide(turn("Captain, are you all right?", aliases=("Captain",), others=("Tom",)))
     assert decision.next_speaker == "Mira"
@@ -167,6 +179,8 @@ def test_a_person_in_the_narration_is_answered_by_whoever_plays_people() -> None
     asked = turn("Yes. How much is it?", scene)
     played = replace(asked, narrator_plays_people=True)
     assert decide(played).narrator_probability > decide(asked).narrator_probability
+    alone = turn("Yes. How much is it?", TALK)
+    assert decide(replace(alone, narrator_plays_people=True)) == decide(alone), "no game is on"
 
 
 def test_the_evidence_adds_up_and_is_told() -> None:

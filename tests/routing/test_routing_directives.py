@@ -105,6 +105,18 @@ def test_a_note_beside_speech_is_set_apart_and_does_not_decide() -> None:
     )
 
 
+def test_a_note_beside_speech_that_asks_for_narration_decides() -> None:
+    directive = parse_directive("Hi Mira! (OOC: describe the room)")
+    assert directive is not None
+    assert (directive.speaker, directive.message) == ("narrator", "Hi Mira!")
+
+
+def test_a_known_name_ends_where_the_word_does() -> None:
+    directive = parse_directive("/as Old Tomas hi", ["Old Tom"])
+    assert directive is not None
+    assert (directive.next_speaker, directive.message) == ("Old", "Tomas hi")
+
+
 @pytest.mark.parametrize(
     "text",
     [
