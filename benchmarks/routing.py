@@ -31,11 +31,11 @@ from typing import Any, Literal
 import numpy as np
 
 from embedding.onnx import OnnxEmbeddings
-from routing import Decision, Exemplars, Line, Turn, decide, embed_exemplars
-from routing.evidence import WINDOW, forget_lines
+from routing import Decision, Exemplars, Line, RouterInput, decide, embed_exemplars
+from routing.evidence import LINES_READ
 from schemas.request import ChatRequest
 
-Item = tuple[Turn, bool]
+Item = tuple[RouterInput, bool]
 """A turn and whether its label is narrator."""
 Figure = float | str | None
 People = Literal["auto", "narrator", "character"]
@@ -50,9 +50,9 @@ def read_items(path: Path, people: People = "auto") -> list[Item]:
     return [(_route_turn(record, people), record["label"] == "narrator") for record in records]
 
 
-def _route_turn(record: dict[str, Any], people: People) -> Turn:
+def _route_turn(record: dict[str, Any], people: People) -> RouterInput:
     plays = "transcript" not in record if people == "auto" else people == "narrator"
-    return Turn(
+    return RouterInput(
         message=record["message"],
         history=[Line(h["role"], h["speaker"], h["text"]) for h in record["history"]],
         character=record["character"] or "",
@@ -80,12 +80,12 @@ def _turns_of(said: Sequence[tuple[str, str]], only: str | None = None) -> Itera
     """Every line as the message of a turn whose speaker is the user."""
     for i, (user, message) in enumerate(said):
         if only is None or user == only:
-            before = said[max(0, i - WINDOW) : i]
+            before = said[max(0, i - LINES_READ) : i]
             lines = [
                 Line("user" if who == user else "character", who, text) for who, text in before
             ]
             other = next((who for who, _ in reversed(before) if who != user), "")
-            yield Turn(message, lines, character=other, user_name=user), False
+            yield RouterInput(message, lines, character=other, user_name=user), False
 
 
 def area_under_curve(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
@@ -116,7 +116,7 @@ def score(
     }
 
 
-def with_vectors(turns: Iterable[Turn], embedder: OnnxEmbeddings) -> list[Turn]:
+def with_vectors(turns: Iterable[RouterInput], embedder: OnnxEmbeddings) -> list[RouterInput]:
     """The turns with the vectors of their messages, embedded in batches."""
     turns = list(turns)
     vectors = embedder.encode([turn.message for turn in turns])
@@ -135,7 +135,6 @@ def measure_file(
     turns = with_vectors((turn for turn, _ in items), embedder)
     decisions, seconds = [], []
     for turn in turns:
-        forget_lines()
         start = time.perf_counter()
         decision = decide(turn, exemplars)
         seconds.append(time.perf_counter() - start)
@@ -155,7 +154,7 @@ def measure_file(
 
 
 async def _ask(
-    turns: Sequence[Turn], decisions: Sequence[Decision], below: float
+    turns: Sequence[RouterInput], decisions: Sequence[Decision], below: float
 ) -> tuple[list[Decision], dict[str, Figure]]:
     """The decisions after the model of the settings was asked about the unsure ones."""
     from graph.services import make_services
@@ -169,7 +168,7 @@ async def _ask(
     places = asyncio.Semaphore(8)
     decided = 0
 
-    async def after(turn: Turn, decision: Decision) -> Decision:
+    async def after(turn: RouterInput, decision: Decision) -> Decision:
         nonlocal decided
         if decision.confidence >= below:
             return decision
@@ -183,7 +182,7 @@ async def _ask(
     return list(found), {"asked": asked, "decided": decided}
 
 
-def _request(turn: Turn) -> ChatRequest:
+def _request(turn: RouterInput) -> ChatRequest:
     """The turn as a request: a card without words, as the files have none."""
     lines = [
         {"role": role, "name": name or None, "content": text} for role, name, text in turn.history

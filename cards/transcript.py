@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from cards.files import whole
-from replies.names import NARRATOR, Cast, Voice, fold, voices
+from replies.tags import NARRATOR, Cast, Voice, fold, voices
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 from schemas.request import Message, Role

@@ -28,7 +28,7 @@ from nodes import (
     route,
 )
 from retrieval.cache import IndexCache
-from routing import KeptExemplars
+from routing import LazyExemplars
 from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
 from schemas.state import Context, State
@@ -45,7 +45,7 @@ class Services:
     memory: StandingMemory | None
     reranker: Reranker | None
     indexes: IndexCache
-    exemplars: KeptExemplars
+    exemplars: LazyExemplars
     models: Models
 
 

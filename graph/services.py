@@ -19,7 +19,7 @@ from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
 from prompts.tokens import Count, estimator, tokenizer_count
 from retrieval.cache import IndexCache
-from routing import KeptExemplars
+from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker
 from stores.chat_memory import StandingMemory
@@ -48,7 +48,7 @@ def make_services(settings: Settings) -> Services:
         ),
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=KeptExemplars(remembering),
+        exemplars=LazyExemplars(remembering),
         models=Models(tuple(_models(settings))),
     )
 

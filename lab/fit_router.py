@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from benchmarks.routing import area_under_curve, read_items
 from embedding.onnx import OnnxEmbeddings
-from routing import Exemplars, Line, Turn, embed_exemplars
+from routing import Exemplars, Line, RouterInput, embed_exemplars
 from routing.decide import WEIGHTS
 from routing.evidence import measure
 from routing.reading import quoted_share
@@ -133,7 +133,7 @@ class Rows:
 
 def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) -> Data:
     """All turns of the files and the exemplars, measured."""
-    turns: list[Turn] = []
+    turns: list[RouterInput] = []
     rows: list[tuple[float, float, str, str]] = []
     seen: set[str] = set()
     for path in sorted(
@@ -162,7 +162,7 @@ def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) 
 
 
 def _matrix(
-    turns: list[Turn], votes: list[float], rows: list[tuple[float, float, str, str]]
+    turns: list[RouterInput], votes: list[float], rows: list[tuple[float, float, str, str]]
 ) -> Data:
     evidence = [measure(turn, exemplar_vote=vote) for turn, vote in zip(turns, votes, strict=True)]
     y, spoken, kind, source = (np.array(column) for column in zip(*rows, strict=True))
@@ -206,7 +206,7 @@ def _following_lines(records: list[dict[str, Any]]) -> dict[str, str]:
 
 def _exemplar_turns(
     exemplars: Exemplars,
-) -> tuple[list[Turn], list[float], list[tuple[float, float, str, str]]]:
+) -> tuple[list[RouterInput], list[float], list[tuple[float, float, str, str]]]:
     """Every exemplar alone, after a character and after a narrator; it has no vote on itself."""
     scenes = (
         (),
@@ -228,7 +228,7 @@ def _exemplar_turns(
         vote = rest.vote(exemplars.vectors[i])
         label = float(exemplars.labels[i] > 0)
         for scene in scenes:
-            turns.append(Turn(text, scene, character="Mira"))
+            turns.append(RouterInput(text, scene, character="Mira"))
             votes.append(vote)
             rows.append((label, label, "exemplar", f"exemplar-{i % 5}"))
     return turns, votes, rows

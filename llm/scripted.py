@@ -2,6 +2,7 @@
 
 It reads of a prompt only its shape: the last line names the speaker (`Sera:`), and the bracketed
 notes before it list memories and story events as `- ...` lines under headings that end in a colon.
+The notes stand in the order of time, so which memory is the best is told by the run's metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    BaseRunManager,
+    CallbackManagerForLLMRun,
+)
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import Field, PrivateAttr
@@ -108,7 +113,8 @@ class ScriptedLLM(BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        replies = [self._reply(prompt, stop, **kwargs) for prompt in prompts]
+        best = _best_memory(run_manager)
+        replies = [self._reply(prompt, stop, best, **kwargs) for prompt in prompts]
         if self.fail_with:
             raise self.fail_with
         return LLMResult(
@@ -122,7 +128,7 @@ class ScriptedLLM(BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        reply = self._reply(prompt, stop, **kwargs)
+        reply = self._reply(prompt, stop, _best_memory(run_manager), **kwargs)
         pieces = _PIECE.findall(reply.text)
         for piece in pieces[: self.fail_after] if self.fail_with else pieces:
             await asyncio.sleep(self.delay)
@@ -138,13 +144,14 @@ class ScriptedLLM(BaseLLM):
         self,
         prompt: str,
         stop: list[str] | None,
+        best_memory: str,
         *,
         max_new_tokens: int | None = None,
         seed: int | None = None,
         **_: Any,
     ) -> _Reply:
         self._asked.append(prompt)
-        text = self.replies.pop(0) if self.replies else compose(prompt, seed)
+        text = self.replies.pop(0) if self.replies else compose(prompt, seed, best_memory)
         stream = TextStream(stop or ())
         text = stream.feed(text) + stream.flush()
         words = list(re.finditer(r"\S+", text))
@@ -162,8 +169,17 @@ class ScriptedLLM(BaseLLM):
         return _Reply(text, {"finish_reason": "length" if too_long else "stop", "usage": usage})
 
 
-def compose(prompt: str, seed: int | None = None) -> str:
-    """A reply in the prompt's language that quotes its notes and says that no model ran."""
+def _best_memory(run: BaseRunManager | None) -> str:
+    """The text of the memory that answers best, as `nodes.generate` tells it; empty if none."""
+    return str(run.metadata.get("best_memory", "")) if run else ""
+
+
+def compose(prompt: str, seed: int | None = None, best_memory: str = "") -> str:
+    """A reply in the prompt's language that quotes its notes and says that no model ran.
+
+    Of the memories the one most like `best_memory` is quoted; without it, and of the events, one by
+    chance.
+    """
     tail = prompt[-2000:]
     language = "ko" if 3 * len(_HANGUL.findall(tail)) > len(_LETTER.findall(tail)) else "en"
     draw = int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode(errors="replace")).digest())
@@ -172,8 +188,12 @@ def compose(prompt: str, seed: int | None = None) -> str:
     narrated = not name or name.lower() in _NARRATORS
     openings, phrases = (_NARRATED if narrated else _SAID)[language]
     parts = [openings[draw % len(openings)].format(name=name)]
-    for phrase, items in zip(phrases, notes(prompt), strict=False):
-        item = re.sub(r'[*"“”「」『』]', "", items[draw % len(items)])
+    wanted = [set(best_memory.split()), set()]
+    for phrase, items, words in zip(phrases, notes(prompt), wanted, strict=False):
+        item = items[draw % len(items)]
+        if words:
+            item = max(items, key=lambda line: len(words.intersection(line.split())))
+        item = re.sub(r'[*"“”「」『』]', "", item)
         parts.append(phrase.format(item=textwrap.shorten(item, 120, placeholder=" …")))
     return " ".join([*parts, NOTICE[language]])
 

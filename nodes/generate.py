@@ -11,6 +11,7 @@ from typing import Any, cast
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import LLMResult
+from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from nodes.live_reply import LiveReply
@@ -50,6 +51,7 @@ async def generate_text(
     sampling: Mapping[str, Any],
     hear: Callable[[str], bool],
     seconds: float = 300.0,
+    best_memory: str = "",
 ) -> Generation:
     """Streams a completion; a failure is kept in `error`, beside what was written before it.
 
@@ -58,13 +60,15 @@ async def generate_text(
         sampling: as in GenConfig, only what is set; and `messages` for a chat endpoint.
         hear: called with each piece of text as it arrives; false ends the work on the server.
         seconds: until the reply has to be complete.
+        best_memory: for the run's metadata, so for a trace and for a model by rule.
     """
     ending, text = _Ending(), ""
     try:
         async with asyncio.timeout(seconds):
-            stream = llm.astream(
-                prompt, config={"callbacks": [ending]}, stop=list(stop), **sampling
-            )
+            config: RunnableConfig = {"callbacks": [ending]}
+            if best_memory:
+                config["metadata"] = {"best_memory": best_memory}
+            stream = llm.astream(prompt, config=config, stop=list(stop), **sampling)
             pieces = cast("AsyncGenerator[str, None]", stream)
             async with aclosing(pieces):  # leaving early ends the work on the server
                 async for piece in pieces:
@@ -130,6 +134,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
             sampling=sampling | ({"messages": prompt.messages} if prompt.messages else {}),
             hear=live.hear,
             seconds=ends - clock(),
+            best_memory=best_memory(state),
         )
         usage = written.usage or estimated_usage(prompt, written.text, model)
         return written.model_copy(update={"usage": usage}), live.end(written.finish_reason)
@@ -141,6 +146,14 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     second, last = await write(sampling_again(sampling), last=True)
     known = {"usage": add_usage(first.usage, second.usage), "given_up": list(reply.cuts)}
     return {"generation": second.model_copy(update=known), "reply": last}
+
+
+def best_memory(state: State) -> str:
+    """The text of the memory with the highest score that the prompt holds; empty if it has none."""
+    items = state["prompt"].meta["items"]
+    delivered = {(item["source"], item["id"]) for item in items if item["delivered"]}
+    held = [chunk for chunk in state["chat"].context if (chunk.source, chunk.id) in delivered]
+    return max(held, key=lambda chunk: chunk.score or 0.0).text if held else ""
 
 
 def estimated_usage(prompt: PromptBuildOutput, text: str, model: Model) -> Usage:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from replies.names import Cast
-from replies.stream import Event, PieceClosed, StreamReader, TextDelta
+from replies.reply import Event, StreamReader
+from replies.tags import Cast
 from schemas.response import FinishReason, ParsedReply
 
 
@@ -34,7 +34,7 @@ class LiveReply:
             show: takes each event.
             last: there is no further attempt.
         """
-        self._reader = StreamReader(cast, stops=stops, live=True)
+        self._reader = StreamReader(cast, stops=stops)
         self._show, self._last = show, last
 
     def hear(self, piece: str) -> bool:
@@ -46,7 +46,7 @@ class LiveReply:
         """The reply as it was read; shows what is left of it."""
         events, reply = self._reader.finish(finish_reason)
         if reply.regenerate and reply.text and (self._last or finish_reason == "error"):
-            events = [TextDelta(reply.text), *map(PieceClosed, reply.contents)]
+            events = [reply.text, *reply.contents]
         self._tell(events)
         return reply
 
@@ -56,6 +56,6 @@ class LiveReply:
 
 
 def _told(event: Event) -> dict[str, Any]:
-    if isinstance(event, TextDelta):
-        return {"type": "token", "text": event.text}
-    return {"type": "segment", "content": event.content.model_dump(mode="json")}
+    if isinstance(event, str):
+        return {"type": "token", "text": event}
+    return {"type": "segment", "content": event.model_dump(mode="json")}

@@ -7,9 +7,9 @@ from itertools import islice
 
 from langgraph.runtime import Runtime
 
-from replies.names import Cast
 from replies.reply import read_reply
 from replies.response import respond
+from replies.tags import Cast
 from schemas.models import Models
 from schemas.request import Role, Speaker
 from schemas.response import FinishReason, ParsedReply
@@ -28,7 +28,6 @@ def parse_reply(
     others: Iterable[str] = (),
     stops: Iterable[str] = (),
     finish_reason: FinishReason = "stop",
-    unwrap: bool = True,
 ) -> ParsedReply:
     """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
 
@@ -41,13 +40,12 @@ def parse_reply(
         others: further participants by name; from their tag on the reply is cut.
         stops: the stop strings of the request; a torn one at the end is removed, too.
         finish_reason: `length` lets an unfinished last sentence be removed.
-        unwrap: take off a pair of quotation marks that encloses a character's whole reply.
 
     Returns:
         The text, its pieces and what was done. The text is empty only with `regenerate`.
     """
     cast = cast_of(speaker, persona_names, user_name, others)
-    return read_reply(raw, cast, stops=tuple(stops), finish_reason=finish_reason, unwrap=unwrap)
+    return read_reply(raw, cast, stops=tuple(stops), finish_reason=finish_reason)
 
 
 def cast_of(

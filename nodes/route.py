@@ -10,13 +10,13 @@ from nodes.second_opinion import second_opinion
 from routing import (
     Decision,
     Exemplars,
-    KeptExemplars,
+    LazyExemplars,
     Line,
-    Turn,
+    RouterInput,
     advance,
     decide,
 )
-from routing.decide import load_weights
+from routing.evidence import LINES_READ
 from routing.reading import is_continue
 from schemas.models import Model, Models
 from schemas.rag import Lore, Upcoming
@@ -31,9 +31,6 @@ from schemas.state import (
     context_of,
     request_of,
 )
-
-LINES = 12
-"""Lines before the message that the router reads."""
 
 
 def route_turn(
@@ -52,15 +49,20 @@ def route_turn(
         trigger_similarity: cosine of the message and the next event's trigger.
         narrator_plays_people: the narrator also speaks for minor persons.
     """
-    speakers = {line.name for line in request.history[-LINES:] if line.role == "character"}
-    own = {request.persona.name, *request.persona.aliases, None}
-    turn = Turn(
+    lines = [
+        Line(line.role, line.name or "", line.content)
+        for line in request.history[-LINES_READ:]
+        if line.role != "system"  # hidden from the scene
+    ]
+    speakers = {line.speaker for line in lines if line.role == "character"}
+    own = {request.persona.name, *request.persona.aliases, ""}
+    turn = RouterInput(
         message=request.message,
-        history=_lines(request),
+        history=lines,
         character=request.persona.name,
         aliases=request.persona.aliases,
         user_name=request.user_name or "",
-        others=sorted(name for name in speakers - own if name),
+        others=sorted(speakers - own),
         respond_as=request.respond_as,
         narrator_plays_people=narrator_plays_people,
         trigger_similarity=trigger_similarity,
@@ -89,7 +91,7 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
 
 
 async def node(
-    state: State, runtime: Runtime[Context], *, exemplars: KeptExemplars, models: Models
+    state: State, runtime: Runtime[Context], *, exemplars: LazyExemplars, models: Models
 ) -> dict[str, object]:
     """Reads `request`, `query`, `lore` and `story`; writes `route` and `progress`.
 
@@ -143,17 +145,7 @@ def _asks_on(request: ChatRequest, decision: Decision) -> bool:
     return told or is_continue(request.message.strip().lstrip("/"))
 
 
-def _lines(request: ChatRequest) -> list[Line]:
-    """The lines before the message, without those that are hidden from the scene."""
-    return [
-        Line(line.role, line.name or "", line.content)
-        for line in request.history[-LINES:]
-        if line.role != "system"
-    ]
-
-
 def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
-    about = load_weights().about
     return Route(
         responded_as=decision.speaker,
         confidence=decision.confidence,
@@ -164,7 +156,7 @@ def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
                 value=round(found.value, 3),
                 weight=found.weight,
                 contribution=round(found.contribution, 3),
-                about=about[found.name],
+                about=found.about,
             )
             for found in decision.evidence
         ],

@@ -29,6 +29,8 @@ const KO_REASONS = [
   [/^over the budget for notes by (\d+) tokens$/, "노트 예산을 $1토큰 넘음"],
   [/^(?:narrator|character): directive \((.+)\)$/s, "지시문($1)"],
   [/^(?:narrator|character): respond_as in the request$/, "요청이 정했습니다"],
+  [/^character [\d.]+: too little calls for the narrator$/, "내레이터를 부르는 것이 모자랍니다"],
+  [/^(?:narrator|character): the model was asked and said '(.*?)'; .*$/s, "모델에게 물었습니다: $1"],
   [/^narrator: the story reaches (.+)$/s, "이야기가 $1에 이릅니다"],
   [/^(.+) not reached: ([\d.]+) of ([\d.]+) needed.*$/s, "$1은(는) 아직입니다: $3 가운데 $2"],
   [/^(.+) not reached: .*$/s, "$1은(는) 아직입니다"], [/^(.+) reached: .*$/s, "$1에 이르렀습니다"],
@@ -47,48 +49,54 @@ const KO_REASONS = [
   [/^waits to be found in other entries$/, "다른 항목에서 불릴 때만"],
   [/^a key found, but `(\w+)` of its other keys does not hold$/, "보조 열쇠말($1)이 맞지 않음"],
 ];
-/** The evidence of routing/weights.toml. */
+/** The sentences of routing/weights.toml: `about`; of two, `about` and `about_below_0`. */
 const KO_EVIDENCE = {
-  scene_narrator_recent: "내레이터가 최근에 말했다",
-  scene_narrator_share: "최근 줄에 내레이터의 말이 많다",
-  scene_narrator_to_you: "마지막 서술이 상대를 '당신'으로 불렀다",
-  scene_narrator_long: "마지막 서술이 길었다",
-  scene_person_last: "서술 속의 인물이 방금 말했다",
-  scene_person_asks: "서술 속의 인물이 물었다",
-  scene_person_near: "서술 속의 인물이 조금 전에 말했다",
+  scene_narrator_recent: "최근 줄에서 내레이터가 말했다",
+  scene_narrator_share: "앞선 줄에 내레이터의 말이 있다",
+  scene_narrator_to_you: "마지막 줄은 상대에게 말을 거는 서술이다",
+  scene_narrator_long: "마지막 줄은 긴 서술이다",
+  scene_person_last: "마지막 줄은 인물이 말하는 서술이다",
+  scene_person_asks: "마지막 줄은 인물이 말하는 서술이고 묻는 말이 있다",
+  scene_person_near: "가장 최근 서술에서 인물이 말한다",
   scene_character_asks: "캐릭터가 방금 물었다",
   scene_character_to_you: "캐릭터가 방금 상대에게 말을 걸었다",
-  scene_game: "서술이 게임처럼 플레이어에게 말해 왔다",
-  scene_rules: "주사위와 규칙이 오갔다",
-  scene_actions: "행동이 선언되고 있었다",
-  scene_voices: "여러 인물이 말하고 있다",
-  scene_user_share: "최근 줄에 사용자의 말이 많다",
-  scene_user_then_narrator: "내레이터가 방금 사용자에게 답했다",
-  scene_user_answered_by_narrator: "인물이 아니라 내레이터가 답해 왔다",
-  says_nothing: "메시지가 비었거나 계속하라는 말이다",
+  scene_game: "서술이 게임처럼 플레이어에게 말하거나 규칙을 말한다",
+  scene_rules: "최근 줄에 주사위나 규칙 이야기가 있다",
+  scene_actions: "최근 줄에서 누군가 행동한다",
+  scene_voices: "최근 줄에서 캐릭터가 하나 이상 말했다",
+  scene_user_share: "최근 줄에 사용자의 말이 있다",
+  scene_user_then_narrator: "마지막 두 줄은 사용자와 내레이터의 것이다",
+  scene_user_answered_by_narrator: [
+    "내레이터가 인물보다 사용자에게 더 자주 답했다",
+    "인물이 내레이터보다 사용자에게 더 자주 답했다",
+  ],
+  says_nothing: "아무 말도 없거나 계속하라는 말뿐이다",
   says_only_action: "말 없이 행동뿐이다",
   says_acts: "행동을 선언한다",
-  says_act_and_speech: "행동에 말이 딸려 있다",
-  says_asks_scene: "주변, 시간, 규칙을 묻는다",
-  says_asks_scene_not_you: "그것을 누구에게랄 것 없이 묻는다",
-  says_asks_scene_last: "그것을 물으며 끝난다",
+  says_act_and_speech: "행동을 선언하며 말도 한다",
+  says_asks_scene: "주변, 시간, 규칙을 묻거나 들려 달라고 한다",
+  says_asks_scene_not_you: "장면을 누구에게랄 것 없이 묻는다",
+  says_asks_scene_last: "끝에 묻는 것이 장면이다",
   says_third_person: "다른 누군가나 무엇을 말한다",
-  says_question: "물음이다",
-  says_rules: "주사위와 규칙을 말한다",
+  says_question: "무언가를 묻는다",
+  says_rules: "주사위나 규칙을 말한다",
   says_score: "주사위 눈 같은 수를 댄다",
-  says_you: "상대를 부른다",
-  says_name: "누군가를 이름으로 부른다",
-  says_plans: "함께 할 계획을 세운다",
-  says_talk: "감사, 의견, 핑계 같은 대화다",
+  says_you: "상대에게 말을 건다",
+  says_name: "누군가를 이름으로, 또는 여럿을 한꺼번에 부른다",
+  says_plans: "우리라고 하거나 무언가를 제안한다",
+  says_talk: "감사, 의견, 핑계 같은 대화의 말이 있다",
   says_moves: "장소나 시간을 옮긴다",
   says_exclaims: "외친다",
   says_near_trigger: "다음 사건에 가까운 말이다",
-  says_like_exemplars: "서술을 부르는 말을 닮았다(음수면 대화)",
+  says_like_exemplars: [
+    "대화보다 서술을 부르는 말을 더 닮았다",
+    "서술을 부르는 말을 더 닮았다고 볼 것이 없다",
+  ],
   says_prose: "별표 없이 소설체로 쓴 행동이다",
-  says_only_talk: "대화뿐이다: 행동도 장면 질문도 없다",
-  both_names_narrator: "내레이터를 부른다",
-  both_question_to_person: "서술 속의 인물이 말할 차례에 묻는다",
-  both_you_to_person: "서술 속의 인물이 말할 차례에 상대를 부른다",
+  says_only_talk: "행동도 장면 질문도 이동도 없는 말이다",
+  both_names_narrator: "내레이터의 이름을 말한다",
+  both_question_to_person: "무언가를 묻고, 가장 최근 서술에서 인물이 말한다",
+  both_you_to_person: "상대에게 말을 걸고, 가장 최근 서술에서 인물이 말한다",
 };
 const EN = {
   character: "Character", yourName: "Your name", open: "Open a file …", save: "Save the chat",
@@ -323,16 +331,21 @@ function table(kind, heads, rows) {
     el("table", { class: kind }, el("thead", {}, head), el("tbody", {}, ...body)));
 }
 
-const evidenceName = (name) => (lang === "ko" && KO_EVIDENCE[name]) || name.replaceAll("_", " ");
+/** What a piece of evidence says of the turn; `about` is the server's English sentence. */
+function evidenceAbout({ name, value, about }) {
+  const [above, below] = [lang === "ko" ? KO_EVIDENCE[name] : about].flat();
+  return (value < 0 && below) || above || name.replaceAll("_", " ");
+}
 
 /** Why this speaker answers; in Korean from the evidence, as the server's words are English. */
 function routeReason(speaker, { reason: words, evidence }) {
   const sign = speaker === "narrator" ? 1 : -1;
-  const because = evidence.map(({ name, value, weight }) => [name, value * weight])
+  const because = evidence.map((found) => [found, found.value * found.weight])
     .filter(([, counts]) => counts * sign > 0).sort(([, a], [, b]) => (b - a) * sign).slice(0, 3);
   const decided = /^(narrator|character) [\d.]+: /.test(words); // by evidence alone
   if (lang !== "ko" || !decided || !because.length) return reason(words);
-  return because.map(([name, counts]) => `${evidenceName(name)} (${number(counts, 1)})`).join("; ");
+  return because.map(([found, counts]) => `${evidenceAbout(found)} (${number(counts, 1)})`)
+    .join("; ");
 }
 
 function routeOf(response) {
@@ -343,8 +356,8 @@ function routeOf(response) {
     parts.push(el("p", {}, routeReason(response.responded_as, route), " ",
       el("span", { class: "soft" }, `(${t("confidence", number(route.confidence, 2))})`)));
     if (route.evidence.length) {
-      const rows = route.evidence.map(({ name, value, weight }) =>
-        ({ row: [evidenceName(name), number(value, 2), number(weight, 2)] }));
+      const rows = route.evidence.map((found) =>
+        ({ row: [evidenceAbout(found), number(found.value, 2), number(found.weight, 2)] }));
       const heads = [[t("evidence")], [t("value"), "number"], [t("weight"), "number"]];
       parts.push(el("details", {}, el("summary", {}, t("evidence")), table("evidence", heads, rows)));
     }

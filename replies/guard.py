@@ -1,39 +1,39 @@
 """Where a reply stops being the writer's own: tags are dropped or cut, control tokens cut.
 
-Works on a growing text: `advance` may be called again with more of it, and what it has kept
-before never changes.
+Works on a growing text: `advance` may be called again with more of it, and what it has
+let through before never changes.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
-from replies.names import Cast
-from replies.tags import OPENING_QUOTES, Tag, tags_of
+from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
 from replies.tokens import TOKEN, Stops
 from schemas.response import Cut
 
 
-class Rules:
+class Rules(NamedTuple):
     """The tags and stop strings of one chat, compiled."""
 
-    def __init__(self, cast: Cast, stops: tuple[str, ...]) -> None:
-        """Compiles; see `rules_of`."""
-        self.tags = tags_of(cast)
-        self.stops = Stops(stops, self.tags)
+    tags: Tags
+    stops: Stops
 
 
 @lru_cache(maxsize=256)
 def rules_of(cast: Cast, stops: tuple[str, ...] = ()) -> Rules:
-    """The compiled rules; the same cast and stop strings come back every turn."""
-    return Rules(cast, stops)
+    """The compiled rules. The same cast and stop strings come back every turn, and to compile them
+    takes 10 ms, with 150 names 35."""
+    tags = Tags(cast)
+    return Rules(tags, Stops(stops, tags))
 
 
 class Guard:
     """Reads a reply from left to right and keeps what the writer may say.
 
     Attributes:
-        kept: what is kept so far.
+        own_text: what the writer said so far.
         cuts: what was dropped, in order.
         ended: nothing more is kept, whatever follows.
         regenerate: the reply began by speaking for somebody else.
@@ -47,7 +47,7 @@ class Guard:
         self._at_start = True  # of a line, or behind a dropped tag: here any tag counts
         self._skip_space = False
         self._skipping = False  # somebody else speaks, and the writer has not begun yet
-        self.kept = ""
+        self.own_text = ""
         self.cuts: list[Cut] = []
         self.ended = False
         self.regenerate = False
@@ -98,7 +98,7 @@ class Guard:
             return
         self._keep(text, tag.start if tag else until)
         if tag:
-            self.kept += "" if self._skipping else " "
+            self.own_text += "" if self._skipping else " "
             self._on_tag(tag)
 
     def _keep(self, text: str, end: int) -> None:
@@ -106,13 +106,13 @@ class Guard:
         if end == self._position:
             return
         if not self._skipping:
-            self.kept += text[self._position : end]
+            self.own_text += text[self._position : end]
         self._position = end
         self._at_start, self._skip_space = text[end - 1] == "\n", False
 
     def _quoted_tag(self, text: str, start: int) -> Tag | None:
         """A tag behind the quotation mark that opens the reply."""
-        if self.kept or text[start] not in OPENING_QUOTES:
+        if self.own_text or text[start] not in OPENING_QUOTES:
             return None
         tag = self._rules.tags.at(text, start + 1)
         return tag._replace(keep=text[start] + tag.keep) if tag else None
@@ -123,11 +123,11 @@ class Guard:
         voice = tag.voice
         if voice.kind == "own":
             self.cuts.append("own_tag")
-            self.kept += tag.keep
+            self.own_text += tag.keep
             self._skipping, self.next_speaker = False, None
             return
         self.next_speaker = voice.name if voice.kind == "other" else None
-        if self.kept.strip():
+        if self.own_text.strip():
             self._end("user_tag" if voice.kind == "user" else "other_tag")
             return
         self.cuts.append("user_tag" if voice.kind == "user" else "other_tag")

@@ -1,7 +1,8 @@
 """The marked pieces of a paragraph: quotations, `*…*`, `_…_`, ‘…’ and (…).
 
 Quotations win over stars, stars over the rest. A mark without a partner reaches to the end of its
-line. What they mean is decided for the whole reply, in `segments`.
+line. What they mean is decided for the whole reply, in `segments`; where a mark may mean
+speech or a title, an action or stress, words in doubt belong to the text around them.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from replies import mentions
-from replies.tidy import PAIRS, is_measure, opens
-
 Mark = Literal["quote", "star", "underscore", "single", "thought", "stage", "bare"]
 """`thought` and `stage` are parentheses: inner speech, and a stage direction."""
 
 _LONGEST_PAIR = 1_000
 """Characters between two partners; also bounds the search for one that never comes."""
 
+PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』"}
+"""Quotation marks that show their direction; `"` does not."""
+
 _QUOTE = re.compile('["“”«»「」『』]')
 _PAIR = {mark: re.compile(f"[{mark}{PAIRS.get(mark, '')}]") for mark in ('"', *PAIRS)}
 _STARS = re.compile(r"\*+")
+_ENDS_FEET = frozenset("0123456789'’")
+_FEET = re.compile(r"\d['’]\d{0,2}$")
 _OTHER_MARK = re.compile("[_'‘(（]")
 _OTHERS = re.compile(  # each begins with a literal, which lets the engine skip to it
     r"_(?<!\w_)(?=[^\s_])[^_\n]*(?<=\S)_(?!\w)"
@@ -86,9 +89,9 @@ def _quotations(text: str, start: int, end: int) -> Iterator[Piece]:
         if not _opens_quotation(text, at):
             at += 1
             continue
-        closed = _partner(text, at, end)
+        closed = _partner(text, at, min(end, at + _LONGEST_PAIR))
         until = closed or _line_end(text, at, end)
-        if not closed or not mentions.is_title(text, at, closed):
+        if not closed or not is_title(text, at, closed):
             yield Piece(at, until, "quote")
         at = until
 
@@ -98,7 +101,7 @@ def _opens_quotation(text: str, at: int) -> bool:
     if text[at] != '"':
         return text[at] in PAIRS
     before, after = text[at - 1 : at], text[at + 1 : at + 2]
-    if not after or after.isspace() or is_measure(text, at):
+    if not after or after.isspace() or _is_measure(text, at):
         return False
     return not (before.isascii() and before.isalnum())
 
@@ -107,12 +110,12 @@ def _partner(text: str, at: int, end: int) -> int:
     """The end of the quotation that opens at `at`; 0 when it is left open."""
     opening = text[at]
     closing, depth = PAIRS.get(opening, '"'), 0
-    for match in _PAIR[opening].finditer(text, at + 1, min(end, at + _LONGEST_PAIR)):
+    for match in _PAIR[opening].finditer(text, at + 1, end):
         here, mark = match.start(), match[0]
         if closing == '"':
-            if is_measure(text, here):
+            if _is_measure(text, here):
                 continue
-            is_opening = opens(text, here)
+            is_opening = _opens(text, here)
         else:
             is_opening = mark == opening
         if is_opening and text[here - 1] == "\n":
@@ -121,6 +124,31 @@ def _partner(text: str, at: int, end: int) -> int:
             return here + 1
         depth += 1 if is_opening else -1
     return 0
+
+
+def wrapping(text: str) -> Literal["whole", "open", "no"]:
+    """Whether one pair of quotation marks encloses the text.
+
+    Returns:
+        `whole`: it does, and may be taken off. `open`: the first mark is not closed yet.
+        `no`: there is none, or other text follows its partner.
+    """
+    if not text or (text[0] != '"' and text[0] not in PAIRS):
+        return "no"
+    closed = _partner(text, 0, len(text))
+    return "open" if not closed else "whole" if closed == len(text) else "no"
+
+
+def _opens(text: str, at: int) -> bool:
+    """Whether the straight mark at `at`, inside a quotation, opens one more."""
+    before = text[at - 1] if at else " "
+    after = text[at + 1] if at + 1 < len(text) else " "
+    return not after.isspace() and (before.isspace() or before in "([{（")
+
+
+def _is_measure(text: str, at: int) -> bool:
+    """Whether the mark at `at` means inches, as in 6'2\"."""
+    return text[at - 1 : at] in _ENDS_FEET and _FEET.search(text, max(0, at - 4), at) is not None
 
 
 def _starred(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece]:
@@ -148,7 +176,7 @@ def _starred(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piec
             else:
                 row += 1
         if until:
-            if not mentions.is_stressed(text[at + 1 : until - 1]):
+            if not is_stressed(text[at + 1 : until - 1]):
                 yield Piece(at, until, "star")
         elif not before or before.isspace():
             nearest = stars[row] if row < len(stars) else end
@@ -174,11 +202,11 @@ def _other(text: str, match: re.Match[str], end: int) -> Iterator[Piece]:
     if text[at] == "_":
         yield Piece(at, until, "underscore")
     elif text[at] in "'‘":
-        if mentions.is_inner_voice(text, at, until):
+        if is_inner_voice(text, at, until):
             yield Piece(at, until, "single")
-    elif mentions.is_thought_label(text[at + 1 : until - 1]):
+    elif is_thought_label(text[at + 1 : until - 1]):
         yield Piece(at, _line_end(text, at, end), "thought")
-    elif kind := mentions.parenthesis(text, at, until):
+    elif kind := parenthesis(text, at, until):
         yield Piece(at, until, kind)
 
 
@@ -205,3 +233,112 @@ def _filled(text: str, start: int, end: int, marked: list[Piece]) -> list[Piece]
         return [Piece(start, end, "bare")]
     ends = [begin for begin, _ in found[1:]] + [end]
     return [Piece(begin, until, mark) for (begin, mark), until in zip(found, ends, strict=True)]
+
+
+_ENDS = ".!?…~,—–-♡。！？～"
+_HANGUL_OR_KANA = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
+
+_SAYING_BEFORE = re.compile(
+    r"(?:sa(?:y|id)|ask|whisper|repl[iy]|answer|mutter|murmur|shout|yell|cr(?:y|ied)|add|exclaim"
+    r"|scream|breathe|snap|hiss|growl|beg|mumble|sigh|gasp)\w*",
+    re.IGNORECASE,
+)
+_SAYING_AFTER = re.compile(
+    r"\s?(?:이?라고\s*(?:말|했|외|속삭|중얼|대답|답|물|소리|덧붙)|이?라며|하고\s|하며\s"
+    r"|(?:\w+ )?(?:says?|said|asks?|asked|whispers?|whispered|replie[sd]|mutters?|muttered|shouts?"
+    r"|shouted|cries|cried|yells?|yelled|murmurs?|murmured)\b)",
+    re.IGNORECASE,
+)
+_SPOKEN = r"(?! ?\S{0,3} ?(?:말|소리|목소리|대답|질문|외침|인사|声|言葉|返事))"
+_PARTICLE = (
+    r"(?:을|를|은|는|이|가|의|에|에서|와|과|도|란|이란|이?라는)(?=[ \n,.])|という|[をはがの]"
+)
+_NAMED_AFTER = re.compile(f"(?:{_PARTICLE}){_SPOKEN}")
+"""A particle that makes the words before it a thing: 『달빛의 노래』를 읽던."""
+_STRESSABLE = (
+    "a absolutely actually all always am and any anyone anything are be been but can can't "
+    "completely could definitely did didn't do does doesn't don't ever every everyone everything "
+    "exactly few finally had has have he her here him his how i if is isn't it just like literally "
+    "many me mine more most much must my never no nobody not nothing now one only or our own "
+    "really she should so some still such that the their them then there these they this those "
+    "too totally us very was wasn't we were what when where which who why will won't would yes you "
+    "your yours"
+)
+_STRESSED = frozenset(_STRESSABLE.split())
+_THINKING_AFTER = re.compile(
+    r"[, \t]*(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
+)
+_THOUGHT_LABEL = re.compile(
+    r"\s*(?:속\s?)?(?:생각|마음의? ?소리)\s*|\s*속마음\s*|\s*thoughts?\s*|\s*thinking\s*", re.I
+)
+_THOUGHT_PREFIX = re.compile(r"\s*(?:생각|속마음|속으로|내심|thinking|thoughts?)\b\s*[:：,]?", re.I)
+_FIRST_PERSON = re.compile(r"\b(?:I|my|me|we)\b", re.IGNORECASE)
+_OUT_OF_CHARACTER = re.compile(r"\s*(?:ooc|note|a/?n)\b", re.IGNORECASE)
+
+
+def is_title(text: str, start: int, end: int) -> bool:
+    """Whether the quotation `text[start:end]` names something and nobody says it.
+
+    A title is short and has no mark of a sentence in it. It has a particle behind it, or stands
+    behind a word of the same line with no verb of saying beside it: `We watched "Interstellar"
+    together`.
+    """
+    inner = text[start + 1 : end - 1]
+    if not inner or len(inner) > 40 or inner.count(" ") > 3 or inner[-1] in _ENDS:
+        return False
+    if _NAMED_AFTER.match(text, end):
+        return True
+    before = text[max(0, start - 40) : start].rstrip(" ")
+    if not before or not before[-1].isalnum():
+        return False
+    word = before[max(before.rfind(" "), before.rfind("\n")) + 1 :]
+    return not (_SAYING_BEFORE.match(word) or _SAYING_AFTER.match(text, end))
+
+
+def is_stressed(inner: str) -> bool:
+    """Whether `*inner*` only stresses a word: `I *really* mean it`."""
+    return inner.casefold().replace("’", "'") in _STRESSED
+
+
+def is_inner_voice(text: str, start: int, end: int) -> bool:
+    """Whether ‘…’ or '…' at `text[start:end]` is a sentence that somebody thinks."""
+    if text[end - 2] in _ENDS or _THINKING_AFTER.match(text, end):
+        return True
+    alone = end == len(text) or text[end] == "\n"
+    return alone and (start == 0 or text[start - 1] == "\n")
+
+
+def is_thought(text: str, start: int, end: int) -> bool:
+    """Whether a starred piece of prose is thought: a question, or `she thought` behind it."""
+    marked = text[start:end].rstrip()
+    return marked.endswith("?*") or _THINKING_AFTER.match(text, start + len(marked)) is not None
+
+
+def in_hangul_or_kana(text: str) -> bool:
+    """Whether the words are Korean or Japanese, where ‘…’ never is speech."""
+    return _HANGUL_OR_KANA.search(text) is not None
+
+
+def is_thought_label(inner: str) -> bool:
+    """Whether a parenthesis only says that a thought follows: `(생각) 이 사람 뭐지?`."""
+    return _THOUGHT_LABEL.fullmatch(inner) is not None
+
+
+def parenthesis(text: str, start: int, end: int) -> Literal["thought", "stage"] | None:
+    """What `text[start:end]`, in parentheses, is; None for a remark in a sentence."""
+    inner = text[start + 1 : end - 1].strip()
+    if not inner or _OUT_OF_CHARACTER.match(inner):
+        return None
+    if _THOUGHT_PREFIX.match(inner):
+        return "thought"
+    before = text[max(0, start - 8) : start].rstrip(" ")
+    stands_alone = (not before or before[-1] in f'\n*"”」』»_)）{_ENDS}') and (
+        end == len(text) or text[end] in ' \n\t*"“「『_'
+    )
+    if not stands_alone:
+        return None
+    if inner[-1] not in _ENDS:
+        return "stage" if inner.count(" ") < 6 and any(map(str.isalpha, inner)) else None
+    if in_hangul_or_kana(inner):
+        return None if inner.endswith("다.") else "thought"
+    return "thought" if inner[-1] in "?…" or _FIRST_PERSON.search(inner) else None

@@ -1,4 +1,5 @@
-"""Speaker tags: `Name:`, `민준 :`, `**Name**:`, `<Name>:`, `[Name] (softly)：` and their kin.
+"""Who may speak in a chat, and under which tags: `Name:`, `민준 :`, `**Name**:`, `<Name>:`,
+`[Name] (softly)：` and their kin.
 
 A tag ends in a colon and its name is on the list of voices, so "Note:" and "12:30" are none.
 At a line start any marks may stand around the name. An item of a list is none, though, nor is what
@@ -10,11 +11,113 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from replies.names import Cast, Voice, fold, spellings, voices
+from language.korean import is_syllable
 from replies.trim import is_complete
+from schemas.request import Speaker
+
+NARRATOR = "narrator"
+"""The name under which the narrator is reported."""
+
+_NARRATOR_TAGS = (
+    *("narrator", "narration", "나레이터", "내레이터", "나레이션", "내레이션", "해설", "해설자"),
+    *("서술자", "ナレーター", "ナレーション"),
+)
+_USER_TAGS = (
+    *("you", "user", "human", "사용자", "유저", "당신", "나"),
+    *("ユーザー", "あなた"),
+)
+_OWN_TAGS = ("assistant", "char", "bot", "어시스턴트", "캐릭터")
+
+_TITLE_WORDS = (
+    "a an aunt big brother captain dame dark dr father king lady little lord master miss mistress "
+    "mother mr mrs ms old prince princess professor queen sir sister the uncle young"
+)
+_TITLES = frozenset(_TITLE_WORDS.split())
+_SURNAMES = frozenset(
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진"
+)
+"""First syllables that are taken for a family name: 김민준 is then also called 민준."""
+
+
+class Voice(NamedTuple):
+    """Whose tag it is; `name` is how the caller spells it."""
+
+    kind: Literal["own", "user", "other"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The voices of one chat, as the caller names them.
+
+    Args:
+        speaker: who was asked to write the reply.
+        persona: the character's name, then its aliases.
+        user: the user's names, possibly none.
+        others: further participants.
+        narrator: what the chat calls its narrator, beside the usual words.
+    """
+
+    speaker: Speaker
+    persona: tuple[str, ...]
+    user: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    narrator: tuple[str, ...] = ()
+
+    @property
+    def writer(self) -> str:
+        """The name of whoever wrote the reply."""
+        return self.persona[0] if self.speaker == "character" and self.persona else NARRATOR
+
+
+def fold(name: str) -> str:
+    """A name for comparison: one Unicode form, one case, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def voices(cast: Cast) -> dict[str, Voice]:
+    """Every folded spelling and whose it is.
+
+    A spelling that two voices share belongs to the writer before the user, and to the user before
+    others: dropping a tag loses less than cutting a reply.
+    """
+    narrates = cast.speaker == "narrator"
+    persona_kind: Literal["own", "other"] = "other" if narrates else "own"
+    persona = Voice(persona_kind, cast.persona[0] if cast.persona else "")
+    narrator = Voice("own" if narrates else "other", NARRATOR)
+    user = Voice("user", cast.user[0] if cast.user else "user")
+    ordered = [
+        *((name, persona) for name in cast.persona),
+        *((name, user) for name in cast.user),
+        *((name, narrator) for name in cast.narrator),
+        *((name, Voice("other", name)) for name in cast.others),
+        *((short, persona) for name in cast.persona for short in _short_forms(name)),
+        *((short, user) for name in cast.user for short in _short_forms(name)),
+        *((name, narrator) for name in _NARRATOR_TAGS),
+        *((name, user) for name in _USER_TAGS),
+        *((name, Voice("own", cast.writer)) for name in _OWN_TAGS),
+    ]
+    found: dict[str, Voice] = {}
+    for spelling, voice in ordered:
+        if key := fold(spelling):
+            found.setdefault(key, voice)
+    return found
+
+
+def _short_forms(name: str) -> Iterator[str]:
+    """`Bart` for Bart Simpson, `세라피나` for 은빛숲의 세라피나, `민준` for 김민준."""
+    words = name.split()
+    if len(words) > 1:
+        plain = [w for w in words if fold(w).rstrip(".") not in _TITLES and not w.endswith("의")]
+        if plain and len(plain[0]) > 1:
+            yield plain[0]
+    elif len(name) == 3 and name[0] in _SURNAMES and all(map(is_syllable, name)):
+        yield name[1:]
+
 
 _GAP = "[ \t\u00a0\u3000]"
 _GAPS = f"{_GAP}{{0,4}}"
@@ -27,11 +130,11 @@ _HTML = r"(?:</?(?:b|i|em|strong)>|\[/?[bi]\])"
 _LEAD = rf"(?P<open>{_MARK}{{1,20}}?{_HTML}?|{_HTML})?"
 _CALLED = "님|씨|군|양|선배|오빠|언니|누나|형|さん|ちゃん|くん|君|様"
 _HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이)?"
-_ASIDE = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
-_BEFORE_ASIDE = rf"(?:(?!{_ASIDE}){_MARK}){{0,8}}"
+_REMARK = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
+_BEFORE_REMARK = rf"(?:(?!{_REMARK}){_MARK}){{0,8}}"
 _SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$)|(?<=\d:)\d)"
 _AFTER = (
-    rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_ASIDE})(?P<aside>{_ASIDE})?(?P<closed>{_MARK}{{0,6}})"
+    rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_REMARK})(?P<remark>{_REMARK})?(?P<closed>{_MARK}{{0,6}})"
     rf"[{_COLON}](?(bracket)|{_SMILEY})(?P<tail>[*_~]{{0,3}}(?(open)(?:{_HTML}|[{_CLOSE}]{{0,2}}))[*_~]{{0,3}})"
 )
 _TITLED = "".join(rf"(?<!\b{title})" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]"))
@@ -53,7 +156,7 @@ _REST = re.compile(
     rf"(?:[{_COLON}](?:{_MARK}|{_HTML}){{0,8}}\S{{0,5}})?"
 )
 _LONGEST_DRESS = 140
-"""Characters that marks, an aside and white space may add around a name."""
+"""Characters that marks, a remark in brackets and white space may add around a name."""
 
 
 class Tag(NamedTuple):
@@ -69,9 +172,10 @@ class Tags:
     """The tags of one cast."""
 
     def __init__(self, cast: Cast) -> None:
-        """Compiles the names once; see `tags_of`."""
+        """Compiles the names."""
         self._voices = voices(cast)
-        ordered = sorted(set(spellings(self._voices)), key=len, reverse=True)
+        decomposed = {unicodedata.normalize("NFD", name) for name in self._voices}  # Hangul
+        ordered = sorted(decomposed.union(self._voices), key=len, reverse=True)
         name = (
             r"(?:(?<=[\[(（［])(?P<bracket>))?(?P<name>"
             + "|".join(re.escape(n).replace(r"\ ", rf"{_GAP}+") for n in ordered)
@@ -83,8 +187,7 @@ class Tags:
         sure += rf"(?(sure)|(?:{_SHOUTED}|(?={_GAPS}[{OPENING_QUOTES}])))"
         self._inner = re.compile(rf"{_BOUNDARY}{sure}", re.IGNORECASE)
         self._gaps = re.compile(_BOUNDARY)
-        names = (unicodedata.normalize("NFD", name) for name in self._voices)
-        self._prefixes = tuple({_MARKS.sub("", name, count=1) for name in names})
+        self._prefixes = tuple({_MARKS.sub("", name, count=1) for name in decomposed})
         self.reach = max(map(len, self._voices)) + _LONGEST_DRESS
 
     def at(self, text: str, start: int) -> Tag | None:
@@ -143,7 +246,7 @@ class Tags:
         return fold(line.strip(marks)) == fold(tag_text.strip(marks))
 
     def _tag(self, match: re.Match[str] | None, behind: int = 0) -> Tag | None:
-        """Reads a match; an aside, and an opening mark left open, belong to the line.
+        """Reads a match; a remark in brackets, and an opening mark left open, belong to the line.
 
         `behind` counts the characters at its start that are no part of the tag.
         """
@@ -154,8 +257,8 @@ class Tags:
         if _QUOTED.search(opened) and not _UNQUOTED.search(closing):
             return None
         unclosed = None if _SHUT.search(closing) else _UNCLOSED.search(opened)
-        keep = f"{unclosed[0] if unclosed else ''}{match['aside'] or ''}"
-        keep += " " if match["aside"] else ""
+        keep = f"{unclosed[0] if unclosed else ''}{match['remark'] or ''}"
+        keep += " " if match["remark"] else ""
         return Tag(match.start() + behind, match.end(), voice, keep)
 
 
@@ -169,9 +272,3 @@ def _lists(text: str, start: int, end: int) -> bool:
     if not line or _ITEM.match(line):
         return bool(line)
     return _ANNOUNCES.search(line) is not None or not is_complete(line)
-
-
-@lru_cache(maxsize=256)
-def tags_of(cast: Cast) -> Tags:
-    """The compiled tags of a cast; a chat asks for the same ones every turn."""
-    return Tags(cast)

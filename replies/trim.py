@@ -1,4 +1,5 @@
-"""The end of a sentence, in English, Korean and Japanese, as chats write it."""
+"""The edges of a reply: white space, and the end of its last sentence, in English, Korean and
+Japanese, as chats write it."""
 
 from __future__ import annotations
 
@@ -18,8 +19,6 @@ _END = re.compile(
     r"|(?<=\S)[」』】*](?=\s)|(?<=\S)(?=\n)"
 )
 """An end inside a text: only in front of white space, so `3.14` and `don’t` hold none."""
-
-_PART_OF_END = re.compile(f"[{_STOP}{_SOFT}{_CLOSERS}ㅋㅎㅠㅜ^]")
 
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|jr|sr|vs|prof|capt|lt|sgt|e\.g|i\.e)|\b[A-Z]|^[ \t]*\d{1,3})\.$",
@@ -58,21 +57,12 @@ def last_end(text: str, start: int = 0) -> int:
     return found
 
 
-def settled(text: str) -> int:
-    """Where `last_end` may start in a longer text that begins with this one, of which all ends are
-    known: before the last character that is no part of an end."""
-    at = len(text) - 1
-    while at > 0 and _PART_OF_END.match(text, at):
-        at -= 1
-    return max(at, 0)
-
-
 def trim(text: str) -> str:
     """The text without a broken-off last sentence; unchanged where there is no other."""
     if is_complete(text):
         return text
-    kept = text[: last_end(text)]
-    return kept if any(map(str.isalnum, kept)) else text
+    whole = text[: last_end(text)]
+    return whole if any(map(str.isalnum, whole)) else text
 
 
 def _is_mention(text: str, match: re.Match[str]) -> bool:
@@ -94,3 +84,27 @@ def _abbreviates(text: str, end: int) -> bool:
     if text[end - 1] != ".":
         return False
     return _ABBREVIATION.search(text, max(0, end - 12), end) is not None
+
+
+_MANY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_RULE_AT_END = re.compile(r"(?:^|\n)[ \t]*(?:[-=_#>]+|\*(?:[ \t]*\*)+)[ \t]*$")
+
+
+def readable(raw: str) -> str:
+    """Line feeds only, and no half characters, which no encoder could send."""
+    text = raw.replace("\r\n", "\n").replace("\r", "\n") if "\r" in raw else raw
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def tidy(text: str) -> str:
+    """The text without outer white space, and with one empty line at most between others."""
+    text = text.strip()
+    return _MANY_LINES.sub("\n\n", text) if "\n" in text else text
+
+
+def without_rule(text: str) -> str:
+    """The text without a dividing line (`---`, `***`) at its end, as it is left by a cut."""
+    while match := _RULE_AT_END.search(text):
+        text = text[: match.start()].rstrip()
+    return text

@@ -2,18 +2,18 @@
 
 from routing.decide import Contribution, Decision, decide
 from routing.directives import Directive, parse_directive
-from routing.exemplars import Exemplars, KeptExemplars, embed_exemplars
+from routing.evidence import Line, RouterInput
+from routing.exemplars import Exemplars, LazyExemplars, embed_exemplars
 from routing.progress import advance
-from routing.turn import Line, Turn
 
 __all__ = [
     "Contribution",
     "Decision",
     "Directive",
     "Exemplars",
-    "KeptExemplars",
+    "LazyExemplars",
     "Line",
-    "Turn",
+    "RouterInput",
     "advance",
     "decide",
     "embed_exemplars",

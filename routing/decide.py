@@ -9,36 +9,29 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from routing import names
+from routing import reading
 from routing.directives import Directive, parse_directive
-from routing.evidence import WINDOW, Evidence, measure
+from routing.evidence import LINES_READ, RouterInput, measure
 from routing.exemplars import NEUTRAL_VOTE, Exemplars
-from routing.turn import Speaker, Turn
+from schemas.request import Speaker
 
 WEIGHTS = Path(__file__).parent / "weights.toml"
 
 
 class Contribution(NamedTuple):
-    """One piece of evidence: `contribution` = value x weight, in log-odds for the narrator."""
+    """One feature that counts: `contribution` = value x weight, in log-odds for the narrator;
+    `about` is a sentence that is true of the turn."""
 
     name: str
     value: float
     weight: float
     contribution: float
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """One column of `weights.toml`: the log-odds that each piece of evidence adds."""
-
-    bias: float
-    by_name: dict[str, float]
-    about: dict[str, str]
+    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +45,7 @@ class Decision:
     reason: str
     message: str
     narrator_probability: float
-    directive: Directive | None = field(default=None)
+    directive: Directive | None
 
     @property
     def next_speaker(self) -> str | None:
@@ -70,40 +63,32 @@ class Decision:
 
 
 @cache
-def load_weights(column: str = "weight", path: Path = WEIGHTS) -> Weights:
-    """A column of the table: `weight`, or `game_master` for narrators who play people."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    rows = {name: float(row[column]) for name, row in table.items()}
-    about = {name: row["about"] for name, row in table.items()}
-    return Weights(rows.pop("bias"), rows, about)
+def load_weights() -> dict[str, dict[str, Any]]:
+    """The rows of the table by feature, and `bias`."""
+    return tomllib.loads(WEIGHTS.read_text(encoding="utf-8"))
 
 
-def decide(
-    turn: Turn, exemplars: Exemplars | None = None, weights: Weights | None = None
-) -> Decision:
+def decide(turn: RouterInput, exemplars: Exemplars | None = None) -> Decision:
     """Who answers this turn, with what decided it. Without `exemplars` their vote is neutral."""
-    cast = [turn.character, *turn.aliases, *turn.others]
-    directive = parse_directive(turn.message, cast)
-    message = directive.message if directive else turn.message
-    addressed = directive.next_speaker if directive else None
-    turn = replace(turn, message=message)
+    directive = parse_directive(turn.message, [turn.character, *turn.aliases, *turn.others])
+    if directive:
+        turn = replace(turn, message=directive.message)
     if turn.respond_as != "auto":
-        return _by_order(turn.respond_as, "respond_as in the request", turn, directive, addressed)
+        return _by_order(turn.respond_as, "respond_as in the request", turn, directive)
     if directive and directive.speaker:
-        why = f"directive ({directive.form})"
-        return _by_order(directive.speaker, why, turn, directive, addressed)
-    return _by_evidence(turn, exemplars, weights, directive)
+        return _by_order(directive.speaker, f"directive ({directive.form})", turn, directive)
+    return _by_evidence(turn, exemplars, directive)
 
 
 def _by_order(
-    speaker: Speaker, why: str, turn: Turn, directive: Directive | None, addressed: str | None
+    speaker: Speaker, why: str, turn: RouterInput, directive: Directive | None
 ) -> Decision:
     """A decision that somebody took: certain, without evidence."""
     return Decision(
         speaker=speaker,
         confidence=1.0,
         evidence=[],
-        addressed=addressed or _addressed(turn),
+        addressed=(directive.next_speaker if directive else None) or _addressed(turn),
         reason=f"{speaker}: {why}",
         message=turn.message,
         narrator_probability=float(speaker == "narrator"),
@@ -112,15 +97,13 @@ def _by_order(
 
 
 def _by_evidence(
-    turn: Turn, exemplars: Exemplars | None, weights: Weights | None, directive: Directive | None
+    turn: RouterInput, exemplars: Exemplars | None, directive: Directive | None
 ) -> Decision:
     """Log-odds are summed; the narrator speaks where they are above 0."""
-    narrated = any(line[0] == "narrator" for line in turn.history[-WINDOW:])
+    narrated = any(line.role == "narrator" for line in turn.history[-LINES_READ:])
     column = "game_master" if turn.narrator_plays_people and narrated else "weight"
-    weights = weights or load_weights(column)
-    vote = exemplars.vote(turn.vector) if exemplars else NEUTRAL_VOTE
-    found = contributions(measure(turn, exemplar_vote=vote), weights)
-    odds = weights.bias + sum(c.contribution for c in found)
+    found = _contributions(turn, exemplars, column)
+    odds = load_weights()["bias"][column] + sum(c.contribution for c in found)
     probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, odds))))
     speaker: Speaker = "narrator" if odds > 0 else "character"
     confidence = max(probability, 1 - probability)
@@ -129,38 +112,37 @@ def _by_evidence(
         confidence=confidence,
         evidence=found,
         addressed=_addressed(turn),
-        reason=_reason(speaker, confidence, found, weights),
+        reason=_reason(speaker, confidence, found),
         message=turn.message,
         narrator_probability=probability,
         directive=directive,
     )
 
 
-def contributions(evidence: Evidence, weights: Weights) -> list[Contribution]:
+def _contributions(
+    turn: RouterInput, exemplars: Exemplars | None, column: str
+) -> list[Contribution]:
     """What counts in this turn, the heaviest first (by name where equal)."""
-    found = (
-        Contribution(name, value, weights.by_name[name], value * weights.by_name[name])
-        for name, value in evidence.items()
-        if value
-    )
+    vote = exemplars.vote(turn.vector) if exemplars else NEUTRAL_VOTE
+    rows, found = load_weights(), []
+    for name, value in measure(turn, exemplar_vote=vote).items():
+        if value:
+            row = rows[name]
+            about = row["about"] if value > 0 else row["about_below_0"]
+            found.append(Contribution(name, value, row[column], value * row[column], about))
     return sorted(found, key=lambda c: (-abs(c.contribution), c.name))
 
 
-def _reason(
-    speaker: Speaker, confidence: float, found: list[Contribution], weights: Weights
-) -> str:
+def _reason(speaker: Speaker, confidence: float, found: list[Contribution]) -> str:
     """One line: the decision and the three pieces of evidence that speak most for it."""
     sign = 1 if speaker == "narrator" else -1
     because = [c for c in found if c.contribution * sign > 0][:3]
-    parts = [f"{weights.about[c.name]} ({c.contribution:+.1f})" for c in because]
-    return f"{speaker} {confidence:.2f}: " + ("; ".join(parts) or "nothing calls for the narrator")
+    parts = [f"{c.about} ({c.contribution:+.1f})" for c in because]
+    return f"{speaker} {confidence:.2f}: {'; '.join(parts) or 'too little calls for the narrator'}"
 
 
-def _addressed(turn: Turn) -> str | None:
+def _addressed(turn: RouterInput) -> str | None:
     """Whom the message speaks to, where there are several; an alias stands for the character."""
-    if not turn.others:
-        return None
-    if other := names.first_addressed(turn.message, turn.others):
-        return other
-    is_character = names.first_addressed(turn.message, [turn.character, *turn.aliases])
-    return turn.character if is_character else None
+    names = [*turn.others, turn.character, *turn.aliases] if turn.others else []
+    found = next((name for name in names if reading.addresses(turn.message, name)), None)
+    return found if found is None or found in turn.others else turn.character

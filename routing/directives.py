@@ -6,7 +6,7 @@
   `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`.
 - The narrator: `(narrate)`, `[narration: …]`, `(서술)`, `[해설: …]`, `【지문】` and the other words
   above, at the start or the end of the message; `narrator: …`, `서술: …` at its start.
-- The narrator, but see below: `[OOC: …]`, `(OOC …)`, `((…))`, `OOC: …`, `[잡담: …]`,
+- The narrator, but see below: `[_OOC: …]`, `(_OOC …)`, `((…))`, `_OOC: …`, `[잡담: …]`,
   `(캐릭터 밖: …)`, `[메타: …]`.
 - NAME (the narrator if so named): `/as NAME …`, `/역할 NAME …`, `/대사 NAME …`.
 - The character: `/char …`, `/character …`, `/캐릭터 …`, `(dialogue)`, `(대사)`, `(캐릭터)`.
@@ -25,15 +25,13 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from routing.turn import Speaker
+from schemas.request import Speaker
 
-NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
-NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|해설자|해설|지문|상황|장면|시스템"
-BRACKETED = f"narrate|narrator|narration|{NARRATE_KO}"
-SPOKEN_KO = "대사|캐릭터"
-NARRATOR_NAMES = frozenset(f"narrator|narration|system|sys|{NARRATE_KO}".split("|"))
-OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|메타"
-ASKS_NARRATION = re.compile(
+_NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
+_NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|해설자|해설|지문|상황|장면|시스템"
+_NARRATOR_NAMES = frozenset(f"narrator|narration|system|sys|{_NARRATE_KO}".split("|"))
+_OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|메타"
+_ASKS_NARRATION = re.compile(
     r"narrat|descri|scene|story|skip|fast.?forward|what happens|time|plot"
     r"|서술|묘사|내레|나레|장면|상황|진행|전개|넘어가|스토리|이야기",
     re.IGNORECASE,
@@ -41,21 +39,24 @@ ASKS_NARRATION = re.compile(
 
 _OPEN, _CLOSE = r"[(\[{【（［〔<]", r"[)\]}】）］〕>]"
 _FLAGS = re.IGNORECASE | re.DOTALL
-_SLASH_NARRATE = re.compile(rf"^[/／](?:{NARRATE_EN}|{NARRATE_KO})(?:[:：]|(?=\s)|$)(.*)$", _FLAGS)
-_SLASH_SPOKEN = re.compile(
-    rf"^[/／](?:char|character|{SPOKEN_KO.split('|')[1]})(?:[:：]|(?=\s)|$)(.*)$", _FLAGS
-)
 _SLASH_AS = re.compile(r"^[/／](?:as|역할|대사)\s+(.+)$", _FLAGS)
-_TAG = rf"{_OPEN}\s*(?:{BRACKETED})\s*(?:[:：]\s*([^)\]}}】）］〕>]*))?{_CLOSE}"
-_TAG_FIRST = re.compile(rf"^{_TAG}(.*)$", _FLAGS)
-_TAG_LAST = re.compile(rf"^(.*?){_TAG}$", _FLAGS)
-_TAG_SPOKEN = re.compile(rf"^{_OPEN}\s*(?:{SPOKEN_KO}|dialogue)\s*{_CLOSE}(.*)$", _FLAGS)
-_PREFIX = re.compile(rf"^(?:narrator|narration|{NARRATE_KO})\s*[:：](.+)$", _FLAGS)
+_INSIDE = r"\s*(?:[:：]\s*([^)\]}】）］〕>]*))?"
+_TAG = rf"{_OPEN}\s*(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
+_REST = r"(?:[:：]|(?=\s)|$)(.*)$"
+_FORMS: list[tuple[str, Speaker, str]] = [
+    (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}){_REST}", "narrator", "slash"),
+    (rf"^{_TAG}(.*)$", "narrator", "tag"),
+    (rf"^(.*?){_TAG}$", "narrator", "tag"),
+    (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
+    (rf"^[/／](?:char|character|캐릭터){_REST}", "character", "slash"),
+    (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "tag"),
+]
+"""What calls for whom; the first that fits counts, and its groups are the message."""
 _NOTE = re.compile(
-    rf"{_OPEN}+\s*(?:{OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
+    rf"{_OPEN}+\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
     _FLAGS,
 )
-_NOTE_LINE = re.compile(rf"^(?:{OOC})\s*[:：](.*)$", _FLAGS)
+_NOTE_LINE = re.compile(rf"^(?:{_OOC})\s*[:：](.*)$", _FLAGS)
 _QUOTED_NAME = re.compile(r"^[\"'“‘「『]([^\"'”’」』]+)[\"'”’」』]\s*[:：,]?\s*(.*)$", re.DOTALL)
 _BARE_NAME = re.compile(r"^([^\s:：,]+)\s*[:：,]?\s*(.*)$", re.DOTALL)
 
@@ -74,26 +75,13 @@ class Directive:
 def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
     """The directive in `message`, or None. `names`: who is in the scene, for names of two words."""
     text = unicodedata.normalize("NFC", message).strip()
-    return (
-        _as_name(text, tuple(names)) or _narrate(text) or _spoken(text) or _out_of_character(text)
-    )
-
-
-def _narrate(text: str) -> Directive | None:
-    if m := _SLASH_NARRATE.match(text):
-        return Directive("narrator", m[1].strip(), form="slash")
-    if m := _TAG_FIRST.match(text):
-        return Directive("narrator", _joined(m[1], m[2]), form="tag")
-    if m := _TAG_LAST.match(text):
-        return Directive("narrator", _joined(m[1], m[2]), form="tag")
-    if m := _PREFIX.match(text):
-        return Directive("narrator", m[1].strip(), form="prefix")
-    return None
-
-
-def _spoken(text: str) -> Directive | None:
-    m = _SLASH_SPOKEN.match(text) or _TAG_SPOKEN.match(text)
-    return Directive("character", m[1].strip(), form="slash") if m else None
+    if named := _as_name(text, tuple(names)):
+        return named
+    for pattern, speaker, form in _FORMS:
+        if m := re.match(pattern, text, _FLAGS):
+            rest = " ".join(part.strip() for part in m.groups() if part and part.strip())
+            return Directive(speaker, rest, form=form)
+    return _out_of_character(text)
 
 
 def _as_name(text: str, names: tuple[str, ...]) -> Directive | None:
@@ -110,7 +98,7 @@ def _as_name(text: str, names: tuple[str, ...]) -> Directive | None:
         name, message = found[1].strip(), found[2].strip()
     else:
         return None
-    if name.lower() in NARRATOR_NAMES:
+    if name.lower() in _NARRATOR_NAMES:
         return Directive("narrator", message, form="as")
     return Directive("character", message, next_speaker=name, form="as")
 
@@ -128,9 +116,5 @@ def _out_of_character(text: str) -> Directive | None:
         return None
     rest, note = _NOTE.sub(" ", text).strip(), " ".join(notes)
     alone = not any(c.isalnum() for c in rest)
-    speaker: Speaker | None = "narrator" if alone or ASKS_NARRATION.search(note) else None
+    speaker: Speaker | None = "narrator" if alone or _ASKS_NARRATION.search(note) else None
     return Directive(speaker, "" if alone else rest, note=note, form="ooc")
-
-
-def _joined(first: str | None, second: str | None) -> str:
-    return " ".join(part.strip() for part in (first, second) if part and part.strip())

@@ -1,4 +1,4 @@
-"""The evidence: every named measure of a turn, each between -1 and 1, in one flat dictionary.
+"""What a turn shows: named measures, each between -1 and 1, in one flat dictionary.
 
 `scene_*` come from the lines before, `says_*` from the message, `both_*` from the two together.
 What each means is written beside its weight in `weights.toml`.
@@ -7,15 +7,18 @@ What each means is written beside its weight in `weights.toml`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from language.korean import has_syllables
-from routing import names, reading
-from routing.turn import Line, Turn
+from routing import reading
+from schemas.request import Role
 
-WINDOW = 12
-"""Lines read at most: who narrates, and whether a game is on."""
+LINES_READ = 12
+"""Lines before the message that are read: who narrates, and whether a game is on."""
 NEAR = 5
 """Lines that set the scene: what two human readers were given to judge from."""
 
@@ -26,7 +29,36 @@ PERSON_FADES = (1.0, 0.5, 0.5, 0.25, 0.25)
 TRIGGER_FLOOR = 0.5
 """Cosine below which a message says nothing about a story event, in English and in Korean."""
 
-Evidence = dict[str, float]
+Features = dict[str, float]
+
+
+class Line(NamedTuple):
+    """One line of the running scene."""
+
+    role: Role
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouterInput:
+    """A message with what surrounds it. `history` is oldest first; its last lines are read."""
+
+    message: str
+    history: Sequence[Line] = ()
+    character: str = ""
+    aliases: Sequence[str] = ()
+    user_name: str = ""
+    others: Sequence[str] = ()
+    """Names of further characters in the scene."""
+    respond_as: Literal["auto", "narrator", "character"] = "auto"
+    narrator_plays_people: bool = False
+    """The narrator is a game master who also speaks for minor persons: to answer one is then the
+    narrator's turn. Otherwise a person who speaks inside the narration counts as a character."""
+    trigger_similarity: float | None = None
+    """Cosine between the message and the next story event's trigger, where a story runs."""
+    vector: NDArray[np.float32] | None = field(default=None, compare=False)
+    """Unit vector of the message, from the embedder that also embedded the exemplars."""
 
 
 class _Signs(NamedTuple):
@@ -39,14 +71,8 @@ class _Signs(NamedTuple):
     asks: bool
 
 
-NO_SIGNS = _Signs(*[False] * 5)
-
-
-@lru_cache(maxsize=8192)
 def _signs(text: str) -> _Signs:
-    """Signs of one line, remembered: the lines of a scene come back turn after turn."""
-    plain = reading.plain(text)
-    bare = reading.unquoted(plain)
+    bare = reading.unquoted(reading.plain(text))
     tail = bare[-300:]
     return _Signs(
         person=reading.is_person_speaking(text),
@@ -57,29 +83,27 @@ def _signs(text: str) -> _Signs:
     )
 
 
-def measure(turn: Turn, *, exemplar_vote: float) -> Evidence:
-    """All evidence of a turn. `exemplar_vote`: -1 (like talk) to 1 (like a call for narration)."""
-    scene, message = _scene(turn), _message(turn)
+def measure(turn: RouterInput, *, exemplar_vote: float) -> Features:
+    """All features of a turn. `exemplar_vote`: -1 (like talk) to 1 (like a call for narration)."""
+    scene, message = _scene(turn.history[-LINES_READ:]), _message(turn)
     like = {"says_like_exemplars": exemplar_vote}
     return scene | message | like | _both(scene, message, turn)
 
 
-def _scene(turn: Turn) -> Evidence:
+def _scene(window: Sequence[Line]) -> Features:
     """Who spoke, how the narrator spoke, and whether the last line waits for somebody."""
-    window = [Line(*line) for line in turn.history[-WINDOW:]]
     signs = [_signs(line.text) for line in window]
     near, near_signs = window[-NEAR:], signs[-NEAR:]
     narrated = [s for line, s in zip(window, signs, strict=True) if line.role == "narrator"]
     acted = [s.acts for line, s in zip(near, near_signs, strict=True) if line.role != "narrator"]
     gap = next((i for i, line in enumerate(reversed(near)) if line.role == "narrator"), None)
-    role, text, last = (
-        (near[-1].role, near[-1].text, near_signs[-1]) if near else ("", "", NO_SIGNS)
-    )
+    role, text = (near[-1].role, near[-1].text) if near else (None, "")
+    last = near_signs[-1] if near else _Signs(*[False] * 5)
     person = role == "narrator" and last.person
     master = role == "narrator" and not last.person
     return {
         "scene_narrator_recent": 0.0 if gap is None else 1 / (1 + gap),
-        "scene_narrator_share": len(narrated) / WINDOW,
+        "scene_narrator_share": len(narrated) / LINES_READ,
         "scene_narrator_to_you": float(master and last.to_you),
         "scene_narrator_long": float(role == "narrator" and len(text) > LONG),
         "scene_person_last": float(person),
@@ -110,12 +134,12 @@ def _answered_by(window: Sequence[Line], signs: Sequence[_Signs]) -> float:
     return _mean(answers)
 
 
-def _message(turn: Turn) -> Evidence:
+def _message(turn: RouterInput) -> Features:
     """What the message itself says; quotations count as speech, not as what the user does."""
     whole = reading.plain(turn.message)
-    speech = "" if reading.is_only_action(turn.message) else reading.without_actions(whole)
+    only_action = reading.is_only_action(turn.message)
+    speech = "" if only_action else reading.without_actions(whole)
     text = reading.unquoted(speech or whole)  # *waves* hello: what is said decides
-    question = "?" in text or "？" in text
     acts = reading.acts(text)
     aloud = reading.shows("says", text) or text != (speech or whole) or ": " in text
     asks = reading.shows("asks_telling", text) or (
@@ -126,7 +150,7 @@ def _message(turn: Turn) -> Evidence:
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),
-        "says_only_action": float(reading.is_only_action(turn.message)),
+        "says_only_action": float(only_action),
         "says_prose": float(reading.is_prose(text) and not aloud),
         "says_acts": float(acts),
         "says_act_and_speech": float(acts and aloud),
@@ -134,51 +158,44 @@ def _message(turn: Turn) -> Evidence:
         "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
         "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text) or text)),
         "says_third_person": float(reading.shows("third_person", text)),
-        "says_question": float(question),
+        "says_question": float("?" in text or "？" in text),
         "says_rules": reading.count("rules", text, 2),
         "says_score": float(reading.shows("score", text)),
         "says_you": reading.count("second_person", text, 3),
-        "says_name": float(_addressed(turn, text)),
+        "says_name": float(_calls_somebody(turn, text)),
         "says_plans": float(reading.shows("plans", text)),
         "says_talk": reading.count("talk", text, 2),
         "says_moves": float(moves),
         "says_exclaims": float("!" in text or "！" in text),
-        "says_only_talk": float(korean and not (acts or asks or moves)),
+        "says_only_talk": float(korean and not (only_action or acts or asks or moves)),
         "says_near_trigger": max(0.0, near_trigger),
     }
 
 
-def _addressed(turn: Turn, text: str) -> bool:
+def _calls_somebody(turn: RouterInput, text: str) -> bool:
     """Somebody in the scene is spoken to: by a known name, as a company, or by some other name."""
-    speakers = {line[1] for line in turn.history[-WINDOW:] if line[0] == "character"}
-    known = {turn.character, *turn.aliases, *turn.others, *speakers} - {"", turn.user_name}
+    known = {turn.character, *turn.aliases, *turn.others, *_speakers(turn, "character")}
     return (
-        any(names.addresses(turn.message, name) for name in known)
+        any(reading.addresses(turn.message, name) for name in known - {turn.user_name})
         or reading.shows("company", text)
-        or names.addresses_someone(turn.message)
+        or reading.addresses_someone(turn.message)
     )
 
 
-def _both(scene: Evidence, message: Evidence, turn: Turn) -> Evidence:
+def _both(scene: Features, message: Features, turn: RouterInput) -> Features:
     """Where the message means something else in another scene."""
-    person = scene["scene_person_near"]
+    person, narrators = scene["scene_person_near"], _speakers(turn, "narrator")
     return {
-        "both_names_narrator": float(_names_narrator(turn)),
+        "both_names_narrator": float(any(reading.mentions(turn.message, n) for n in narrators)),
         "both_question_to_person": person * message["says_question"],
         "both_you_to_person": person * float(message["says_you"] > 0),
     }
 
 
-def _names_narrator(turn: Turn) -> bool:
-    """The message mentions the narrator by the name that the narration carries."""
-    narrators = {line[1] for line in turn.history[-WINDOW:] if line[0] == "narrator" and line[1]}
-    return any(names.mentions(turn.message, name) for name in narrators)
+def _speakers(turn: RouterInput, role: Role) -> set[str]:
+    """The names that the lines of a role carry."""
+    return {line.speaker for line in turn.history[-LINES_READ:] if line.role == role}
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-def forget_lines() -> None:
-    """Empty the memory of line signs: for measuring a decision on a scene never seen before."""
-    _signs.cache_clear()

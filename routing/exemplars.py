@@ -2,29 +2,34 @@
 
 Any embedder will do: the vote counts which exemplars are nearest, and cosine values of different
 models, which lie in different ranges, never meet a fixed threshold.
+
+The vectors under the bundled embedder are committed in `exemplars.npz`, which
+`python -m lab.embed_exemplars` writes anew: to embed some 370 texts would make the first turn
+of a process wait for half a second or more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routing.kept import kept_vectors
-from routing.turn import Vector
+from schemas.protocols import Embedder
 
 NEIGHBOURS = 9
 """Nearest exemplars that vote; 5 to 15 measure alike."""
 NEUTRAL_VOTE = -0.1
 """The vote where there is no vector: near the mean over the development turns."""
+TEXTS = Path(__file__).parent / "exemplars.toml"
+VECTORS = Path(__file__).parent / "exemplars.npz"
 
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,10 @@ class Exemplars:
     """Texts, their unit vectors (n, dim) and labels (n,): 1 narrator, -1 character."""
 
     texts: tuple[str, ...]
-    vectors: NDArray[np.float32]
+    vectors: Vectors
     labels: NDArray[np.float32]
 
-    def vote(self, vector: Vector | None) -> float:
+    def vote(self, vector: Vectors | None) -> float:
         """-1 (all neighbours are talk) to 1 (all call for narration), weighted by cosine."""
         if vector is None:
             return NEUTRAL_VOTE
@@ -45,52 +50,60 @@ class Exemplars:
         return float(weight @ self.labels[nearest] / weight.sum())
 
 
-def labelled_texts(
-    path: Path = Path(__file__).parent / "exemplars.toml",
-) -> tuple[tuple[str, ...], list[int]]:
-    """All exemplar texts with 1 for narrator and -1 for character."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+def labelled_texts() -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """All exemplar texts, and their labels (n,): 1 for narrator, -1 for character."""
+    table = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     pairs = [
         (text, sign)
         for label, sign in (("narrator", 1), ("character", -1))
         for language in sorted(table[label])
         for text in table[label][language]
     ]
-    return tuple(text for text, _ in pairs), [sign for _, sign in pairs]
+    return tuple(text for text, _ in pairs), np.array([sign for _, sign in pairs], np.float32)
 
 
-class PassageEmbedder(Protocol):
-    """What makes the vectors."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the model and its version."""
-
-    async def aencode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, dim) rows of unit length."""
+def embed_exemplars(embed: Callable[[Sequence[str]], Vectors]) -> Exemplars:
+    """The exemplars under one embedder."""
+    texts, labels = labelled_texts()
+    return Exemplars(texts, embed(texts), labels)
 
 
-class KeptExemplars:
-    """The exemplars under one embedder: read from a file for the bundled one, else embedded when
-    first asked for."""
+class LazyExemplars:
+    """The exemplars under the embedder of a process, made when a turn first asks for them."""
 
-    def __init__(self, embedder: PassageEmbedder) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._kept: Exemplars | None = None
+        self._made: Exemplars | None = None
 
     async def __call__(self) -> Exemplars:
         """The same object each time. Raises EmbeddingError."""
-        if self._kept is None:
+        if self._made is None:
             texts, labels = labelled_texts()
-            vectors = await asyncio.to_thread(kept_vectors, self._embedder.fingerprint, texts)
+            vectors = await asyncio.to_thread(read_vectors, self._embedder.fingerprint, texts)
             if vectors is None:
                 vectors = await self._embedder.aencode_passages(texts)
-            self._kept = Exemplars(texts, vectors, np.asarray(labels, dtype=np.float32))
-        return self._kept
+            self._made = Exemplars(texts, vectors, labels)
+        return self._made
 
 
-def embed_exemplars(embed: Embed) -> Exemplars:
-    """The exemplars under one embedder: once per process, some 370 short texts."""
-    texts, labels = labelled_texts()
-    vectors = np.asarray(embed(texts), dtype=np.float32)
-    return Exemplars(texts, vectors, np.asarray(labels, dtype=np.float32))
+def read_vectors(fingerprint: str, texts: Sequence[str]) -> Vectors | None:
+    """(n, dim) rows of unit length as committed; None where they are another embedder's, or of
+    other texts."""
+    if not VECTORS.is_file():
+        return None
+    with np.load(VECTORS) as file:
+        if str(file["key"]) != _key(fingerprint, texts):
+            return None
+        vectors: Vectors = file["vectors"].astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def write_vectors(fingerprint: str, texts: Sequence[str], vectors: Vectors) -> None:
+    """Commits them in float16: their cosines change by less than .001."""
+    np.savez(VECTORS, key=np.array(_key(fingerprint, texts)), vectors=vectors.astype(np.float16))
+
+
+def _key(fingerprint: str, texts: Sequence[str]) -> str:
+    """What vectors depend on: the embedder and the texts in their order."""
+    return hashlib.sha256("\0".join([fingerprint, *texts]).encode()).hexdigest()

@@ -2,6 +2,9 @@
 
 The phrases live in `phrases.toml`; here is only how they are matched. English phrases match whole
 words, Korean ones may carry particles and endings. Nothing here knows about turns or weights.
+
+`\\b` finds no Korean name before a particle, and every particle would be a false word without a
+closed list; so a name must not be preceded by a letter and may be followed by particles only.
 """
 
 from __future__ import annotations
@@ -12,7 +15,13 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-from language.korean import final_consonant, has_syllables
+from language.korean import (
+    NAME_PARTICLES,
+    VOCATIVES,
+    final_consonant,
+    has_syllables,
+    is_syllable,
+)
 
 SPAN_LIMIT = 1200
 """Characters read of one text (its two ends): bounds the time a decision can take."""
@@ -200,3 +209,61 @@ def is_continue(text: str) -> bool:
 def is_only_action(text: str) -> bool:
     """Something is *starred* or (bracketed) and no word stands outside it."""
     return STARRED.search(text) is not None and not any(c.isalnum() for c in without_actions(text))
+
+
+_OPENER = (
+    r"(?:hey|oh|no|yes|yeah|okay|ok|well|so|but|and|thanks|thank you|sorry|wait|come on|please|hi"
+    r"|hello"
+    r"|dear|my|mr\.?|mrs\.?|ms\.?|miss|lady|sir|저기|야|어이|근데|그런데|아니|응|그래|있잖아)"
+)
+_END = r"(?=\s*(?:[,.!?~…:;，。？！—–]|--|$))"
+_START = r"(?:^|[.!?~…,;:\n—–\"“”*)]|--)\s*"
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether `name` occurs in `text` as a word, particles allowed: "세라피나는", "Mira's"."""
+    if not (name := _folded(name)):
+        return False
+    tail = rf"(?:{VOCATIVES}|{NAME_PARTICLES}){{0,2}}" if is_syllable(name[-1:]) else "(?:'s)?"
+    return re.search(rf"(?<!\w){re.escape(name)}{tail}(?!\w)", _folded(text)) is not None
+
+
+def addresses(text: str, name: str) -> bool:
+    """Whether `text` speaks to `name`: "Mira, where...", "..., Mira?", "세라피나, 어디 가?"."""
+    if not (name := re.escape(_folded(name))):
+        return False
+    call = rf"(?:\s?(?:{VOCATIVES}))?"
+    pattern = (
+        rf"{_START}(?:{_OPENER}[,!]?\s+)*{name}{call}(?!\w){_END}"  # "Hey, Mira, ..." at a start
+        rf"|[,，]\s*(?:{_OPENER}\s+)?{name}{call}(?!\w){_END}"  # "..., Mira?"
+        rf"|(?<!\w){name}\s?(?:아|야|님|씨)(?=[\s,.!?~…]|$)"  # a vocative needs no comma
+        rf"|(?:^|\s)@{name}(?!\w)"
+    )
+    return re.search(pattern, _folded(text)) is not None
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower().strip()
+
+
+_SOMEONE = re.compile(
+    r"(?:^|[.?!,]\s|--\s)(?:(?i:hey|oh|no|yes|yeah|okay|well|so|but|and|wait|sorry|please),?\s)*"
+    r"([A-Z][\w']+(?: [A-Z][\w']+)?),"
+    r"|,\s([A-Z][\w']+)[.?!]"
+    r"|^(?:Hey|Hi|Hello|Mr\.|Mrs\.|Ms\.|Miss|Sir),?\s([A-Z][\w']+)"
+)
+_NOT_A_NAME = frozenset(
+    """
+    yeah yes no okay ok oh well so but and then sure right wait sorry now hey what i cool
+    great ooh ah wow all first also actually maybe nah hmm um uh like good fine thanks
+    please or if because just only once second one two three god jesus shit fuck damn man
+    here there this that meanwhile later finally yep nope alright hi hello today tonight
+    tomorrow however still anyway honestly perhaps
+    """.split()  # noqa: SIM905
+)
+
+
+def addresses_someone(text: str) -> bool:
+    """A capitalised form of address whose name nobody told us: "Rissa, wait." """
+    found = (next(g for g in m.groups() if g) for m in _SOMEONE.finditer(text))
+    return any(name.split()[0].lower() not in _NOT_A_NAME for name in found)

@@ -73,3 +73,10 @@ def test_the_progress_of_the_last_turn_paces_the_next() -> None:
     assert again.turns_since == 1
     broken = turn(message, story_position=10, meta={"story": {"score": "high"}})
     assert story_progress(broken, upcoming(0.9), asked=False).event == "bridge"
+
+
+def test_lines_hidden_from_the_scene_say_nothing() -> None:
+    said = [{"role": "character", "content": "왔어? 앉아."}]
+    hidden = [{"role": "system", "content": "Roll a d20. You wait."}] * 5
+    plain, with_hidden = (route_turn(turn("응.", history=h)) for h in (said, said + hidden))
+    assert plain.evidence == with_hidden.evidence

@@ -45,7 +45,7 @@ def test_the_page_may_load_nothing_from_elsewhere(web: httpx.Client) -> None:
 
 def test_the_page_has_korean_words_for_all_evidence() -> None:
     words = (ROOT / "play" / "page.js").read_text(encoding="utf-8").split("KO_EVIDENCE = {")[1]
-    named = re.findall(r'(\w+): "[^"]*[가-힣]', words.split("};")[0])
+    named = re.findall(r'(\w+): \[?\s*"[^"]*[가-힣]', words.split("};")[0])
     weights = tomllib.loads((ROOT / "routing" / "weights.toml").read_text(encoding="utf-8"))
     assert set(named) == weights.keys() - {"bias"}
 

@@ -12,9 +12,7 @@ KINDS = {"narration": "N", "dialogue": "D", "action": "A", "thought": "T"}
 
 
 def contents(raw: str, speaker: Speaker = "character") -> list[ResponseContent]:
-    reply = parse_reply(
-        raw, speaker=speaker, persona_names=("세라피나",), user_name="민준", unwrap=False
-    )
+    reply = parse_reply(raw, speaker=speaker, persona_names=("세라피나",), user_name="민준")
     assert "".join(content.text for content in reply.contents) == reply.text == raw
     return reply.contents
 

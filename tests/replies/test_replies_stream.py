@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.parse_reply import cast_of
-from replies import stream
-from replies.reply import read_reply
-from replies.stream import Event, PieceClosed, StreamReader, TextDelta
+from replies import reply as reply_module
+from replies.reply import Event, StreamReader, read_reply
 from replies.trim import last_end
 from schemas.response import FinishReason, ParsedReply
 
@@ -67,46 +66,27 @@ def run(raw: str, sizes: list[int], reason: FinishReason, reader: StreamReader) 
 
 
 def texts(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
+    return "".join(event for event in events if isinstance(event, str))
 
 
 def closed(events: list[Event]) -> list[Any]:
-    return [event.content for event in events if isinstance(event, PieceClosed)]
+    return [event for event in events if not isinstance(event, str)]
 
 
 @settings(deadline=None)
-@given(
-    raws,
-    chunks,
-    st.sampled_from(CASTS),
-    st.sampled_from(STOPS),
-    st.sampled_from(("stop", "length")),
-    st.booleans(),
-)
-def test_any_chunking_shows_the_result_and_nothing_else(
-    raw: str, sizes: list[int], cast: Any, stops: Any, reason: FinishReason, unwrap: bool
+@given(raws, chunks, st.sampled_from(CASTS), st.sampled_from(STOPS))
+def test_any_chunking_shows_the_result_and_takes_nothing_back_but_by_the_trim(
+    raw: str, sizes: list[int], cast: Any, stops: Any
 ) -> None:
-    reader = StreamReader(cast, stops=stops, unwrap=unwrap)
-    events, rest, result = run(raw, sizes, reason, reader)
-    assert result == read_reply(raw, cast, stops=stops, finish_reason=reason, unwrap=unwrap)
+    events, rest, result = run(raw, sizes, "stop", StreamReader(cast, stops=stops))
+    assert result == read_reply(raw, cast, stops=stops)
     if result.regenerate:
         assert (events, rest) == ([], [])
     else:
         assert texts(events + rest) == result.text
         assert closed(events + rest) == result.contents
-
-
-@settings(deadline=None)
-@given(raws, chunks, st.sampled_from(CASTS), st.sampled_from(STOPS))
-def test_live_words_are_never_taken_back_but_by_the_trim(
-    raw: str, sizes: list[int], cast: Any, stops: Any
-) -> None:
-    events, rest, result = run(raw, sizes, "stop", StreamReader(cast, stops=stops, live=True))
-    if result.regenerate:
-        assert (events, rest) == ([], [])
-    else:
-        assert texts(events + rest) == result.text
-    events, _, cut = run(raw, sizes, "length", StreamReader(cast, stops=stops, live=True))
+    events, _, cut = run(raw, sizes, "length", StreamReader(cast, stops=stops))
+    assert cut == read_reply(raw, cast, stops=stops, finish_reason="length")
     if cut.regenerate:
         assert events == []
     else:
@@ -121,7 +101,7 @@ def test_generation_may_be_stopped_where_the_reader_is_done(
     raw: str, sizes: list[int], cast: Any, stops: Any
 ) -> None:
     """What would have followed changes nothing but how the cut is called."""
-    reader, at = StreamReader(cast, stops=stops, live=True), 0
+    reader, at = StreamReader(cast, stops=stops), 0
     for size in [*sizes, len(raw)]:
         if not reader.done:
             reader.feed(raw[at : at + size])
@@ -149,20 +129,16 @@ def test_pieces_join_to_the_text(raw: str, cast: Any, stops: Any, reason: Finish
     assert result.text or result.regenerate
 
 
-def test_shows_sentences_as_they_end_and_pieces_with_their_paragraph() -> None:
-    reader = StreamReader(CASTS[0])
-    shown = [
-        texts(reader.feed(part))
-        for part in ("안녕. 반", "가워! 배", "고파?\n민", "준: 응", "응응응응")
-    ]
-    assert shown == ["안녕.", " 반가워!", "", "", ""]
+def test_pieces_are_shown_with_their_paragraph_once_speech_sets_the_style() -> None:
     prose = StreamReader(CASTS[0])
     events = prose.feed("“응.” 그녀가 웃었다.\n\n“가자.” 문이 열렸다. ")
     assert [content.type for content in closed(events)] == ["dialogue", "narration"]
+    plain = StreamReader(CASTS[0])
+    assert closed(plain.feed("응. 그래.\n\n가자. 문이 열렸다. ")) == []
 
 
-def test_live_shows_words_and_holds_what_may_be_a_tag() -> None:
-    reader = StreamReader(CASTS[0], live=True)
+def test_shows_words_and_holds_what_may_be_a_tag() -> None:
+    reader = StreamReader(CASTS[0])
     shown = [
         texts(reader.feed(part))
         for part in ("안녕 반", "가워\n", "민", "들레가 피었", "어</", "s>")
@@ -172,12 +148,11 @@ def test_live_shows_words_and_holds_what_may_be_a_tag() -> None:
 
 
 def test_a_wrapped_reply_waits_for_its_last_mark() -> None:
-    reader = StreamReader(CASTS[0], live=True)
+    reader = StreamReader(CASTS[0])
     assert reader.feed("“안녕. 반가워. ") == []
     events, result = reader.finish("stop") if reader.feed("잘 지냈어?”") == [] else ([], None)
     assert texts(events) == "안녕. 반가워. 잘 지냈어?"
     assert result is not None and result.cuts == ("quotes",)
-    assert texts(StreamReader(CASTS[0], unwrap=False).feed("“안녕. 반가워. 잘")) == "“안녕. 반가워."
 
 
 def test_knows_early_that_the_reply_must_be_asked_for_again() -> None:
@@ -187,10 +162,7 @@ def test_knows_early_that_the_reply_must_be_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("unit", ["바다를 바라본다 ", "over the harbor ", "灯台の光"])
-@pytest.mark.parametrize("live", [True, False])
-def test_a_long_line_is_looked_at_once(
-    monkeypatch: pytest.MonkeyPatch, unit: str, live: bool
-) -> None:
+def test_a_long_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
     """20,000 characters without the end of a sentence cost as many, not their square."""
     looked_at: list[int] = []
 
@@ -198,12 +170,12 @@ def test_a_long_line_is_looked_at_once(
         looked_at.append(len(text) - start)
         return last_end(text, start)
 
-    monkeypatch.setattr(stream, "last_end", counted)
-    reader = StreamReader(CASTS[1], live=live)
+    monkeypatch.setattr(reply_module, "last_end", counted)
+    reader = StreamReader(CASTS[1])
     raw = unit * (20_000 // len(unit))
     events = [event for at in range(0, len(raw), 5) for event in reader.feed(raw[at : at + 5])]
     assert sum(looked_at) < 4 * len(raw)
-    assert bool(events) == live
+    assert events
     rest, result = reader.finish()
-    shown = "".join(event.text for event in [*events, *rest] if isinstance(event, TextDelta))
+    shown = texts([*events, *rest])
     assert shown == result.text == raw.strip()

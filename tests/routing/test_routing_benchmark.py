@@ -42,6 +42,6 @@ def test_the_model_is_asked_below_a_confidence(
     monkeypatch.setenv("IYAGI_LLM", "scripted")
     silent = figures(capsys, turns, "--second-opinion", "1")
     assert (silent["asked"], silent["decided"], silent["balanced_accuracy"]) == (2, 0, 1.0)
-    monkeypatch.setattr("llm.scripted.compose", lambda prompt, seed: "Narrator")
+    monkeypatch.setattr("llm.scripted.compose", lambda prompt, *_: "Narrator")
     told = figures(capsys, turns, "--second-opinion", "1")
     assert (told["asked"], told["decided"], told["narrator_rate"]) == (2, 2, 1.0)

@@ -80,6 +80,21 @@ def test_calls_the_character(written: str) -> None:
     assert (directive.speaker, directive.message) == ("character", "hi")
 
 
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        *((text, "slash") for text in ("/narrate", "/서술 비", "/char hi", "/캐릭터 안녕")),
+        *((text, "tag") for text in ("(narrate)", "비 (서술)", "(대사) hi", "[dialogue] hi")),
+        *((text, "prefix") for text in ("Narrator: rain", "서술: 비")),
+        *((text, "as") for text in ("/as Mira hi", "/역할 내레이터 비")),
+        *((text, "ooc") for text in ("((later))", "OOC: later", "[잡담: 나중에]")),
+    ],
+)
+def test_the_form_that_is_told_is_the_one_that_was_written(written: str, form: str) -> None:
+    directive = parse_directive(written)
+    assert directive is not None and directive.form == form
+
+
 def test_a_note_beside_speech_is_set_apart_and_does_not_decide() -> None:
     directive = parse_directive("Hi Mira! (OOC: keep it short)")
     assert directive is not None
@@ -88,6 +103,18 @@ def test_a_note_beside_speech_is_set_apart_and_does_not_decide() -> None:
         "Hi Mira!",
         "keep it short",
     )
+
+
+def test_a_note_beside_speech_that_asks_for_narration_decides() -> None:
+    directive = parse_directive("Hi Mira! (OOC: describe the room)")
+    assert directive is not None
+    assert (directive.speaker, directive.message) == ("narrator", "Hi Mira!")
+
+
+def test_a_known_name_ends_where_the_word_does() -> None:
+    directive = parse_directive("/as Old Tomas hi", ["Old Tom"])
+    assert directive is not None
+    assert (directive.next_speaker, directive.message) == ("Old", "Tomas hi")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embedding.onnx import OnnxEmbeddings
-from routing import Line, Turn, decide, embed_exemplars, reading
+from routing import Line, RouterInput, decide, embed_exemplars, reading
 from routing.exemplars import labelled_texts
 
 TURNS = tomllib.loads((Path(__file__).parent / "korean.toml").read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def test_most_turns_go_to_the_right_one_in_every_scene(
     least = {"narrator": narrator, "character": character}
     for speaker, messages in TURNS.items():
         turns = [
-            Turn(message, scene, character="하늘", user_name="지안", vector=vector)
+            RouterInput(message, scene, character="하늘", user_name="지안", vector=vector)
             for message, vector in zip(messages, embedder.encode(messages), strict=True)
         ]
         right = [decide(turn, exemplars).speaker == speaker for turn in turns]

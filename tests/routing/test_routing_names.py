@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from routing.names import addresses, addresses_someone, mentions
+from routing.reading import addresses, addresses_someone, mentions
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from embedding.backends import minilm
-from routing import KeptExemplars
-from routing.exemplars import labelled_texts
-from routing.kept import kept_vectors
+from routing import LazyExemplars
+from routing.exemplars import labelled_texts, read_vectors
 
 
 class Counting:
@@ -26,19 +26,20 @@ class Counting:
 
 def test_they_are_up_to_date() -> None:
     embedder, (texts, _) = minilm(), labelled_texts()
-    kept = kept_vectors(embedder.fingerprint, texts)
-    assert kept is not None, "stale; say python -m lab.embed_exemplars"
+    committed = read_vectors(embedder.fingerprint, texts)
+    assert committed is not None, "stale; say python -m lab.embed_exemplars"
     some = [0, 100, len(texts) - 1]
     fresh = embedder.encode_passages([texts[row] for row in some])
-    assert np.abs((kept[some] * fresh).sum(axis=1) - 1).max() < 1e-3
+    assert np.abs((committed[some] * fresh).sum(axis=1) - 1).max() < 1e-3
 
 
 async def test_the_bundled_embedder_embeds_none_and_another_embeds_all() -> None:
-    bundled, other = Counting(minilm().fingerprint), Counting("another")
-    assert len((await KeptExemplars(bundled)()).vectors) == len(labelled_texts()[0])
-    await KeptExemplars(other)()
+    bundled: Any = Counting(minilm().fingerprint)
+    other: Any = Counting("another")
+    assert len((await LazyExemplars(bundled)()).vectors) == len(labelled_texts()[0])
+    await LazyExemplars(other)()
     assert (bundled.embedded, other.embedded) == (0, len(labelled_texts()[0]))
 
 
 def test_other_texts_get_none() -> None:
-    assert kept_vectors(minilm().fingerprint, ["안녕"]) is None
+    assert read_vectors(minilm().fingerprint, ["안녕"]) is None
