@@ -26,7 +26,7 @@ class Family:
 
     The numbers are fitted to the tokenizers named below on chats, scenes and prose in English,
     Korean and Japanese, and then raised by about 5 %, so that an estimate is seldom too low.
-    docs/prompts.md gives the errors measured.
+    lab/prompts.md gives the errors measured.
     """
 
     hangul: tuple[float, float]

@@ -2,5 +2,5 @@
 
 `text` (terms, keyword matching) ← `lexical` (BM25 that grows) ← `index` (passages) ← `hybrid`
 (ranking) ← `cache`; `query` makes the query of a turn, `chat` and `story` make messages and events
-passages. `docs/retrieval.md` tells why.
+passages. `lab/retrieval.md` tells why.
 """

@@ -6,7 +6,7 @@ it ("Where did you learn it?" "At my grandmother's."), so what came before count
 comes after.
 
 BM25 is our own here because the index of a library is built once and for all: every turn adds
-messages, and a window's term counts are weighted sums, not counts (`docs/retrieval.md` has the
+messages, and a window's term counts are weighted sums, not counts (`lab/retrieval.md` has the
 times). Every count (document frequency, average length, windows) is taken over the passages that
 may be found, so what is masked moves no score. Formula: Robertson and Zaragoza, "The Probabilistic
 Relevance Framework" (2009), with Lucene's idf, which is never negative.

@@ -2,7 +2,7 @@
 
 The two are kept apart as views. `rank` looks with the message first, and turns to the chat as far
 as the message finds nothing clear: mixing them once and for all ruins either a question asked in
-passing or a chat that drifts towards a memory (`docs/retrieval.md`).
+passing or a chat that drifts towards a memory (`lab/retrieval.md`).
 
 The text of the running chat ends before the message, so it is known, and can be embedded, when the
 last reply has gone out; the message takes part in its vector by `view_vectors`.

@@ -11,7 +11,7 @@ from schemas.request import StoryEvent
 
 EVENTS_AT_ONCE = 32
 """Unknown parts that a turn embeds before it ranks, as `retrieval.vectors.AT_ONCE`. Words find more
-in a story: with 15 parts in 100 embedded FairytaleQA loses .002 MRR (docs/retrieval.md)."""
+in a story: with 15 parts in 100 embedded FairytaleQA loses .002 MRR (lab/retrieval.md)."""
 EVENT_PART_SIZE = 120  # characters, about a sentence: questions ask for a detail of an event
 
 

@@ -14,7 +14,7 @@ from schemas.search import Query
 AT_ONCE = 64
 """Unknown parts that a turn embeds before it ranks, a batch of the embedder: those that the words
 already point to, and the newest. The rest ranks by words, and is embedded after the reply. With 7
-messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (docs/retrieval.md)."""
+messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (lab/retrieval.md)."""
 
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""

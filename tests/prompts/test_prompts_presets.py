@@ -121,7 +121,7 @@ def test_a_models_own_sampling_is_added_to_that_of_all() -> None:
 
 
 def test_the_document_lists_every_model() -> None:
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (ROOT / "lab" / "models.md").read_text(encoding="utf-8")
     for preset in presets():
         row = next(line for line in text.splitlines() if line.startswith(f"| {preset.name} |"))
         assert preset.format in row and f"{preset.context_length:,}" in row
@@ -129,7 +129,7 @@ def test_the_document_lists_every_model() -> None:
 
 
 def test_the_document_lists_every_stop() -> None:
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (ROOT / "lab" / "models.md").read_text(encoding="utf-8")
     lines = text.splitlines()
     for name in {preset.format for preset in presets()}:
         row = next(line for line in lines if line.startswith(f"- `{name}`: "))

@@ -1,6 +1,6 @@
 """The mock story played through the whole graph, four times in each language, by script.
 
-Each message of `playthrough.json` says which event it brings, or none. docs/routing.md says which
+Each message of `playthrough.json` says which event it brings, or none. lab/routing.md says which
 scripts were written before which change of the score.
 """
 
