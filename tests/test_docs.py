@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import jsonschema
 import pytest
@@ -98,6 +100,60 @@ def test_the_diffs_fit_the_code(path: str, lines: list[str]) -> None:
         if line[:1] in (" ", "-"):
             assert line[1:] in code[at:], f"{path} has changed: {line[1:]}"
             at = code.index(line[1:], at) + 1
+
+
+NOT_THE_PRODUCT = {"tests", "lab", "benchmarks", "scripts", "notebooks"}
+CACHING = {"cache", "lru_cache", "cached_property"}
+KEEPING = {"OrderedDict", "WeakKeyDictionary", "WeakValueDictionary"}
+CACHE_CLASS = re.compile(r"\w*Cache|KnownCounts|WordIndex")
+KEPT = re.compile(r"_\w*(?:cached?|remembered|asked|loaded|made|counts|scales)")
+
+
+def names_in(*nodes: ast.AST) -> set[str]:
+    """All names and attributes in some code."""
+    parts = [part for node in nodes for part in ast.walk(node)]
+    found = {part.id for part in parts if isinstance(part, ast.Name)}
+    return found | {part.attr for part in parts if isinstance(part, ast.Attribute)}
+
+
+def caches_in(node: ast.AST) -> Iterator[str]:
+    """Names of the caches in a piece of code: decorated functions, classes and attributes that are
+    called so or hold such a collection, and SQLite files. Of a cache class, not what is inside."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if CACHING & names_in(*node.decorator_list):
+            yield node.name
+        case ast.ClassDef() if CACHE_CLASS.fullmatch(node.name):
+            if "Protocol" not in names_in(*node.bases):
+                yield node.name
+            return
+        case ast.Assign(targets=[target]) | ast.AnnAssign(target=target):
+            value, called = node.value, names_in(target) - {"self"}
+            holds = KEEPING & names_in(node)
+            given = isinstance(value, ast.Name) or any(
+                map(CACHE_CLASS.fullmatch, names_in(value) if value else ())
+            )
+            if not given:
+                yield from (name for name in called if holds or KEPT.fullmatch(name))
+        case ast.Constant(value=str() as text) if re.fullmatch(r"[\w-]+\.sqlite3?", text):
+            yield text
+    for child in ast.iter_child_nodes(node):
+        yield from caches_in(child)
+
+
+def test_the_page_of_caches_names_each_that_there_is_and_no_other() -> None:
+    page = (ROOT / "docs" / "caches.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([\w/]+\.py:\w+|[\w-]+\.sqlite3?)`", page))
+    there, names = set(), set()
+    for path in ROOT.glob("**/*.py"):
+        place = path.relative_to(ROOT)
+        if place.parts[0].startswith(".") or place.parts[0] in NOT_THE_PRODUCT:
+            continue
+        text = path.read_text(encoding="utf-8")
+        found = set(caches_in(ast.parse(text)))
+        there |= {name if "." in name else f"{place.as_posix()}:{name}" for name in found}
+        names |= {f"{place.as_posix()}:{name}" for name in re.findall(r"\w+", text)} | found
+    assert there <= told, f"docs/caches.md lacks {sorted(there - told)}"
+    assert told <= names, f"docs/caches.md names what is gone: {sorted(told - names)}"
 
 
 def test_the_pages_stay_short() -> None:
