@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -82,24 +85,65 @@ def test_links_and_files_in_backticks_exist(name: str) -> None:
 
 
 def diffs() -> list[tuple[str, list[str]]]:
-    """File and lines of every diff in docs/extending.md; a new file has no lines of before."""
+    """File and lines of every diff in docs/extending.md."""
     found = []
     for block in blocks("docs/extending.md", "diff"):
-        for part in re.split(r"^--- ", block, flags=re.MULTILINE)[1:]:
-            before, _, *lines = part.splitlines()
-            if before != "/dev/null":
-                found.append((before.removeprefix("a/"), lines))
+        for part in re.split(r"^--- .*\n\+\+\+ b/", block, flags=re.MULTILINE)[1:]:
+            path, *lines = part.splitlines()
+            found.append((path, lines))
     return found
 
 
-@pytest.mark.parametrize(("path", "lines"), diffs())
-def test_the_diffs_fit_the_code(path: str, lines: list[str]) -> None:
-    code = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    at = 0
-    for line in lines:
-        if line[:1] in (" ", "-"):
+def applied(path: str, code: list[str], diff: list[str]) -> list[str]:
+    """The file's lines after a diff without line numbers: what is added stands behind the line
+    before it, or at the top of a diff, in front of the line behind it."""
+    at, top = 0, list(takewhile(lambda line: line[:1] == "+", diff))
+    for line in diff[len(top) :]:
+        if line[:1] == "+":
+            code.insert(at, line[1:])
+        else:
             assert line[1:] in code[at:], f"{path} has changed: {line[1:]}"
-            at = code.index(line[1:], at) + 1
+            at = code.index(line[1:], at)
+            code[at:at] = [new[1:] for new in top]
+            at, top = at + len(top), []
+        if line[:1] == "-":
+            del code[at]
+        else:
+            at += 1
+    return [*code, *(new[1:] for new in top)]
+
+
+def test_the_diffs_fit_the_code_and_make_a_turn_that_runs(tmp_path: Path) -> None:
+    """All of them together, but for the vector store, of which the page shows the frame alone."""
+    home = tmp_path / "iyagi"
+    heavy = shutil.ignore_patterns(
+        ".*", "tests", "lab", "docs", "notebooks", "benchmarks", "indexes", "*.onnx"
+    )
+    shutil.copytree(ROOT, home, ignore=heavy)
+    (home / "embedding/minilm/model.onnx").symlink_to(ROOT / "embedding/minilm/model.onnx")
+    shutil.copytree(home / "prompts/en", home / "prompts/ja")
+    for path, diff in diffs():
+        file = home / path
+        code = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        code = applied(path, code, diff)
+        if "postgres" not in "".join(diff).lower():
+            file.write_text("\n".join(code) + "\n", encoding="utf-8")
+    request = {"message": "Hello!!!!!", "persona": {"name": "Mara", "language": "ja"}}
+    turn = f"""if True:
+        import asyncio, graph.services
+        from graph.app import graph, settings
+        from schemas.request import ChatRequest
+        state = {{"request": ChatRequest.model_validate({request!r})}}
+        state = asyncio.run(graph.ainvoke(state))
+        prompt = state["prompt"].prompt
+        print(state["loudness"], "日本語で" in prompt, "<|user|>" in prompt)
+    """
+    environment = {"IYAGI_LLM_FORMAT": "phi", "IYAGI_ENV_FILE": "", "PYTHONUTF8": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", turn],
+        cwd=home, env=environment, check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (ran.stdout.split(), ran.returncode) == (["0.5", "True", "True"], 0), ran.stderr
 
 
 NOT_THE_PRODUCT = {"tests", "lab", "benchmarks", "scripts", "notebooks"}
