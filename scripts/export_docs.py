@@ -26,19 +26,19 @@ def schema(model: type[BaseModel]) -> str:
 
 def settings_table() -> str:
     """The environment variables as a Markdown table."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    rows = ["| variable, and its default | meaning |", "|---|---|"]
     for name, field in Settings.model_fields.items():
-        rows.append(f"| `IYAGI_{name.upper()}` | {_shown(field.default)} | {field.description} |")
+        rows.append(f"| `IYAGI_{name.upper()}{_default(field.default)}` | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
-def _shown(value: object) -> str:
-    """A default as it would be written in the environment."""
+def _default(value: object) -> str:
+    """A default as it would be written in the environment, `=value`; nothing where there is none."""
     if value in (None, (), PydanticUndefined) or not str(value):
-        return "–"
+        return ""
     if isinstance(value, Path):
-        return f"`{value.relative_to(ROOT)}`"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+        return f"={value.relative_to(ROOT)}"
+    return f"={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def documents() -> dict[Path, str]:

@@ -38,7 +38,8 @@ def test_what_is_generated_is_up_to_date() -> None:
 @pytest.mark.parametrize("name", READMES)
 def test_the_picture_of_the_graph_is_the_graph(name: str) -> None:
     [picture] = blocks(name, "mermaid")
-    assert picture.strip() == graph.get_graph().draw_mermaid().strip()
+    arrows = [line for line in graph.get_graph().draw_mermaid().splitlines() if "-->" in line]
+    assert picture.splitlines() == ["graph TD;", *arrows]
 
 
 @pytest.mark.parametrize("name", [*READMES, "docs/replies.md", "lab/cards.md"])
