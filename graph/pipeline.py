@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
@@ -16,7 +15,7 @@ from graph.build import Services, build_graph
 from graph.remember import remember
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest
-from schemas.request import NEW_SESSION, ChatRequest
+from schemas.request import ChatRequest
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State
 
@@ -29,7 +28,7 @@ class Chat(Strict):
 
 
 def read_request(payload: object) -> ChatRequest:
-    """The payload as a request; a chat without a session gets a new one.
+    """The payload as a request.
 
     Raises:
         BadRequest: names the field and the cure.
@@ -37,12 +36,9 @@ def read_request(payload: object) -> ChatRequest:
     if not isinstance(payload, dict):
         raise BadRequest("must be a JSON object with `message` and `persona`", field="input")
     try:
-        request = ChatRequest.model_validate(payload)
+        return ChatRequest.model_validate(payload)
     except ValidationError as error:
         raise BadRequest.from_validation(error, ChatRequest) from None
-    if request.session_id is None:
-        request = request.model_copy(update={"session_id": NEW_SESSION + uuid.uuid4().hex})
-    return request
 
 
 _STEPS = {
@@ -128,7 +124,7 @@ class Pipeline:
         if self.services.memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
         self.services.indexes.forget((found.user_id, found.session_id))
-        return await self.services.memory.aforget(found.user_id, found.session_id)
+        return await asyncio.to_thread(self.services.memory.forget, found.user_id, found.session_id)
 
     def _remember(self, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path."""

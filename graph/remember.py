@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -48,6 +49,8 @@ async def remember(state: State, live: Services) -> None:
             await live.embedder.aencode_passages([chat])  # alone: a batch would pad the rest to it
         await live.embedder.aencode_passages([*left, *texts])
         if live.memory and request.user_id and request.session_id:
-            await live.memory.aremember(request.user_id, request.session_id, messages)
+            await asyncio.to_thread(
+                live.memory.remember, request.user_id, request.session_id, messages
+            )
     except IyagiError as error:
         log.warning("the turn was not remembered: %s", error.message)

@@ -50,7 +50,7 @@ async def node(
     recalled, warning = await _remembered(request, search, memory)
 
     def find() -> tuple[list[RAGChunk], list[str]]:
-        key = (request.user_id, chat_of(request))
+        key = (request.user_id, request.session_id or chat_of(request))
         said = search_history(
             request, cut, search, wanted, key=key, indexes=indexes, source=embedder
         )
@@ -115,8 +115,13 @@ async def _remembered(
     if memory is None or not request.user_id or not request.session_id:
         return NOTHING_RECALLED, None
     try:
-        recalled = await memory.arecall(
-            request.user_id, request.session_id, search, request.history, request.message
+        recalled = await asyncio.to_thread(
+            memory.recall,
+            request.user_id,
+            request.session_id,
+            search,
+            request.history,
+            request.message,
         )
     except StoreError as error:
         return NOTHING_RECALLED, f"no standing memory: {error.message}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from schemas.models import Model
 from schemas.rag import Lore, PromptBuildOutput, RAGChunk
-from schemas.request import ChatRequest
+from schemas.request import NEW_SESSION, ChatRequest
 from schemas.response import ChatResponse, ModelInfo, ParsedReply, RetrievalItem
 from schemas.state import Generation, State
 
@@ -46,7 +47,7 @@ def respond(
     if route.responded_as == "narrator":
         chunks += state["story"].narrator_only
     return ChatResponse(
-        session_id=request.session_id or "",
+        session_id=request.session_id or NEW_SESSION + uuid.uuid4().hex,
         responded_as=route.responded_as,
         response_contents=parsed.contents,
         usage=generation.usage,

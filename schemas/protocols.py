@@ -112,9 +112,10 @@ class StorySource(Protocol):
 
 
 class StandingMemory(Protocol):
-    """What was said in each chat, for backends that send only recent messages."""
+    """What was said in each chat, for backends that send only recent messages. All of it blocks and
+    raises StoreError, or EmbeddingError where something is embedded."""
 
-    async def arecall(
+    def recall(
         self,
         user_id: str,
         session_id: str,
@@ -122,11 +123,10 @@ class StandingMemory(Protocol):
         history: Sequence[Message],
         message: str,
     ) -> Recalled:
-        """What this chat's memory may hold for a search; it may be nothing. Raises StoreError,
-        EmbeddingError."""
+        """What this chat's memory may hold for a search; it may be nothing."""
 
-    async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
-        """Adds what is not known yet; how many these were. Raises StoreError, EmbeddingError."""
+    def remember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
+        """Adds what is not known yet; how many these were."""
 
-    async def aforget(self, user_id: str, session_id: str) -> bool:
-        """Deletes all that is remembered of a chat; whether there was any. Raises StoreError."""
+    def forget(self, user_id: str, session_id: str) -> bool:
+        """Deletes all that is remembered of a chat; whether there was any."""

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from retrieval.index import PART_SIZE
 from retrieval.text import parts, tokens
 from stores.chat_order import Remembered, identity_digest, words_digest
-from stores.chroma import ChromaDatabase, CollectionState, Metadata, Row
+from stores.database import CollectionState, Metadata, Row, VectorDatabase
 from stores.word_index import Known, Span, WordIndex
 
 PAGE = 1_000
@@ -45,7 +45,7 @@ class Entry:
 class ChatLog:
     """Logs in a database, and the index of their words, which is kept in step."""
 
-    def __init__(self, database: ChromaDatabase, words: WordIndex) -> None:
+    def __init__(self, database: VectorDatabase, words: WordIndex) -> None:
         """Touches neither yet."""
         self._database = database
         self._words = words

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise, takewhile
 
 import numpy as np
@@ -28,7 +27,7 @@ from stores.chat_order import (
     placed,
     words_digest,
 )
-from stores.chroma import ChromaDatabase
+from stores.database import VectorDatabase
 from stores.embedders import Embedders
 from stores.word_index import Known, WordIndex
 
@@ -62,7 +61,7 @@ class StandingMemory:
     The collection's name is a digest of both ids, so the memory of another user or session cannot
     be asked for, not even by mistake. Nothing of a chat stays in the process: the database is asked
     for the nearest messages, the index of words for those that share words with the query. All
-    methods block; the async ones run them in a thread.
+    methods block.
 
     Args:
         database: where the memories are.
@@ -70,7 +69,7 @@ class StandingMemory:
         words: the index of their words.
     """
 
-    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder, words: WordIndex) -> None:
+    def __init__(self, database: VectorDatabase, encoder: PassageEncoder, words: WordIndex) -> None:
         """Touches none of them yet."""
         self._database = database
         self._encoder = encoder
@@ -167,48 +166,17 @@ class StandingMemory:
         state = self._database.state(name)
         return self._log.read_on(name, state, pages=0) if state else 0
 
-    def forget(self, user_id: str, session_id: str, ids: Collection[str] | None = None) -> bool:
-        """Deletes a chat's memory under every embedder, or the messages with these ids only.
-
-        Args:
-            user_id: whose chat it is.
-            session_id: which of their chats.
-            ids: of messages, as `stores.chat_order.message_identity` names them.
-
-        Returns:
-            Whether there was something to delete.
+    def forget(self, user_id: str, session_id: str) -> bool:
+        """Deletes a chat's memory under every embedder; whether there was any.
 
         Raises:
             StoreError: the memory failed; nothing can be taken as deleted.
         """
         key = digest(user_id, session_id)
-        names = [_collection(key, one) for one in self._embedders.all()]
-        if ids is None:
-            for name in names:
-                self._words.forget(name)
-            return any([self._database.drop(name) for name in names])
-        return any([self._forget_some(name, ids) for name in names])
-
-    async def arecall(
-        self,
-        user_id: str,
-        session_id: str,
-        search: Search,
-        history: Sequence[Message],
-        message: str,
-    ) -> Recalled:
-        """`recall`, in a thread."""
-        return await asyncio.to_thread(self.recall, user_id, session_id, search, history, message)
-
-    async def aremember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
-        """`remember`, in a thread."""
-        return await asyncio.to_thread(self.remember, user_id, session_id, messages)
-
-    async def aforget(
-        self, user_id: str, session_id: str, ids: Collection[str] | None = None
-    ) -> bool:
-        """`forget`, in a thread."""
-        return await asyncio.to_thread(self.forget, user_id, session_id, ids)
+        names = [_collection(key, embedder) for embedder in self._embedders.all()]
+        for name in names:
+            self._words.forget(name)
+        return any([self._database.drop(name) for name in names])
 
     def _name(self, user_id: str, session_id: str) -> str:
         return _collection(digest(user_id, session_id), self._embedders.own)
@@ -369,16 +337,6 @@ class StandingMemory:
         gone = [place.instead_of for place, _, _ in fresh if place.instead_of is not None]
         if gone:
             self._log.remove(name, gone)
-
-    def _forget_some(self, name: str, ids: Collection[str]) -> bool:
-        state = self._database.state(name)
-        if state is None:
-            return False
-        self._log.read_on(name, state, PAGES_AFTERWARDS)
-        known = self._words.of_identity(name, (bytes.fromhex(digest(id)[:32]) for id in ids))
-        if known:
-            self._log.remove(name, [one.place for one in known])
-        return bool(known)
 
 
 def _collection(key: str, embedder: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from stores.chroma_connection import ChromaConnection, NoCollection
+from stores.database import CollectionState, Metadata, Row, VectorDatabase, Where
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -24,32 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Metadata = Mapping[str, str | int | float | bool]
-Where = Mapping[str, Any]
 
 SPACE: Final = "cosine"  # Chroma's own default is l2, whose distances are no similarities
 BATCH = 1_000  # rows a request: below Chroma's limit of 5,461, and some 0.2 s for the server
 EF_SEARCH = 200  # candidates of the approximate search: Chroma's 100 miss more of the nearest 64
 
 
-class CollectionState(NamedTuple):
-    """What tells one content of a collection from another."""
-
-    uid: str
-    revision: str
-    label: Metadata
-
-
-class Row(NamedTuple):
-    """A text with its vector, (dimension,) of unit length."""
-
-    id: str
-    metadata: Metadata
-    vector: np.ndarray
-    text: str
-
-
-class ChromaDatabase:
+class ChromaDatabase(VectorDatabase):
     """Collections by name; every fault arrives as StoreError.
 
     Args:

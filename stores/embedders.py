@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.protocols import PassageEncoder
 from stores.chat_order import digest
-from stores.chroma import ChromaDatabase
+from stores.database import VectorDatabase
 
 COLLECTION = "ledger-embedders"
 
@@ -18,7 +18,7 @@ class Embedders:
         schema: version of the rows; a new one counts as another embedder.
     """
 
-    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder, schema: str) -> None:
+    def __init__(self, database: VectorDatabase, encoder: PassageEncoder, schema: str) -> None:
         """Touches no database yet."""
         self._database = database
         self._encoder = encoder

@@ -124,6 +124,7 @@ class SqliteFile:
                 marked = f"{self._tables}; PRAGMA user_version = {self._version}"
                 db.executescript(f"BEGIN IMMEDIATE; {marked}; COMMIT;")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows only
+            db.execute("PRAGMA secure_delete = ON")  # what is deleted is not left in the file
         except BaseException:
             db.close()
             raise

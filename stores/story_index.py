@@ -28,7 +28,7 @@ from schemas.protocols import PassageEncoder
 from schemas.request import StoryEvent
 from schemas.search import Search
 from stores.chat_order import digest
-from stores.chroma import ChromaDatabase, Row, Where
+from stores.database import Row, VectorDatabase, Where
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class StoryIndex:
         encoder: makes their vectors.
     """
 
-    def __init__(self, database: ChromaDatabase, encoder: PassageEncoder) -> None:
+    def __init__(self, database: VectorDatabase, encoder: PassageEncoder) -> None:
         """Touches neither yet."""
         self._database = database
         self._encoder = encoder

@@ -140,8 +140,9 @@ class WordIndex:
             self._do(lambda db: _remove(db, _found(db, name), places), write=True)
 
     def forget(self, name: str) -> None:
-        """Drops all that is known of a chat."""
+        """Drops all that is known of a chat, from the file as well."""
         self._do(lambda db: _drop(db, _found(db, name)), write=True)
+        self._do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
     def of_identity(self, name: str, identities: Iterable[bytes]) -> list[Known]:
         """The messages of these identities, in no order."""

@@ -91,12 +91,6 @@ def test_visibility_defaults_to_who_is_named(given_fields: dict[str, Any], expec
     assert StoryEvent.model_validate(event(**given_fields)).visibility == expected
 
 
-def test_a_chat_without_a_session_gets_one_of_its_own() -> None:
-    first, second = read_request(request()), read_request(request())
-    assert first.session_id and second.session_id and first.session_id != second.session_id
-    assert read_request(request(session_id="s")).session_id == "s"
-
-
 def test_an_embedding_id_is_the_sha1_of_the_text() -> None:
     # the well-known SHA-1 of the three letters "abc" (FIPS 180-4, example 1)
     assert embedding_id("abc") == "sha1:a9993e364706816aba3e25717850c26c9cd0d89d"

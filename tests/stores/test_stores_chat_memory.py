@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -18,7 +17,6 @@ from stores.chat_order import (
     Remembered,
     digest,
     identity_digest,
-    message_identity,
     placed,
     words_digest,
 )
@@ -207,20 +205,9 @@ def test_forgetting_reaches_other_workers_and_other_embedders(database: ChromaDa
     tell(small, said("a", "b"))
     tell(large, said("c", first=2))
     assert recall(worker, "a") == words(worker) == ["a", "b", "c"]
-    assert large.forget("u", "s", ["m0"]) is True
-    assert (words(small), words(large)) == (["b"], ["b", "c"])
-    assert recall(worker, "a") == ["b", "c"], "what another worker removed is found no more"
-    assert large.forget("u", "s", ["m0"]) is False
     assert large.forget("u", "s") is True
     for one in (small, large, worker, remembering(database, CountingEncoder(16))):
         assert recall(one, "a") == words(one) == []
-
-
-def test_a_message_without_an_id_is_forgotten_by_its_identity(memory: StandingMemory) -> None:
-    messages = said("kept", "swiped away", first=None)
-    tell(memory, messages)
-    assert memory.forget("u", "s", [message_identity(messages[1])]) is True
-    assert words(memory) == ["kept"]
 
 
 def test_workers_see_what_the_others_wrote(database: ChromaDatabase) -> None:
@@ -347,12 +334,3 @@ def test_odd_texts_are_remembered(memory: StandingMemory) -> None:
     texts = ["", " ", "🙂" * 50, "나" * 100_000, "a\x00b", "عربي и 漢字"]
     tell(memory, said(*texts))
     assert words(memory) == texts
-
-
-async def test_the_async_methods_do_the_same(memory: StandingMemory) -> None:
-    messages, asked = said("a", "b"), search("a", CountingEncoder())
-    assert await memory.aremember("u", "s", messages) == 2
-    found = await asyncio.gather(*(memory.arecall("u", "s", asked, [], "?") for _ in range(5)))
-    assert all(one.messages == tuple(messages) for one in found)
-    assert await memory.aforget("u", "s")
-    assert (await memory.arecall("u", "s", asked, [], "?")).messages == ()

@@ -18,7 +18,8 @@ import pytest
 
 from graph.settings import ROOT
 from schemas.errors import SettingsError, StoreError
-from stores.chroma import ChromaDatabase, Row
+from stores.chroma import ChromaDatabase
+from stores.database import Row
 from tests.stores.stores_workers import unit
 from tests.support import free_port
 
