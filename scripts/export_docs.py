@@ -33,7 +33,7 @@ def settings_table() -> str:
 
 
 def _default(value: object) -> str:
-    """A default as it would be written in the environment, `=value`; nothing where there is none."""
+    """A default as it is written in the environment, `=value`; nothing where there is none."""
     if value in (None, (), PydanticUndefined) or not str(value):
         return ""
     if isinstance(value, Path):
