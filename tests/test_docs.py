@@ -18,6 +18,7 @@ import pytest
 from graph.app import graph
 from graph.settings import ROOT
 from scripts.export_docs import documents
+from tests.graph.test_graph_imports import MAY_IMPORT
 
 READMES = ["README.md", "README.ko.md"]
 PAGES = [*READMES, "ARCHITECTURE.md", "CHANGELOG.md"]
@@ -145,6 +146,17 @@ def test_the_diffs_fit_the_code_and_make_a_turn_that_runs(tmp_path: Path) -> Non
         cwd=home, env=environment, check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (ran.stdout.split(), ran.returncode) == (["0.5", "True", "True"], 0), ran.stderr
+
+
+def test_the_table_of_folders_says_what_each_may_import() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+/`.*?) \| .* \| (.*) \|$", text, re.M)
+    told = {name: cell for cells, cell in rows for name in re.findall(r"`(\w+)/`", cells)}
+    assert told.keys() >= MAY_IMPORT.keys()
+    for name, cell in told.items():
+        if cell != "all above":
+            also = MAY_IMPORT[name] - {"schemas", "language"}
+            assert set(re.findall(r"`(\w+)`", cell)) == also, name
 
 
 NOT_THE_PRODUCT = {"tests", "lab", "benchmarks", "scripts", "notebooks"}
