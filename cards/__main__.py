@@ -13,16 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cards.card import Card, carries_card, is_card, read_card, to_persona
-from cards.chatlog import parse_chat, to_jsonl
+from cards.card import Card, read_card, to_persona
+from cards.chatlog import to_jsonl
 from cards.events import to_events
 from cards.export import to_json, to_png
-from cards.files import parse_object, read_file
+from cards.files import read_file
 from cards.keys import Key, KeyIndex
-from cards.load import book_of, naming
+from cards.load import Story, book_of, naming, read_any
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from cards.read_lore import parse_book
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
 
@@ -65,23 +64,13 @@ def read(path: Path) -> Thing:
         BadRequest: none of what we know, or damaged.
     """
     content = read_file(path)
-    if carries_card(content):
-        return read_card(content)
-    if path.suffix.lower() in (".jsonl", ".txt", ".log"):
-        return parse_chat(content)
-    if content.lstrip().startswith(b"["):
-        return parse_chat(content)
-    document = parse_object(content)
-    if is_card(document):
-        return read_card(content)
-    if "messages" in document or "history" in document:
-        return parse_chat(content)
-    inner = document.get("data")
-    if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
-        return parse_book(document)
-    if "spec" in document or "name" in document:
-        return read_card(content)
-    raise BadRequest("is neither a character card nor a lorebook nor a chat")
+    match read_any(content, path.name):
+        case Persona():
+            return read_card(content)
+        case Story():
+            raise BadRequest("is neither a character card nor a lorebook nor a chat")
+        case thing:
+            return thing
 
 
 def show(thing: Thing, out: Console) -> None:

@@ -114,9 +114,13 @@ class _Run:
                 called, why = self._is_called(row)
                 (found if called else self.reasons)[row] = why
         self._settle_groups(found)
-        chosen = sorted(found.keys() - self._out, key=self._book.claim.__getitem__)
-        chosen.sort(key=self._sticky.__contains__, reverse=True)  # keeps the order of equals
+        chosen = sorted(found.keys() - self._out, key=self._claim)
         return [row for row in chosen if self._afford(row, found[row])]
+
+    def _claim(self, row: int) -> tuple[bool, bool, int, int, int, int]:
+        """Who goes first to the budget."""
+        one, passing = self._book.entries[row], row not in self._sticky
+        return passing, one.drop_first, one.rank, -one.priority, -one.order, row
 
     def _afford(self, row: int, why: str) -> bool:
         entry = self._book.entries[row]
@@ -170,14 +174,14 @@ class _Run:
     def _hits(self, row: int) -> frozenset[int]:
         """The keys found where an entry looks."""
         entry = self._book.entries[row]
-        hits = self._windows[self._book.depths[row]]
+        hits = self._windows[entry.scan_depth]
         for name in entry.scan_also:
             if text := self._scene.fields.get(name):
                 hits |= self._book.index.found(text, self._clock)
         return hits if entry.exclude_recursion or not self._inside else hits.union(self._inside)
 
     def _where(self, row: int, key: int) -> str:
-        for back, hits in enumerate(self._recent[: self._book.depths[row]]):
+        for back, hits in enumerate(self._recent[: self._book.entries[row].scan_depth]):
             if key in hits:
                 return "in the message" if back == 0 else f"in the message {back} before"
         return f"in the entry `{self._inside[key]}`" if key in self._inside else "in the card"
@@ -252,7 +256,7 @@ def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, E
     mentioned = frozenset[int]().union(*hits)
     windows = {
         depth: [frozenset[int]().union(*hits[max(0, end - depth) : end]) for end in ends]
-        for depth in {book.depths[row] for row in book.timed}
+        for depth in {book.entries[row].scan_depth for row in book.timed}
     }
     effects = {}
     for row in book.timed:
@@ -260,7 +264,7 @@ def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, E
         if not entry.constant and mentioned.isdisjoint(book.primary[row]):
             continue
         stays = away = 0.0
-        for end, seen in zip(ends, windows[book.depths[row]], strict=True):
+        for end, seen in zip(ends, windows[entry.scan_depth], strict=True):
             turn = first + end
             if turn >= max(stays, away) and _was_found(book, row, seen, scene, turn):
                 stays = turn + _messages(entry.sticky)
@@ -272,9 +276,7 @@ def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, E
     return effects
 
 
-def _was_found(
-    book: CompiledBook, row: int, seen: frozenset[int], scene: Scene, turn: int
-) -> bool:
+def _was_found(book: CompiledBook, row: int, seen: frozenset[int], scene: Scene, turn: int) -> bool:
     """Whether an entry was found on a past turn, by the keys that it saw."""
     entry = book.entries[row]
     return (

@@ -58,8 +58,11 @@ def decode(data: bytes) -> str:
         raise BadRequest(f"is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
 
 
-def parse_json(data: bytes, *, limit: int = MAX_JSON) -> Any:
+def parse_json(data: bytes, *, limit: int = MAX_JSON, finite: bool = True) -> Any:
     """The JSON value in `data`.
+
+    Args:
+        finite: refuses numbers that are not; else who reads the value does, and names their place.
 
     Raises:
         BadRequest: too large, not UTF-8, not JSON, a number that is not finite, nested too deeply.
@@ -68,7 +71,10 @@ def parse_json(data: bytes, *, limit: int = MAX_JSON) -> Any:
         raise BadRequest(f"holds more than {limit // MEGABYTE} MB of JSON; use a smaller file")
     text = decode(data)
     try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_no_constant)
+        if finite:
+            value = json.loads(text, parse_float=_finite, parse_constant=_no_constant)
+        else:
+            value = json.loads(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BadRequest(f"is not JSON: {error.msg} at {place}") from None
@@ -173,11 +179,6 @@ class Fields:
         """True or false; other values count as JavaScript would take them."""
         value = self.data.get(name)
         return default if value is None else bool(value)
-
-    def choice(self, name: str) -> bool | None:
-        """True, false, or None for the reader's own setting."""
-        value = self.data.get(name)
-        return None if value is None else bool(value)
 
     def number(self, name: str, low: float, high: float, default: float) -> float:
         """A number, brought into its range; `"0.5"` counts as one."""

@@ -40,9 +40,8 @@ _CALL = re.compile(r"\s*(//|[a-z_]+)\s*(?:::?|\s|$)?", re.IGNORECASE)
 _ROLL = re.compile(
     r"\s*(?:(?P<count>\d{0,3})d)?(?P<sides>\d{1,6})(?P<plus>[+-]\d{1,6})?\s*", re.IGNORECASE
 )
-_DRAWS = re.compile(r"random|roll|\{\{(?:(?!\}\}).)*?(?:\{\{|<)", re.IGNORECASE | re.DOTALL)
 _COMMA = re.compile(r"(?<!\\),")
-_NAMES = {"char": "char", "bot": "char", "user": "user"}
+_NAMES = ("char", "bot", "user")
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,6 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     return _Expansion(scope, unknown if unknown is not None else set()).run(text)
 
 
-def varies(text: str) -> bool:
-    """Whether a text may say something else in the next turn: it draws, or macros make a macro."""
-    return _DRAWS.search(text) is not None
-
-
 class _Expansion:
     """One run of `expand`; inner macros come before outer ones."""
 
@@ -149,7 +143,7 @@ class _Expansion:
         return "".join(stack[0])
 
     def _named(self, key: str) -> str:
-        value = self._scope.char if _NAMES[key] == "char" else self._scope.user
+        value = self._scope.user if key == "user" else self._scope.char
         self._length += len(value)
         return value
 
