@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cards.card import Card, carries_card, is_card, read_card, to_persona
 from cards.chatlog import parse_chat
-from cards.files import MEGABYTE, Fields, parse_json, parse_object, read_file
+from cards.files import MEGABYTE, Fields, object_in, parse_json, parse_object, read_file
 from cards.lorebook import Lorebook, LoreEntry, LoreRole
 from cards.read_lore import MAX_SCAN, parse_book
 from schemas.errors import BadRequest
@@ -60,8 +60,7 @@ def _read_object(document: dict[str, Any], content: bytes, user: str | None) -> 
         return read_card(content)
     if "messages" in document or "history" in document:
         return _chat(content, user)
-    inner = document.get("data")
-    if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
+    if "entries" in document or "entries" in object_in(document, "data"):
         return parse_book(document)
     if document.keys() <= Persona.model_fields.keys():
         try:
@@ -159,7 +158,7 @@ def lore_of(card: Card) -> Lorebook:
     """The card's book, and the note that apps keep in `extensions.depth_prompt` as an entry that
     always stands at its depth."""
     book = book_of(card)
-    note = Fields(Fields(card.extensions, "", []).object("depth_prompt"), "", [])
+    note = Fields(object_in(card.extensions, "depth_prompt"), "", [])
     text = note.text("prompt").strip()
     if not text:
         return book

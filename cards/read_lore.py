@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
-from cards.files import Fields, whole
+from cards.files import Fields, object_in, whole
 from cards.lorebook import (
     POSITIONS,
     SCAN_DEPTH,
@@ -40,14 +40,12 @@ _SCAN_ALSO = {
     "matchScenario": "scenario",
     "matchCreatorNotes": "creator_notes",
 }
-_IN_EXTENSIONS = (
-    *("probability", "useProbability", "depth", "selectiveLogic", "position", "triggers"),
-    *("group", "groupOverride", "groupWeight", "useGroupScoring", "role", "outletName"),
-    *("sticky", "cooldown", "delay", "scanDepth", "caseSensitive", "matchWholeWords"),
-    *("excludeRecursion", "preventRecursion", "delayUntilRecursion", "ignoreBudget"),
-    *("characterFilter", *_SCAN_ALSO),
-)
-"""Settings of World Info that a card's book has in `extensions`, there also as `scan_depth`."""
+_NEVER_IN_EXTENSIONS = {
+    *("uid", "key", "keysecondary", "comment", "content", "constant", "selective", "order"),
+    *("disable", "priority"),
+}
+"""What a card's book says of an entry itself. Other settings of World Info stand in `extensions`,
+there also as `scan_depth`, and go before the entry's own."""
 
 _DECORATOR = re.compile(r"(@{2,})([A-Za-z_]+)(?:[ \t]+(.*))?")
 
@@ -84,8 +82,8 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
     Raises:
         BadRequest: it holds no entries, or too many.
     """
-    if isinstance(document.get("data"), dict) and "entries" in document["data"]:
-        document = document["data"]
+    if "entries" in (inner := object_in(document, "data")):
+        document = inner
     raw = document.get("entries")
     if not isinstance(raw, dict | list):
         raise BadRequest("is no lorebook; it has no `entries`")
@@ -125,8 +123,6 @@ def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
 
 def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A card book's entry in the words of World Info; `extensions` go before the entry's own."""
-    inner = entry.get("extensions")
-    extensions: dict[str, Any] = inner if isinstance(inner, dict) else {}
     form: dict[str, Any] = {
         "uid": entry.get("id"),
         "key": entry.get("keys"),
@@ -141,11 +137,10 @@ def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
         "caseSensitive": entry.get("case_sensitive"),
         "position": entry.get("position"),
     }
-    for name in _IN_EXTENSIONS:
-        snake = re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
-        value = extensions.get(snake, extensions.get(name))
-        if value is not None:
-            form[name] = value
+    for name, value in object_in(entry, "extensions").items():
+        setting = re.sub("_([a-z])", lambda letter: letter[1].upper(), name)
+        if value is not None and setting not in _NEVER_IN_EXTENSIONS:
+            form[setting] = value
     return form
 
 

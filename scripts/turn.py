@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cards.events import to_events
+from cards.files import write_file
 from cards.load import load_character, load_history, load_json, load_lore
 from cards.lorebook import stack
 from prompts.language import language_of
@@ -143,9 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         payload = build_payload(args)
         response = asyncio.run(answer(payload, args))
         if args.html:
-            from play.single import write_page
+            from play.single import single_page
 
-            write_page(args.html, payload, response)
+            write_file(args.html, single_page(payload, response).encode(), force=True)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1
