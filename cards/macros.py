@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from language.korean import agree
 from schemas.request import NEW_SESSION, ChatRequest, Persona
@@ -27,7 +27,7 @@ MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text."""
 
 MAX_LENGTH = 200_000
-"""Characters of a result from which further macros stay as text: twice the longest field."""
+"""Characters read and inserted from which further macros stay as text: twice the longest field."""
 
 MAX_DICE = 100
 
@@ -108,10 +108,8 @@ class _Expansion:
 
     def __init__(self, scope: Scope, unknown: set[str]) -> None:
         self._scope, self._unknown = scope, unknown
-        self._length = 0  # of all that was inserted
+        self._length = 0  # of all that was read of fields or inserted
         self._draws = 0
-        self._place = scope.place
-        self._open: list[str] = []  # fields that are being expanded
 
     def run(self, text: str) -> str:
         stack: list[list[str]] = [[]]
@@ -184,17 +182,15 @@ class _Expansion:
 
     def _field(self, name: str) -> str | None:
         """Another field, its macros filled in; nothing where it leads back to itself."""
-        if name not in self._scope.fields:
+        fields = self._scope.fields
+        if name not in fields:
             return None
-        if name in self._open or len(self._open) >= MAX_DEPTH:
-            return ""
-        text = self._scope.fields[name]
-        outside = self._place, self._draws
-        self._place, self._draws = text, 0
-        self._open.append(name)
-        value = self.run(text)
-        self._open.pop()
-        self._place, self._draws = outside
+        text = fields[name]
+        scope = replace(self._scope, place=text, fields={**fields, name: ""})
+        inner = _Expansion(scope, self._unknown)
+        inner._length = self._length + len(text)  # so that fields that say nothing end, too
+        value = inner.run(text)
+        self._length = inner._length - len(value)  # which is counted where it is inserted
         return value
 
     def _choice(self, name: str, arguments: str) -> str | None:
@@ -222,7 +218,7 @@ class _Expansion:
 
     def _draw(self, sides: int, *seed: object) -> int:
         self._draws += 1
-        return draw(sides, self._scope.chat, self._place, self._draws, *seed)
+        return draw(sides, self._scope.chat, self._scope.place, self._draws, *seed)
 
 
 def _end(parts: list[str]) -> str:
