@@ -13,16 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cards.card import Card, carries_card, is_card, read_card, to_persona
-from cards.chatlog import parse_chat, to_jsonl
+from cards.card import Card, read_card, to_persona
+from cards.chatlog import to_jsonl
 from cards.events import to_events
 from cards.export import to_json, to_png
-from cards.files import parse_object, read_file
+from cards.files import read_file, write_file
 from cards.keys import Key, KeyIndex
-from cards.load import book_of, naming
+from cards.load import Story, book_of, naming, read_any
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from cards.read_lore import parse_book
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
 
@@ -65,23 +64,13 @@ def read(path: Path) -> Thing:
         BadRequest: none of what we know, or damaged.
     """
     content = read_file(path)
-    if carries_card(content):
-        return read_card(content)
-    if path.suffix.lower() in (".jsonl", ".txt", ".log"):
-        return parse_chat(content)
-    if content.lstrip().startswith(b"["):
-        return parse_chat(content)
-    document = parse_object(content)
-    if is_card(document):
-        return read_card(content)
-    if "messages" in document or "history" in document:
-        return parse_chat(content)
-    inner = document.get("data")
-    if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
-        return parse_book(document)
-    if "spec" in document or "name" in document:
-        return read_card(content)
-    raise BadRequest("is neither a character card nor a lorebook nor a chat")
+    match read_any(content, path.name):
+        case Persona():
+            return read_card(content)
+        case Story():
+            raise BadRequest("is neither a character card nor a lorebook nor a chat")
+        case thing:
+            return thing
 
 
 def show(thing: Thing, out: Console) -> None:
@@ -100,12 +89,14 @@ def show(thing: Thing, out: Console) -> None:
 
 def validate(thing: Thing, name: str, out: Console) -> None:
     """Prints what is odd in a thing; raises BadRequest where it cannot be used."""
-    warnings: list[str] = []
-    if isinstance(thing, Card):
-        book = book_of(thing)
-        warnings = [*thing.warnings, *unknown_macros(to_persona(thing)), *book_warnings(book)]
-    elif isinstance(thing, Lorebook):
-        warnings = book_warnings(thing)
+    match thing:
+        case Card():
+            macros = unknown_macros(to_persona(thing))
+            warnings = [*thing.warnings, *macros, *book_warnings(book_of(thing))]
+        case Lorebook():
+            warnings = book_warnings(thing)
+        case _:
+            warnings = []
     for warning in warnings:
         out.print(f"warning: {escape(warning)}")
     out.print(f"{escape(name)} can be used" + (f"; {len(warnings)} warnings" * bool(warnings)))
@@ -116,8 +107,7 @@ def unknown_macros(persona: Persona) -> list[str]:
     found: set[str] = set()
     for text in persona.model_dump(exclude={"extensions"}).values():
         if isinstance(text, str):
-            scope = Scope.of(persona, "User", text)
-            expand(text, scope, found)
+            expand(text, Scope.of(persona, "User", text), found)
     return [f"unknown macro `{{{{{name}}}}}` stays as text" for name in sorted(found)]
 
 
@@ -133,8 +123,7 @@ def book_warnings(book: Lorebook) -> list[str]:
 
 def converted(thing: Thing, args: argparse.Namespace) -> bytes:
     """A thing in the format that the name of the file asks for."""
-    suffix = args.out.suffix.lower()
-    match thing, suffix:
+    match thing, args.out.suffix.lower():
         case Card(), ".json":
             return to_json(thing, args.to)
         case Card(), ".png":
@@ -153,17 +142,6 @@ def converted(thing: Thing, args: argparse.Namespace) -> bytes:
     )
 
 
-def write(path: Path, content: bytes, *, force: bool) -> None:
-    """Writes a file; one that is there stays, unless `force`."""
-    try:
-        with path.open("wb" if force else "xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise BadRequest("exists; choose another name or add --force", field=path.name) from None
-    except OSError as error:
-        raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """0 done, 2 the file cannot be used."""
     args = parser().parse_args(argv)
@@ -179,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     validate(thing, args.file.name, out)
                 case _:
                     content = converted(thing, args)
-                    write(args.out, content, force=args.force)
+                    write_file(args.out, content, force=args.force)
                     out.print(f"wrote {escape(args.out.name)}: {len(content):,} bytes")
     except IyagiError as error:
         sys.stderr.write(f"error: {error.message}\n")

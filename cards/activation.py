@@ -5,24 +5,29 @@
    first, then the card's own, then by priority and order; what does not fit leaves room to smaller.
 3. What was taken is scanned itself, until nothing new comes up.
 
-Nothing is stored between turns (`cards.timed`), and the same chat always gives the same outcome.
+Nothing is stored between turns, and the same chat always gives the same outcome: sticky and
+cooldown are replayed from the messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import get_args
+import math
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Literal, NamedTuple, get_args
 
 from cards.keys import Clock, CompiledBook, compiled
 from cards.lorebook import Lorebook, LoreEntry, Position
 from cards.macros import draw, expand
 from cards.scene import Activation, Active, Scene, why_barred
-from cards.timed import Effect, Replay, is_lucky
 
 Count = Callable[[str], int]
 
 BUDGET_SHARE = 0.25
 """Of the context for lore, by custom of the apps that books are written for."""
+
+REPLAYED = 400
+"""Newest messages that are replayed; an effect that began before them is over."""
 
 _PLACES = {place: number for number, place in enumerate(get_args(Position))}
 
@@ -63,29 +68,23 @@ class _Run:
         self._left = budget
         self._clock = Clock()
         self._out: set[int] = set()  # found, and lost for good
-        self._sticky: set[int] = set()
         self._said: dict[str, str] = {}  # text of a taken entry: its name
         self._level = 0
         self._inside: dict[int, str] = {}  # key: the taken entry that mentions it
-        self._within = frozenset[int]()  # its keys
-        self._recent = self._scan()
+        depth = max(book.windows, default=0)
+        newest = reversed(scene.messages[-depth:] if depth else [])
+        self._recent = [book.index.found(scene.line(line), self._clock) for line in newest]
         self._windows = {
             depth: frozenset[int]().union(*self._recent[:depth]) for depth in book.windows
         }
-        self._replay = Replay(book, scene, self._clock)
-        self._effects: dict[int, Effect | None] = {}
-
-    def _scan(self) -> list[frozenset[int]]:
-        """The keys in each message that an entry may look back to, newest first."""
-        depth = max(self._book.windows, default=0)
-        newest = reversed(self._scene.messages[-depth:] if depth else [])
-        return [self._book.index.found(self._scene.line(line), self._clock) for line in newest]
+        self._effects = timed_effects(book, scene, self._clock)
+        self._sticky = {row for row, effect in self._effects.items() if effect.kind == "sticky"}
 
     def start(self) -> list[int]:
         """Takes what the chat calls for; gives the rows."""
         everything = frozenset[int]().union(*self._windows.values())
         rows = {row for key in everything for row in self._book.by_key[key]}
-        return self._take(rows.union(self._book.always, filter(self._is_sticky, self._book.timed)))
+        return self._take(rows.union(self._book.always, self._sticky))
 
     def recurse(self, fresh: list[int]) -> None:
         """Takes what the entries taken last call for, and so on; then the delayed, by level."""
@@ -99,17 +98,13 @@ class _Run:
 
     def _mentioned(self, fresh: Iterable[int]) -> set[int]:
         """The keys that these entries' texts mention for the first time."""
-        new = set()
+        before = set(self._inside)
         for row in fresh:
             entry = self._book.entries[row]
-            if entry.prevent_recursion:
-                continue
-            text = self._text(entry, scanning=True)
-            for key in self._book.index.found(text, self._clock) - self._inside.keys():
-                self._inside[key] = _label(entry)
-                new.add(key)
-        self._within |= new
-        return new
+            if not entry.prevent_recursion:
+                for key in self._book.index.found(self._text(entry, scanning=True), self._clock):
+                    self._inside.setdefault(key, _label(entry))
+        return self._inside.keys() - before
 
     def _take(self, rows: Iterable[int]) -> list[int]:
         """Takes those of the rows that are called for, as far as the budget goes."""
@@ -118,23 +113,18 @@ class _Run:
             if row not in self.taken and row not in self._out:
                 called, why = self._is_called(row)
                 (found if called else self.reasons)[row] = why
-        lost = _losers(
-            self._book.entries,
-            found,
-            taken=self.taken,
-            sticky=self._sticky,
-            score=self._score,
-            seed=(self._scene.chat, self._turn),
-        )
-        for row, why in lost.items():
-            self._lose(row, why)
-        chosen = sorted(found.keys() - lost.keys(), key=self._book.claim.__getitem__)
-        chosen.sort(key=self._sticky.__contains__, reverse=True)  # keeps the order of equals
+        self._settle_groups(found)
+        chosen = sorted(found.keys() - self._out, key=self._claim)
         return [row for row in chosen if self._afford(row, found[row])]
+
+    def _claim(self, row: int) -> tuple[bool, bool, int, int, int, int]:
+        """Who goes first to the budget."""
+        one, passing = self._book.entries[row], row not in self._sticky
+        return passing, one.drop_first, one.rank, -one.priority, -one.order, row
 
     def _afford(self, row: int, why: str) -> bool:
         entry = self._book.entries[row]
-        if row not in self._sticky and not is_lucky(self._book, self._scene, row, self._turn):
+        if row not in self._sticky and not is_lucky(entry, self._scene, self._turn):
             return self._lose(row, f"found, but chance ({entry.probability:g} %) was against it")
         text = self._text(entry)
         if not text:
@@ -153,7 +143,6 @@ class _Run:
         return True
 
     def _text(self, entry: LoreEntry, *, scanning: bool = False) -> str:
-        """An entry's text with its macros filled in."""
         return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
 
     def _lose(self, row: int, why: str) -> bool:
@@ -166,10 +155,8 @@ class _Run:
         entry = self._book.entries[row]
         if barred := why_barred(entry, self._scene):
             return False, barred
-        if effect := self._effect(row):
-            words = "for good" if effect.left == float("inf") else f"{effect.left:g} messages more"
-            if effect.kind == "sticky":
-                self._sticky.add(row)
+        if effect := self._effects.get(row):
+            words = "for good" if math.isinf(effect.left) else f"{effect.left:g} messages more"
             return effect.kind == "sticky", f"{effect.kind}: {words}"
         if entry.recursion_level > self._level:
             return False, "waits to be found in other entries"
@@ -184,32 +171,51 @@ class _Run:
                 return False, f"a key found, but `{asked.logic}` of its other keys does not hold"
         return True, f"key `{self._book.index.keys[key].text}` {self._where(row, key)}"
 
-    def _effect(self, row: int) -> Effect | None:
-        entry = self._book.entries[row]
-        if not (entry.sticky or entry.cooldown):
-            return None
-        if row not in self._effects:
-            self._effects[row] = self._replay.effect(row)
-        return self._effects[row]
-
-    def _is_sticky(self, row: int) -> bool:
-        effect = self._effect(row)
-        return effect is not None and effect.kind == "sticky"
-
     def _hits(self, row: int) -> frozenset[int]:
         """The keys found where an entry looks."""
         entry = self._book.entries[row]
-        hits = self._windows[self._book.depths[row]]
+        hits = self._windows[entry.scan_depth]
         for name in entry.scan_also:
             if text := self._scene.fields.get(name):
                 hits |= self._book.index.found(text, self._clock)
-        return hits if entry.exclude_recursion or not self._inside else hits | self._within
+        return hits if entry.exclude_recursion or not self._inside else hits.union(self._inside)
 
     def _where(self, row: int, key: int) -> str:
-        for back, hits in enumerate(self._recent[: self._book.depths[row]]):
+        for back, hits in enumerate(self._recent[: self._book.entries[row].scan_depth]):
             if key in hits:
                 return "in the message" if back == 0 else f"in the message {back} before"
         return f"in the entry `{self._inside[key]}`" if key in self._inside else "in the card"
+
+    def _settle_groups(self, found: Iterable[int]) -> None:
+        """Leaves one of each group in `found`: the one taken before, else the winner."""
+        entries = self._book.entries
+        groups: dict[str, list[int]] = {}
+        for row in sorted(found):
+            for group in entries[row].groups:
+                groups.setdefault(group, []).append(row)
+        for group, members in groups.items():
+            rivals = [row for row in members if row not in self._out]
+            before = (row for row in self.taken if group in entries[row].groups)
+            winner = next(before, None)
+            if winner is None and rivals:
+                winner = self._winner(rivals, group)
+            for row in rivals:
+                if winner is not None and row != winner:
+                    self._lose(row, f"`{_label(entries[winner])}` won the group `{group}`")
+
+    def _winner(self, rivals: list[int], group: str) -> int:
+        """A sticky entry wins; then the best score where entries ask for it; then the highest
+        order among those with override; else chance, by weight."""
+        entries = self._book.entries
+        rivals = [row for row in rivals if row in self._sticky] or rivals
+        if any(entries[row].group_scoring for row in rivals):
+            best = max(map(self._score, rivals))
+            rivals = [r for r in rivals if not entries[r].group_scoring or self._score(r) == best]
+        if forced := [row for row in rivals if entries[row].group_override]:
+            return max(forced, key=lambda row: (entries[row].order, -row))
+        ends = list(accumulate(entries[row].group_weight for row in rivals))
+        drawn = draw(max(1, ends[-1]), self._scene.chat, self._turn, "group", group)
+        return next((row for row, end in zip(rivals, ends, strict=True) if drawn < end), rivals[0])
 
     def _score(self, row: int) -> int:
         """How many keys of an entry were found; other keys count where finding them is asked."""
@@ -227,64 +233,69 @@ class _Run:
         ]
 
 
-def _losers(
-    entries: Sequence[LoreEntry],
-    found: Collection[int],
-    *,
-    taken: Collection[int],
-    sticky: Collection[int],
-    score: Callable[[int], int],
-    seed: tuple[object, ...],
-) -> dict[int, str]:
-    """Rows of `found` that lose their group, and why.
+class Effect(NamedTuple):
+    """A timed effect in force, and for how many more messages; infinity is for good."""
 
-    An entry taken before or a sticky one wins; then the best score where entries ask for it; then
-    the highest order among those with override; else chance, by weight.
+    kind: Literal["sticky", "cooldown"]
+    left: float
 
-    Args:
-        score: how many keys of an entry were found.
-        seed: of the turn, for chance.
+
+def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, Effect]:
+    """Which entries stay or stay away in this turn, by their row in the book.
+
+    Each message of the user stands for a turn that was generated behind it. What a group, the
+    budget or another entry did to an entry on a past turn is not replayed: its keys and chance are.
     """
-    lost: dict[int, str] = {}
-    for group, members in _groups(entries, found).items():
-        winner = next((row for row in taken if group in entries[row].groups), None)
-        if winner is None:
-            rivals = [row for row in members if row not in lost]
-            staying = [row for row in rivals if row in sticky]
-            winner = _winner(entries, staying or rivals, score, (*seed, "group", group))
-        for row in members:
-            if row != winner:
-                label = _label(entries[winner]) if winner is not None else ""
-                lost.setdefault(row, f"`{label}` won the group `{group}`")
-    return lost
+    if not book.timed:
+        return {}
+    now = len(scene.messages)
+    first = max(0, now - REPLAYED)
+    past = scene.messages[first:]
+    hits = [book.timed_hits(scene.line(message), clock) for message in past]
+    ends = [end for end, message in enumerate(past[:-1], 1) if message.role == "user"]
+    mentioned = frozenset[int]().union(*hits)
+    windows = {
+        depth: [frozenset[int]().union(*hits[max(0, end - depth) : end]) for end in ends]
+        for depth in {book.entries[row].scan_depth for row in book.timed}
+    }
+    effects = {}
+    for row in book.timed:
+        entry = book.entries[row]
+        if not entry.constant and mentioned.isdisjoint(book.primary[row]):
+            continue
+        stays = away = 0.0
+        for end, seen in zip(ends, windows[entry.scan_depth], strict=True):
+            turn = first + end
+            if turn >= max(stays, away) and _was_found(book, row, seen, scene, turn):
+                stays = turn + _messages(entry.sticky)
+                away = stays + _messages(entry.cooldown)
+        if now < stays:
+            effects[row] = Effect("sticky", stays - now)
+        elif now < away:
+            effects[row] = Effect("cooldown", away - now)
+    return effects
 
 
-def _groups(entries: Sequence[LoreEntry], found: Collection[int]) -> Mapping[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    for row in sorted(found):
-        for group in entries[row].groups:
-            groups.setdefault(group, []).append(row)
-    return groups
+def _was_found(book: CompiledBook, row: int, seen: frozenset[int], scene: Scene, turn: int) -> bool:
+    """Whether an entry was found on a past turn, by the keys that it saw."""
+    entry = book.entries[row]
+    return (
+        turn >= entry.delay
+        and (entry.constant or not seen.isdisjoint(book.primary[row]))
+        and all(asked.holds(seen) for asked in book.asked[row])
+        and is_lucky(entry, scene, turn)
+    )
 
 
-def _winner(
-    entries: Sequence[LoreEntry],
-    rivals: list[int],
-    score: Callable[[int], int],
-    seed: tuple[object, ...],
-) -> int | None:
-    if any(entries[row].group_scoring for row in rivals):
-        best = max(map(score, rivals))
-        rivals = [r for r in rivals if not entries[r].group_scoring or score(r) == best]
-    forced = [row for row in rivals if entries[row].group_override]
-    if forced:
-        return max(forced, key=lambda row: (entries[row].order, -row))
-    left = draw(max(1, sum(entries[row].group_weight for row in rivals)), *seed)
-    for row in rivals:
-        left -= entries[row].group_weight
-        if left < 0:
-            return row
-    return rivals[0] if rivals else None
+def is_lucky(entry: LoreEntry, scene: Scene, turn: int) -> bool:
+    """Whether chance lets an entry take part in a turn; the same turn always draws the same."""
+    if entry.probability >= 100:
+        return True
+    return draw(10_000, scene.chat, turn, "probability", entry.id) < 100 * entry.probability
+
+
+def _messages(count: int) -> float:
+    return math.inf if count < 0 else count
 
 
 def _label(entry: LoreEntry) -> str:

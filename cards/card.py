@@ -14,14 +14,17 @@ from pydantic import ValidationError
 
 from cards import png
 from cards.charx import Archive, is_charx
-from cards.files import Fields, parse_object, whole
+from cards.files import Fields, object_in, one_line, parse_object, whole
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 from schemas.request import Persona
 
 Version = Literal["v1", "v2", "v3"]
 
-SPECS: dict[str, Version] = {"chara_card_v2": "v2", "chara_card_v3": "v3"}
+SPECS: dict[object, tuple[Version, float]] = {
+    "chara_card_v2": ("v2", 2.0),
+    "chara_card_v3": ("v3", 3.0),
+}
 V1_FIELDS = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 _TEXTS = (
     *("creator_notes", "system_prompt", "post_history_instructions"),
@@ -29,11 +32,20 @@ _TEXTS = (
 )
 _LISTS = ("alternate_greetings", "group_only_greetings", "tags")
 DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"}
-MAX_NAME = 100
-"""Characters of a name in a request."""
-
+"""Of a card without any: the picture that carries it."""
 OWN = "iyagi"
 """Where in `extensions` the card's fields stand that a persona has no place for."""
+
+_KEPT_THERE = (
+    *("alternate_greetings", "group_only_greetings", "tags"),
+    *("creator", "character_version"),
+)
+_PERSONA_TEXTS = {
+    **{name: name for name in ("description", "personality", "scenario", "system_prompt")},
+    **{"first_message": "first_mes", "example_dialogue": "mes_example"},
+    "post_history_instructions": "post_history_instructions",
+}
+"""Texts of a persona, and what a card calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +141,7 @@ def parse_card(
         **texts,
         extensions=data.object("extensions"),
         character_book=data.object("character_book") or None,
-        assets=_assets(data),
+        assets=tuple(data.objects("assets")) if "assets" in data.data else (DEFAULT_ASSET,),
         warnings=(*warnings, *_oddities(data, version)),
     )
 
@@ -156,18 +168,11 @@ def _version(document: dict[str, Any], warnings: list[str]) -> Version:
     if spec not in SPECS:
         warnings.append("unknown `spec`; read as V3")
         return "v3"
-    version, newest = SPECS[spec], {"chara_card_v2": 2.0, "chara_card_v3": 3.0}[spec]
+    version, newest = SPECS[spec]
     number = Fields(document, "", warnings).number("spec_version", 0, 1e9, newest)
     if number >= newest + 1:
         warnings.append(f"`spec_version` {number:g} is newer than {newest:g}; read as {newest:g}")
     return version
-
-
-def _assets(data: Fields) -> tuple[dict[str, Any], ...]:
-    """The card's assets; one without any has the picture that carries it as its icon."""
-    if "assets" not in data.data:
-        return (DEFAULT_ASSET,)
-    return tuple(data.objects("assets"))
 
 
 def _oddities(data: Fields, version: Version) -> list[str]:
@@ -192,30 +197,17 @@ def to_persona(card: Card) -> Persona:
     Raises:
         BadRequest: the card has no name, or a field is longer than a request may hold.
     """
-    name, full = _one_line(card.called), _one_line(card.name)
+    name, full = one_line(card.called), one_line(card.name)
     if not name:
         raise BadRequest("is empty; give the character a name", field="name")
-    own: dict[str, Any] = {
-        "alternate_greetings": list(card.alternate_greetings),
-        "group_only_greetings": list(card.group_only_greetings),
-        "tags": list(card.tags),
-        "creator": card.creator,
-        "character_version": card.character_version,
-    }
+    own = {field: value for field in _KEPT_THERE if (value := getattr(card, field))}
+    texts = {ours: _text(getattr(card, field), field) for ours, field in _PERSONA_TEXTS.items()}
     try:
         return Persona(
             name=name,
-            description=_text(card.description, "description"),
-            personality=_text(card.personality, "personality"),
-            scenario=_text(card.scenario, "scenario"),
-            first_message=_text(card.first_mes, "first_mes"),
-            example_dialogue=_text(card.mes_example, "mes_example"),
-            system_prompt=_text(card.system_prompt, "system_prompt"),
-            post_history_instructions=_text(
-                card.post_history_instructions, "post_history_instructions"
-            ),
+            **texts,
             aliases=[full] if full and full != name else [],
-            extensions=_clean({**card.extensions, OWN: {k: v for k, v in own.items() if v}}),
+            extensions=_clean({**card.extensions, OWN: own}),
         )
     except ValidationError as error:
         raise BadRequest.from_validation(error, Persona) from None
@@ -232,11 +224,7 @@ def tags_of(persona: Persona) -> tuple[str, ...]:
 
 
 def _own(persona: Persona) -> Fields:
-    return Fields(Fields(persona.extensions, "", []).object(OWN), "", [])
-
-
-def _one_line(name: str) -> str:
-    return " ".join(name.split())[:MAX_NAME].strip()
+    return Fields(object_in(persona.extensions, OWN), "", [])
 
 
 def _text(text: str, field: str) -> str:
@@ -250,7 +238,7 @@ def _clean(value: Any) -> Any:
     """Free-form data without half characters, which no answer could be sent with."""
     if isinstance(value, str):
         return whole(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     if isinstance(value, dict):
         return {whole(str(key)): _clean(item) for key, item in value.items()}

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from cards.files import decode, parse_json, whole
+from cards.files import decode, object_in, one_line, parse_json, whole
 from cards.transcript import parse_transcript
 from schemas.embedding import embedding_id
 from schemas.errors import BadRequest
@@ -143,10 +143,8 @@ def _line(data: Mapping[str, Any], number: int) -> Message | None:
     content = _chosen(data)
     if data.get("is_system") or not content:
         return None
-    extra = data.get("extra")
-    extra = extra if isinstance(extra, dict) else {}
-    own = extra.get(OWN)
-    own = own if isinstance(own, dict) else {}
+    extra = object_in(data, "extra")
+    own = object_in(extra, OWN)
     role = "user" if data.get("is_user") else "character"
     name = data.get("name")
     if role == "character" and extra.get("type") == NARRATOR:
@@ -201,13 +199,12 @@ def _plain(item: Mapping[str, Any], row: int, user: str | None) -> Message | Non
 
 def _message(data: dict[str, Any], place: str) -> Message:
     """Raises BadRequest: the message has no place in a request; says where it stands."""
-    for key in ("content", "name"):
-        if isinstance(data[key], str):
-            data[key] = whole(data[key])
     if isinstance(data["name"], str):
-        data["name"] = " ".join(data["name"].split())[:100].strip() or None
-    if isinstance(data["content"], str) and data["embedding_id"] != embedding_id(data["content"]):
-        data["embedding_id"] = None  # of what the line said before somebody edited it
+        data["name"] = one_line(data["name"]) or None
+    if isinstance(data["content"], str):
+        data["content"] = whole(data["content"])
+        if data["embedding_id"] != embedding_id(data["content"]):
+            data["embedding_id"] = None  # of what the line said before somebody edited it
     try:
         return Message.model_validate(data)
     except ValidationError as error:

@@ -56,11 +56,7 @@ def to_json(card: Card, version: Version | None = None) -> bytes:
     Raises:
         BadRequest: V1 was asked for from another version.
     """
-    version = version or card.version
-    inlined = _inlined(card, version, keep_chunks=False)
-    if version == card.version and inlined is None:
-        return card.source
-    return write_json(inlined or as_version(card, version))
+    return _bytes(card, version or card.version, keep_chunks=False)
 
 
 def to_png(card: Card, version: Version | None = None, picture: bytes | None = None) -> bytes:

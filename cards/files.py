@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from schemas.errors import BadRequest
 
@@ -22,6 +22,9 @@ MAX_FILE = 64 * MEGABYTE
 
 MAX_JSON = 16 * MEGABYTE
 """Bytes of one JSON document; a book of 5,000 long entries has 10 MB."""
+
+MAX_NAME = 100
+"""Characters of a name in a request."""
 
 MAX_DEPTH = 60
 """Levels of nesting; cards need about eight."""
@@ -58,8 +61,11 @@ def decode(data: bytes) -> str:
         raise BadRequest(f"is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
 
 
-def parse_json(data: bytes, *, limit: int = MAX_JSON) -> Any:
+def parse_json(data: bytes, *, limit: int = MAX_JSON, finite: bool = True) -> Any:
     """The JSON value in `data`.
+
+    Args:
+        finite: refuses numbers that are not; else who reads the value does, and names their place.
 
     Raises:
         BadRequest: too large, not UTF-8, not JSON, a number that is not finite, nested too deeply.
@@ -68,7 +74,10 @@ def parse_json(data: bytes, *, limit: int = MAX_JSON) -> Any:
         raise BadRequest(f"holds more than {limit // MEGABYTE} MB of JSON; use a smaller file")
     text = decode(data)
     try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_no_constant)
+        if finite:
+            value = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        else:
+            value = json.loads(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BadRequest(f"is not JSON: {error.msg} at {place}") from None
@@ -99,33 +108,52 @@ def whole(text: str) -> str:
     return _HALF.sub("\ufffd", text)
 
 
+def one_line(name: str) -> str:
+    """A name as a request may hold it: whole, on one line, of bounded length."""
+    return " ".join(whole(name).split())[:MAX_NAME].strip()
+
+
+def object_in(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object that stands under a name; empty if there is none."""
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def write_file(path: Path, content: bytes, *, force: bool) -> None:
+    """Writes a file; one that is there stays, unless `force`.
+
+    Raises:
+        BadRequest: it is there, or cannot be written.
+    """
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise BadRequest("exists; choose another name or add --force", field=path.name) from None
+    except OSError as error:
+        raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
+
+
 def _finite(digits: str) -> float:
     number = float(digits)
-    if math.isinf(number):
-        raise BadRequest("holds a number that is not finite; leave it out")
+    if not math.isfinite(number):
+        raise BadRequest("holds a number that is not finite, such as NaN; leave it out")
     return number
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadRequest(f"holds {name}, which is not JSON; leave it out")
 
 
 def _check_depth(value: Any) -> None:
     """Level by level, so that depth costs no stack."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _containers(outer)]
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 2):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
         if not level:
             return
     raise _too_deep()
-
-
-def _containers(value: Any) -> list[Any]:
-    """The objects and arrays right inside a value."""
-    inside = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return []
-    return [inner for inner in inside if isinstance(inner, dict | list)]
 
 
 def _too_deep() -> BadRequest:
@@ -174,11 +202,6 @@ class Fields:
         value = self.data.get(name)
         return default if value is None else bool(value)
 
-    def choice(self, name: str) -> bool | None:
-        """True, false, or None for the reader's own setting."""
-        value = self.data.get(name)
-        return None if value is None else bool(value)
-
     def number(self, name: str, low: float, high: float, default: float) -> float:
         """A number, brought into its range; `"0.5"` counts as one."""
         value = self.data.get(name)
@@ -187,8 +210,8 @@ class Fields:
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
-            return self._wrong(name, "a number", default)
-        if number != number:  # NaN, from a text
+            number = math.nan  # which a text may spell, too
+        if math.isnan(number):
             return self._wrong(name, "a number", default)
         return min(max(number, low), high)
 

@@ -27,9 +27,6 @@ PATTERNS_SECONDS = 0.1
 REMEMBERED = 512
 """Texts whose keys are remembered for one set of keys, by a digest: no word of a chat stays."""
 
-SCAN_DEPTH = 2
-"""Messages that an entry looks back, if neither it nor its book says how many."""
-
 _SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
 
 
@@ -182,7 +179,7 @@ class CompiledBook:
         rows: dict[Key, int] = {}
 
         def row_of(entry: LoreEntry, text: str) -> int:
-            key = Key(text, entry.whole_words is not False, entry.case_sensitive is True)
+            key = Key(text, entry.whole_words, entry.case_sensitive)
             return rows.setdefault(key, len(rows))
 
         self.primary = [tuple(row_of(entry, key) for key in entry.keys) for entry in book.entries]
@@ -204,24 +201,14 @@ class CompiledBook:
                 timed_rows |= own
             if entry.recursion_level:
                 self.delayed.setdefault(entry.recursion_level, []).append(at)
-        self.depths = [
-            SCAN_DEPTH if entry.scan_depth is None else entry.scan_depth for entry in book.entries
-        ]
-        self.windows = sorted(set(self.depths))
+        self.windows = {entry.scan_depth for entry in book.entries}
         self.always = [at for at, one in enumerate(book.entries) if one.constant or one.scan_also]
-        queue = sorted(range(len(book.entries)), key=lambda at: _claim(book.entries[at]))
-        self.claim = {at: place for place, at in enumerate(queue)}  # in the queue to the budget
         self._timed_rows = sorted(timed_rows)
         self._timed_index = KeyIndex([self.index.keys[row] for row in self._timed_rows])
 
     def timed_hits(self, text: str, clock: Clock) -> frozenset[int]:
         """The keys of entries with timed effects that a text mentions, as rows of `index`."""
         return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, clock))
-
-
-def _claim(entry: LoreEntry) -> tuple[bool, int, int, int]:
-    """Who goes first to the budget."""
-    return (entry.drop_first, entry.rank, -entry.priority, -entry.order)
 
 
 @lru_cache(maxsize=16)

@@ -6,17 +6,94 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, NamedTuple, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from cards.card import Card, carries_card, is_card, read_card, to_persona
 from cards.chatlog import parse_chat
-from cards.files import Fields, parse_object, read_file
+from cards.files import MEGABYTE, Fields, object_in, parse_json, parse_object, read_file
 from cards.lorebook import Lorebook, LoreEntry, LoreRole
 from cards.read_lore import MAX_SCAN, parse_book
 from schemas.errors import BadRequest
-from schemas.request import Message, Persona
+from schemas.request import Message, Persona, StoryEvent
+
+MAX_OPERATORS = 1024 * MEGABYTE
+"""Bytes of a JSON file that is no stranger's, such as a story to be indexed."""
+
+
+class Story(NamedTuple):
+    """A list of story events, as a file."""
+
+    events: list[StoryEvent]
+
+
+Content = Card | Persona | Lorebook | Story | list[Message]
+
+
+def read_any(content: bytes, name: str = "", *, user: str | None = None) -> Content:
+    """What a file holds, told by its content.
+
+    Args:
+        name: of the file; `.jsonl`, `.txt` and `.log` are chats.
+        user: the user's name, where a chat does not say whose line it is.
+
+    Raises:
+        BadRequest: it is damaged, empty, or nothing that we know.
+    """
+    if carries_card(content):
+        return read_card(content)
+    text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):
+        return _chat(content, user)
+    match parse_json(content):
+        case [{"order": _}, *_] as rows:
+            return _story(rows)
+        case list():
+            return _chat(content, user)
+        case document:
+            return _read_object(document, content, user)
+
+
+def _read_object(document: dict[str, Any], content: bytes, user: str | None) -> Content:
+    if is_card(document):
+        return read_card(content)
+    if "messages" in document or "history" in document:
+        return _chat(content, user)
+    if "entries" in document or "entries" in object_in(document, "data"):
+        return parse_book(document)
+    if document.keys() <= Persona.model_fields.keys():
+        try:
+            return Persona.model_validate(document)
+        except ValidationError as error:
+            raise BadRequest.from_validation(error, Persona) from None
+    if "spec" in document or "name" in document:
+        return read_card(content)
+    raise BadRequest("is neither a character card nor a lorebook nor a chat")
+
+
+def _chat(content: bytes, user: str | None) -> list[Message]:
+    lines = parse_chat(content, user=user)
+    if not lines:
+        raise BadRequest("holds no messages")
+    return lines
+
+
+def _story(document: list[Any]) -> Story:
+    try:
+        return Story(TypeAdapter(list[StoryEvent]).validate_python(document))
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, StoryEvent) from None
+
+
+def load_json(path: Path) -> Any:
+    """The JSON in a file that an operator names.
+
+    Raises:
+        BadRequest: the file cannot be read, is too large or is not JSON; names the file.
+    """
+    with naming(path):
+        return parse_json(read_file(path, MAX_OPERATORS), limit=MAX_OPERATORS, finite=False)
 
 
 def load_character(path: Path) -> tuple[Persona, Lorebook]:
@@ -27,20 +104,12 @@ def load_character(path: Path) -> tuple[Persona, Lorebook]:
         BadRequest: the file is damaged, too large or neither of both; names the file.
     """
     with naming(path):
-        return read_character(read_file(path))
-
-
-def read_character(content: bytes) -> tuple[Persona, Lorebook]:
-    """`load_character` of a file's content."""
-    if not carries_card(content):
-        document = parse_object(content)
-        if not is_card(document) and document.keys() <= Persona.model_fields.keys():
-            try:
-                return Persona.model_validate(document), Lorebook()
-            except ValidationError as error:
-                raise BadRequest.from_validation(error, Persona) from None
-    card = read_card(content)
-    return to_persona(card), lore_of(card)
+        match read_any(read_file(path)):
+            case Card() as card:
+                return to_persona(card), lore_of(card)
+            case Persona() as persona:
+                return persona, Lorebook()
+        raise BadRequest("is neither a character card nor a persona")
 
 
 def load_lore(path: Path) -> Lorebook:
@@ -89,7 +158,7 @@ def lore_of(card: Card) -> Lorebook:
     """The card's book, and the note that apps keep in `extensions.depth_prompt` as an entry that
     always stands at its depth."""
     book = book_of(card)
-    note = Fields(Fields(card.extensions, "", []).object("depth_prompt"), "", [])
+    note = Fields(object_in(card.extensions, "depth_prompt"), "", [])
     text = note.text("prompt").strip()
     if not text:
         return book

@@ -25,6 +25,9 @@ Position = Literal[
 ]
 """Where an entry stands. `at_depth` counts messages from the end, `from_start` from the first."""
 
+SCAN_DEPTH = 2
+"""Messages that an entry looks back, if neither it nor its book says how many."""
+
 POSITIONS: dict[str, Position] = {
     **{name: name for name in get_args(Position)},
     **{"before_desc": "before_char", "after_desc": "after_char"},
@@ -41,7 +44,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoreEntry:
-    """An entry; None leaves a choice to the reader's settings. Counts are in messages."""
+    """An entry. Counts are in messages."""
 
     id: str
     name: str = ""
@@ -60,9 +63,9 @@ class LoreEntry:
     outlet: str = ""
     probability: float = 100.0
     """Percent."""
-    scan_depth: int | None = None
-    case_sensitive: bool | None = None
-    whole_words: bool | None = None
+    scan_depth: int = SCAN_DEPTH
+    case_sensitive: bool = False
+    whole_words: bool = True
     exclude_recursion: bool = False
     """Not found in other entries."""
     prevent_recursion: bool = False

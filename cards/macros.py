@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from language.korean import agree
 from schemas.request import NEW_SESSION, ChatRequest, Persona
@@ -27,7 +27,7 @@ MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text."""
 
 MAX_LENGTH = 200_000
-"""Characters of a result from which further macros stay as text: twice the longest field."""
+"""Characters read and inserted from which further macros stay as text: twice the longest field."""
 
 MAX_DICE = 100
 
@@ -40,9 +40,8 @@ _CALL = re.compile(r"\s*(//|[a-z_]+)\s*(?:::?|\s|$)?", re.IGNORECASE)
 _ROLL = re.compile(
     r"\s*(?:(?P<count>\d{0,3})d)?(?P<sides>\d{1,6})(?P<plus>[+-]\d{1,6})?\s*", re.IGNORECASE
 )
-_DRAWS = re.compile(r"random|roll|\{\{(?:(?!\}\}).)*?(?:\{\{|<)", re.IGNORECASE | re.DOTALL)
 _COMMA = re.compile(r"(?<!\\),")
-_NAMES = {"char": "char", "bot": "char", "user": "user"}
+_NAMES = ("char", "bot", "user")
 
 
 @dataclass(frozen=True)
@@ -104,20 +103,13 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     return _Expansion(scope, unknown if unknown is not None else set()).run(text)
 
 
-def varies(text: str) -> bool:
-    """Whether a text may say something else in the next turn: it draws, or macros make a macro."""
-    return _DRAWS.search(text) is not None
-
-
 class _Expansion:
     """One run of `expand`; inner macros come before outer ones."""
 
     def __init__(self, scope: Scope, unknown: set[str]) -> None:
         self._scope, self._unknown = scope, unknown
-        self._length = 0  # of all that was inserted
+        self._length = 0  # of all that was read of fields or inserted
         self._draws = 0
-        self._place = scope.place
-        self._open: list[str] = []  # fields that are being expanded
 
     def run(self, text: str) -> str:
         stack: list[list[str]] = [[]]
@@ -149,7 +141,7 @@ class _Expansion:
         return "".join(stack[0])
 
     def _named(self, key: str) -> str:
-        value = self._scope.char if _NAMES[key] == "char" else self._scope.user
+        value = self._scope.user if key == "user" else self._scope.char
         self._length += len(value)
         return value
 
@@ -190,17 +182,15 @@ class _Expansion:
 
     def _field(self, name: str) -> str | None:
         """Another field, its macros filled in; nothing where it leads back to itself."""
-        if name not in self._scope.fields:
+        fields = self._scope.fields
+        if name not in fields:
             return None
-        if name in self._open or len(self._open) >= MAX_DEPTH:
-            return ""
-        text = self._scope.fields[name]
-        outside = self._place, self._draws
-        self._place, self._draws = text, 0
-        self._open.append(name)
-        value = self.run(text)
-        self._open.pop()
-        self._place, self._draws = outside
+        text = fields[name]
+        scope = replace(self._scope, place=text, fields={**fields, name: ""})
+        inner = _Expansion(scope, self._unknown)
+        inner._length = self._length + len(text)  # so that fields that say nothing end, too
+        value = inner.run(text)
+        self._length = inner._length - len(value)  # which is counted where it is inserted
         return value
 
     def _choice(self, name: str, arguments: str) -> str | None:
@@ -228,7 +218,7 @@ class _Expansion:
 
     def _draw(self, sides: int, *seed: object) -> int:
         self._draws += 1
-        return draw(sides, self._scope.chat, self._place, self._draws, *seed)
+        return draw(sides, self._scope.chat, self._scope.place, self._draws, *seed)
 
 
 def _end(parts: list[str]) -> str:

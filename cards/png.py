@@ -86,7 +86,8 @@ def embed(picture: bytes, cards: Mapping[str, bytes]) -> bytes:
     parts, end = [SIGNATURE], len(picture)
     for chunk in chunks(picture):
         if chunk.kind == b"IEND":
-            parts += [_chunk(keyword, card) for keyword, card in cards.items()]
+            for keyword, card in cards.items():
+                parts.append(_packed(b"tEXt", keyword.encode() + b"\0" + base64.b64encode(card)))
         if _keyword(chunk) not in CARD_KEYWORDS:
             parts.append(picture[chunk.start : chunk.end])
         end = chunk.end
@@ -109,10 +110,6 @@ def _keyword(chunk: Chunk) -> str:
     if keyword.lower() in CARD_KEYWORDS:
         return keyword.lower()
     return keyword if keyword.startswith(ASSET_PREFIX) else ""
-
-
-def _chunk(keyword: str, card: bytes) -> bytes:
-    return _packed(b"tEXt", keyword.encode("latin-1") + b"\0" + base64.b64encode(card))
 
 
 def _packed(kind: bytes, data: bytes) -> bytes:

@@ -8,11 +8,20 @@ decorator of a name wins; unknown ones are left out of the text all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
-from cards.files import Fields, whole
-from cards.lorebook import POSITIONS, Condition, Logic, Lorebook, LoreEntry, LoreRole, Position
+from cards.files import Fields, object_in, whole
+from cards.lorebook import (
+    POSITIONS,
+    SCAN_DEPTH,
+    Condition,
+    Logic,
+    Lorebook,
+    LoreEntry,
+    LoreRole,
+    Position,
+)
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 
@@ -31,14 +40,12 @@ _SCAN_ALSO = {
     "matchScenario": "scenario",
     "matchCreatorNotes": "creator_notes",
 }
-_IN_EXTENSIONS = (
-    *("probability", "useProbability", "depth", "selectiveLogic", "position", "triggers"),
-    *("group", "groupOverride", "groupWeight", "useGroupScoring", "role", "outletName"),
-    *("sticky", "cooldown", "delay", "scanDepth", "caseSensitive", "matchWholeWords"),
-    *("excludeRecursion", "preventRecursion", "delayUntilRecursion", "ignoreBudget"),
-    *("characterFilter", *_SCAN_ALSO),
-)
-"""Settings of World Info that a card's book has in `extensions`, there also as `scan_depth`."""
+_NEVER_IN_EXTENSIONS = {
+    *("uid", "key", "keysecondary", "comment", "content", "constant", "selective", "order"),
+    *("disable", "priority"),
+}
+"""What a card's book says of an entry itself. Other settings of World Info stand in `extensions`,
+there also as `scan_depth`, and go before the entry's own."""
 
 _DECORATOR = re.compile(r"(@{2,})([A-Za-z_]+)(?:[ \t]+(.*))?")
 
@@ -75,8 +82,8 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
     Raises:
         BadRequest: it holds no entries, or too many.
     """
-    if isinstance(document.get("data"), dict) and "entries" in document["data"]:
-        document = document["data"]
+    if "entries" in (inner := object_in(document, "data")):
+        document = inner
     raw = document.get("entries")
     if not isinstance(raw, dict | list):
         raise BadRequest("is no lorebook; it has no `entries`")
@@ -116,8 +123,6 @@ def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
 
 def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A card book's entry in the words of World Info; `extensions` go before the entry's own."""
-    inner = entry.get("extensions")
-    extensions: dict[str, Any] = inner if isinstance(inner, dict) else {}
     form: dict[str, Any] = {
         "uid": entry.get("id"),
         "key": entry.get("keys"),
@@ -132,11 +137,10 @@ def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
         "caseSensitive": entry.get("case_sensitive"),
         "position": entry.get("position"),
     }
-    for name in _IN_EXTENSIONS:
-        snake = re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
-        value = extensions.get(snake, extensions.get(name))
-        if value is not None:
-            form[name] = value
+    for name, value in object_in(entry, "extensions").items():
+        setting = re.sub("_([a-z])", lambda letter: letter[1].upper(), name)
+        if value is not None and setting not in _NEVER_IN_EXTENSIONS:
+            form[setting] = value
     return form
 
 
@@ -150,17 +154,15 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
         read.warn("has no `content`")
     for name in unknown:
         read.warn(f"decorator `@@{name}` is not supported")
-    keys = tuple(key.strip() for key in read.texts("key") if key.strip())
     who = Fields(read.object("characterFilter"), f"entry {identity}", warnings)
-    book_depth = book.whole("scan_depth", 0, MAX_SCAN, -1)
-    depth = read.whole("scanDepth", 0, MAX_SCAN, book_depth)
+    book_depth = book.whole("scan_depth", 0, MAX_SCAN, SCAN_DEPTH)
     recursive = book.flag("recursive_scanning", True)
     level = form.get("delayUntilRecursion")
     always = "activate" in decorators
     entry = {
         "name": read.text("comment"),
         "content": content[:MAX_TEXT].strip(),
-        "keys": keys,
+        "keys": _stripped(read.texts("key")),
         "conditions": _conditions(read, decorators),
         "enabled": not read.flag("disable") and "dont_activate" not in decorators,
         "constant": read.flag("constant") or always,
@@ -170,9 +172,9 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
         "probability": read.number("probability", 0, 100, 100)
         if read.flag("useProbability", True) and not always
         else 100.0,
-        "scan_depth": depth if depth >= 0 else None,
-        "case_sensitive": read.choice("caseSensitive"),
-        "whole_words": read.choice("matchWholeWords"),
+        "scan_depth": read.whole("scanDepth", 0, MAX_SCAN, book_depth),
+        "case_sensitive": read.flag("caseSensitive"),
+        "whole_words": read.flag("matchWholeWords", True),
         "exclude_recursion": read.flag("excludeRecursion") or not recursive,
         "prevent_recursion": read.flag("preventRecursion") or not recursive,
         "recursion_level": int(level)
@@ -181,7 +183,7 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
         "sticky": read.whole("sticky", 0, 10**6, 0),
         "cooldown": read.whole("cooldown", 0, 10**6, 0),
         "delay": read.whole("delay", 0, 10**6, 0),
-        "groups": tuple(part.strip() for part in read.text("group").split(",") if part.strip()),
+        "groups": _stripped(read.text("group").split(",")),
         "group_override": read.flag("groupOverride"),
         "group_weight": read.whole("groupWeight", 0, 10**6, 100),
         "group_scoring": read.flag("useGroupScoring"),
@@ -199,14 +201,17 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
 def _conditions(read: Fields, decorators: Mapping[str, str]) -> tuple[Condition, ...]:
     """What is asked of other keys, once a key was found."""
     found = []
-    secondary = tuple(key.strip() for key in read.texts("keysecondary") if key.strip())
+    secondary = _stripped(read.texts("keysecondary"))
     if secondary and read.flag("selective", True):
         found.append(Condition(secondary, _LOGICS[read.whole("selectiveLogic", 0, 3, 0)]))
     for name, logic in (("additional_keys", _LOGICS[0]), ("exclude_keys", _LOGICS[2])):
-        keys = tuple(key.strip() for key in decorators.get(name, "").split(",") if key.strip())
-        if keys:
+        if keys := _stripped(decorators.get(name, "").split(",")):
             found.append(Condition(keys, logic))
     return tuple(found)
+
+
+def _stripped(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, texts)))
 
 
 def _place(read: Fields) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from cards.files import whole
+from cards.files import one_line, whole
 from replies.tags import NARRATOR, Cast, Voice, fold, voices
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
@@ -109,6 +109,5 @@ def _message(name: str, role: Role, words: list[str]) -> Message | None:
     content = whole("\n".join(words).strip())
     if len(content) > MAX_TEXT:
         raise BadRequest(f"holds a message of more than {MAX_TEXT:,} characters; split it")
-    label = " ".join(whole(name).split())[:100].strip()
-    shown = label if label and role != "narrator" else None
-    return Message(role=role, content=content, name=shown) if content else None
+    shown = one_line(name) if role != "narrator" else ""
+    return Message(role=role, content=content, name=shown or None) if content else None

@@ -74,14 +74,8 @@ _LONGER = [
 ]
 """Pairs that a card writes as part of a longer ending, and what may follow them."""
 
-_SIMPLE = [
-    ("은", "는", "커녕"),
-    ("이", "가", ""),
-    ("을", "를", ""),
-    ("과", "와", "의|는|도|만"),
-    ("아", "야", ""),
-    ("으로", "로", "서|써|부터|만|도|는|의|까지"),
-]
+_TAILS = {"은는": "커녕", "과와": "의|는|도|만", "으로": "서|써|부터|만|도|는|의|까지"}
+"""What may follow one of `PAIRS`."""
 
 
 class _Form(NamedTuple):
@@ -100,6 +94,7 @@ def _form(closed: str, open_: str, tail: str) -> _Form:
     return _Form(closed, open_, re.compile(rf"(?:{ways})(?={follows}(?![가-힣]))"))
 
 
+_SIMPLE = [(*pair, _TAILS.get(name, "")) for name, pair in PAIRS.items()]
 _FORMS = [_form(*row) for row in (*_LONGER, *_SIMPLE)]
 _TAIL = 60
 """Characters that are looked at: of a name from its end, and before it."""

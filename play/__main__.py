@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     import uvicorn
 
-    from play.server import LOOPBACK, make_app
+    from play.guard import LOOPBACK
+    from play.server import make_app
     from worker.dispatch import Dispatcher
 
     dispatcher = Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)

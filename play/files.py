@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from cards.card import alternate_greetings, carries_card, is_card
-from cards.chatlog import parse_chat
+from cards.card import Card, alternate_greetings, to_persona
 from cards.events import to_events
-from cards.files import parse_json
-from cards.load import read_character
+from cards.load import Story, lore_of, read_any
+from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from cards.read_lore import parse_book
 from prompts.language import language_of
 from prompts.words import USER
-from schemas.errors import BadRequest
 from schemas.request import Message, Persona, StoryEvent
 
 _EVENTS = TypeAdapter(list[StoryEvent])
@@ -37,25 +34,18 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
     Raises:
         BadRequest: none of these, or damaged.
     """
-    if carries_card(content):
-        return _character(content, user, chat)
-    text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):
-        return _chat(content, user)
-    document = parse_json(content)
-    if isinstance(document, list):
-        first = document[0] if document else None
-        if isinstance(first, dict) and "order" in first:
-            return _story(_events(document))
-        return _chat(content, user)
-    inner = document.get("data")
-    if is_card(document):
-        return _character(content, user, chat)
-    if "messages" in document or "history" in document:
-        return _chat(content, user)
-    if "entries" in document or (isinstance(inner, dict) and "entries" in inner):
-        return _story(to_events(parse_book(document)))
-    return _character(content, user, chat)
+    match read_any(content, name, user=user):
+        case Card() as card:
+            return character_parts(to_persona(card), to_events(lore_of(card)), user, chat)
+        case Persona() as persona:
+            return character_parts(persona, [], user, chat)
+        case Lorebook() as book:
+            return {"kind": "story", "story": _dumped(to_events(book))}
+        case Story(events):
+            return {"kind": "story", "story": _dumped(events)}
+        case lines:
+            history = _MESSAGES.dump_python(lines, mode="json", exclude_none=True)
+            return {"kind": "chat", "history": history}
 
 
 def character_parts(
@@ -73,34 +63,8 @@ def character_parts(
     }
 
 
-def _character(content: bytes, user: str | None, chat: str) -> dict[str, Any]:
-    persona, lore = read_character(content)
-    return character_parts(persona, to_events(lore), user, chat)
-
-
-def _story(events: Sequence[StoryEvent]) -> dict[str, Any]:
-    return {"kind": "story", "story": _dumped(events)}
-
-
-def _events(document: list[Any]) -> list[StoryEvent]:
-    try:
-        return _EVENTS.validate_python(document)
-    except ValidationError as error:
-        raise BadRequest.from_validation(error, StoryEvent) from None
-
-
 def _dumped(events: Sequence[StoryEvent]) -> list[dict[str, Any]]:
     dumped: list[dict[str, Any]] = _EVENTS.dump_python(
         list(events), mode="json", exclude_defaults=True
     )
     return dumped
-
-
-def _chat(content: bytes, user: str | None) -> dict[str, Any]:
-    lines = parse_chat(content, user=user)
-    if not lines:
-        raise BadRequest("holds no messages")
-    return {
-        "kind": "chat",
-        "history": _MESSAGES.dump_python(lines, mode="json", exclude_none=True),
-    }

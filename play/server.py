@@ -37,8 +37,6 @@ from worker.dispatch import Dispatcher
 from worker.openai_api import error_body, error_event
 from worker.output import Output, cleaned, failure
 
-__all__ = ["LOOPBACK", "make_app"]
-
 _PAGE = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 _STATUS = {"bad_request": 400, "too_large": 413, "llm": 502, "deadline": 504}
 _MESSAGES = TypeAdapter(list[Message])

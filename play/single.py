@@ -8,8 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import BadRequest
-
 FOLDER = Path(__file__).parent
 LINES = 30
 """Newest lines of the history that the page shows."""
@@ -49,18 +47,6 @@ def single_page(payload: dict[str, Any], response: dict[str, Any]) -> str:
             raise RuntimeError(f"page.html lacks {old}")
         page = before + new + after
     return page
-
-
-def write_page(path: Path, payload: dict[str, Any], response: dict[str, Any]) -> None:
-    """Writes the page.
-
-    Raises:
-        BadRequest: the file cannot be written.
-    """
-    try:
-        path.write_text(single_page(payload, response), encoding="utf-8")
-    except OSError as error:
-        raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
 
 
 def _asset(name: str) -> str:

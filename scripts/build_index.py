@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from cards.load import load_json
 from nodes.embed import search_of
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.story import EventIndex
@@ -26,7 +27,6 @@ from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Persona, StoryEvent
-from scripts.turn import read_json
 from stores.story_index import Built, StoredStory, StoryIndex
 
 SHOWN = 5
@@ -46,7 +46,7 @@ def read_story(path: Path, story_id: str | None) -> StoryFile:
     Raises:
         BadRequest: the file cannot be read, or is no story; names the place.
     """
-    data = read_json(path)
+    data = load_json(path)
     found = data if isinstance(data, dict) else {"story": data}
     if not isinstance(found.get("story"), list):
         raise BadRequest("must hold a list of events, or an object with `story`", field=path.name)

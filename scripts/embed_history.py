@@ -16,13 +16,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from cards.load import load_json
 from embedding.cached import CachedEmbedder
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message
-from scripts.turn import read_json
 
 BATCH = 64  # messages embedded between two steps of the progress bar
 
@@ -39,7 +39,7 @@ def read_history(path: Path) -> list[Message]:
     Raises:
         BadRequest: the file cannot be read, or is no history; names the place.
     """
-    data = read_json(path)
+    data = load_json(path)
     found = data if isinstance(data, dict) else {"history": data}
     if not isinstance(found.get("history"), list):
         raise BadRequest(

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cards.load import load_json
 from schemas.errors import BadRequest, IyagiError
-from scripts.turn import MOCK, read_json
+from scripts.turn import MOCK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,11 +43,11 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
     """
     from graph.next_turn import first_payload
 
-    payload = read_json(args.request)
+    payload = load_json(args.request)
     if not isinstance(payload, dict):
         raise BadRequest("must hold a JSON object", field=args.request.name)
     if args.story:
-        payload["story"] = read_json(args.story)
+        payload["story"] = load_json(args.story)
     if not payload.get("story"):
         raise BadRequest("holds no story; give one with --story FILE", field=args.request.name)
     return first_payload(payload, position=args.position)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cards.events import to_events
-from cards.load import load_character, load_history, load_lore
+from cards.files import write_file
+from cards.load import load_character, load_history, load_json, load_lore
 from cards.lorebook import stack
 from prompts.language import language_of
 from schemas.errors import BadRequest, IyagiError
@@ -54,25 +55,6 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in a file.
-
-    Raises:
-        BadRequest: the file cannot be read or is not JSON; says where.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BadRequest(f"cannot be read: {error.strerror}", field=path.name) from None
-    except UnicodeDecodeError:
-        raise BadRequest("is not UTF-8; save it as UTF-8", field=path.name) from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"is not JSON: {error.msg} at {place}", field=path.name) from None
-    except RecursionError:
-        raise BadRequest("is nested too deeply", field=path.name) from None
-
-
 def build_payload(args: argparse.Namespace) -> dict[str, Any]:
     """The request that the options describe."""
     payload = _base(args)
@@ -86,7 +68,7 @@ def build_payload(args: argparse.Namespace) -> dict[str, Any]:
         if (value := getattr(args, option)) is not None:
             payload[option] = value
     if args.story:
-        payload["story"] = read_json(args.story)
+        payload["story"] = load_json(args.story)
     books += map(load_lore, args.lore or ())
     if lore := to_events(stack(*books)):
         told = payload.get("story", [])
@@ -107,7 +89,7 @@ def _base(args: argparse.Namespace) -> dict[str, Any]:
     if args.persona and not args.request:
         return {}
     path = args.request or MOCK / "sample_request.json"
-    payload = read_json(path)
+    payload = load_json(path)
     if not isinstance(payload, dict):
         raise BadRequest("must hold a JSON object", field=path.name)
     return payload
@@ -162,9 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         payload = build_payload(args)
         response = asyncio.run(answer(payload, args))
         if args.html:
-            from play.single import write_page
+            from play.single import single_page
 
-            write_page(args.html, payload, response)
+            write_file(args.html, single_page(payload, response).encode(), force=True)
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1

@@ -125,6 +125,9 @@ def test_the_handlers_files(card_png: Path, tmp_path: Path) -> None:
         load_character(plain)
     with pytest.raises(BadRequest, match=r"persona\.json: is no lorebook"):
         load_lore(plain)
+    plain.write_bytes(as_json(book({"key": ["숲"]}, name="숲", description="길")))
+    with pytest.raises(BadRequest, match=r"persona\.json: is neither a character card nor"):
+        load_character(plain)
     bare = tmp_path / "bare.json"
     bare.write_bytes(as_json(v2()))
     assert load_lore(bare).entries == ()

@@ -110,6 +110,12 @@ def test_exploding_macros_are_bounded(text: str) -> None:
     assert len(expand(text, scope)) <= MAX_LENGTH + 50_000 + 2 * len(text)
 
 
+def test_fields_that_say_nothing_are_bounded_too() -> None:
+    """Ten million of them took half a minute, whatever they inserted."""
+    fields = {"a": "{{b}}" * 300, "b": "{{c}}" * 300, "c": ""}
+    assert "{{" in expand("{{a}}" * 3, replace(SCOPE, fields=fields))
+
+
 PIECES = [
     "{{",
     "}}",
