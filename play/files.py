@@ -14,8 +14,7 @@ from cards.files import parse_json
 from cards.load import read_character
 from cards.macros import Scope, expand
 from cards.read_lore import parse_book
-from prompts.language import language_of
-from prompts.words import USER
+from prompts.words import USER, language_of
 from schemas.errors import BadRequest
 from schemas.request import Message, Persona, StoryEvent
 

@@ -15,7 +15,7 @@ from typing import Any
 from cards.events import to_events
 from cards.load import load_character, load_history, load_lore
 from cards.lorebook import stack
-from prompts.language import language_of
+from prompts.words import language_of
 from schemas.errors import BadRequest, IyagiError
 
 GREETING = {"en": "Hello!", "ko": "안녕하세요?"}

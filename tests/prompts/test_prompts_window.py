@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prompts.plan import plan
-from prompts.window import content_marks, content_sum, reach_of, verbatim_from
+from prompts.plan import content_marks, content_sum, plan, reach_of, verbatim_from
 from schemas.rag import PromptBuildInput
 from tests.prompts.prompts_support import chat, turn
 
