@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import get_args
 
 from cards.macros import chat_of
@@ -88,32 +88,54 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     volatile = min(spare, notes + given.lore_room)
     window = spare - volatile + message_tokens
 
-    history = _History(words, count, given.history or words.opening(), message, message_tokens)
-    if examples and not _examples_stay(history, window, examples_tokens, layout):
+    lines = given.history or words.opening()
+    furthest = window + reach_of(window, layout.keep) - message_tokens
+    known = _newest_turns(words, count, lines, furthest)
+    chat_tokens = message_tokens + sum(tokens for _, tokens in known)
+    # where the backend sends the end of a chat only, nobody knows how long it is
+    needed = message_tokens if layout.recent_only else chat_tokens
+    if examples and needed > window - examples_tokens:
         examples, examples_tokens = [], 0
-    first = history.cut(window - examples_tokens, layout)
-    turns, tokens = history.since(first)
+    hidden = len(lines) - len(known)
+    before = [lines[hidden - 1].content] if hidden else []
+    texts = [*before, *(turn.text for turn, _ in known), message.text]
+    first = verbatim_from(
+        [*(tokens for _, tokens in known), message_tokens],
+        content_marks(texts)[len(before) :],
+        window - examples_tokens,
+        layout.keep,
+        recent_only=layout.recent_only or hidden > 0,
+    )
     return PromptPlan(
         system=words.system(lore, examples) if examples else system,
-        turns=turns,
+        turns=[turn for turn, _ in known[first:]],
         message=message,
-        verbatim_from=first,
+        verbatim_from=hidden + first,
         dropped_examples=len(words.examples) - len(examples),
         budget=budget,
         volatile=volatile,
         system_tokens=system_tokens,
         examples_tokens=examples_tokens,
-        history_tokens=tokens,
+        history_tokens=[tokens for _, tokens in known[first:]],
         message_tokens=message_tokens,
         instruction_tokens=instruction_tokens,
     )
 
 
-def _examples_stay(history: _History, window: int, examples: int, layout: PromptLayout) -> bool:
-    """Whether the whole chat leaves room for the examples. Where the backend sends the end of a
-    chat only, that is unknown, and they stay as long as the message does."""
-    needed = history.message if layout.recent_only else history.tokens(window)
-    return needed <= window - examples
+def _newest_turns(
+    words: Words, count: Count, lines: Sequence[Line], limit: float
+) -> list[tuple[PromptTurn, int]]:
+    """The newest lines as turns with their tokens: all of them, or more than the limit."""
+    known: list[tuple[PromptTurn, int]] = []
+    total = 0
+    for line in reversed(lines):
+        if total > limit:
+            break
+        turn = words.line(line)
+        tokens = count(words.form.turn(turn)) if turn.text else 0
+        known.append((turn, tokens))
+        total += tokens
+    return known[::-1]
 
 
 def _examples(words: Words, count: Count, share: float) -> tuple[list[str], int]:
@@ -142,66 +164,13 @@ def too_large(tokens: int, layout: PromptLayout) -> BadRequest:
     )
 
 
-class _History:
-    """The lines of a chat as turns, written and counted from the newest as far as needed."""
-
-    def __init__(
-        self, words: Words, count: Count, lines: Sequence[Line], message: PromptTurn, tokens: int
-    ) -> None:
-        self._words, self._count, self._lines = words, count, lines
-        self._known = [(message, tokens)]  # newest first
-        self._total = tokens
-
-    @property
-    def message(self) -> int:
-        """Tokens of the user's message."""
-        return self._known[0][1]
-
-    def tokens(self, limit: float) -> int:
-        """Tokens of the newest lines and the message: all of them, or more than the limit."""
-        for line in islice(reversed(self._lines), len(self._known) - 1, None):
-            if self._total > limit:
-                break
-            turn = self._words.line(line)
-            tokens = self._count(self._words.form.turn(turn)) if turn.text else 0
-            self._known.append((turn, tokens))
-            self._total += tokens
-        return self._total
-
-    def cut(self, window: int, layout: PromptLayout) -> int:
-        """Row of the first line that stays verbatim; `len(lines)` if none does."""
-        self.tokens(window + reach_of(window, layout.keep))
-        hidden = len(self._lines) + 1 - len(self._known)
-        before = [content_sum(line.content) for line in self._lines[max(0, hidden - 1) : hidden]]
-        sums = [content_sum(turn.text) for turn, _ in reversed(self._known)]
-        return hidden + verbatim_from(
-            [tokens for _, tokens in reversed(self._known)],
-            content_marks([*before, *sums])[len(before) :],
-            window,
-            layout.keep,
-            recent_only=layout.recent_only or hidden > 0,
-        )
-
-    def since(self, first: int) -> tuple[list[PromptTurn], list[int]]:
-        """The turns from a row on, and their tokens, without the message."""
-        known = self._known[len(self._lines) - first : 0 : -1]
-        return [turn for turn, _ in known], [tokens for _, tokens in known]
-
-
-def content_sum(text: str) -> int:
-    """A pseudo-random number of a text."""
-    return zlib.crc32(text.encode())
-
-
-def content_marks(sums: Sequence[int]) -> list[int]:
+def content_marks(texts: Sequence[str]) -> list[int]:
     """A pseudo-random number for each message, of its own text and the one before it.
 
     The pair tells equal messages ("ok") apart. The first has none before it, so its mark is not
     the one it has within a longer chat.
-
-    Args:
-        sums: `content_sum` of each message's text.
     """
+    sums = [zlib.crc32(text.encode()) for text in texts]
     return [zlib.crc32(b"%d %d" % pair) for pair in pairwise([0, *sums])]
 
 
