@@ -129,7 +129,8 @@ def _line_ends(text: str) -> int:
 
 def remembered(count: Count) -> Count:
     """The same counter, which counts a text once: the lines of a chat come back every turn, and to
-    count them takes 4 ms by estimate, with a tokenizer 20. When it is full it begins anew.
+    count 200 Korean ones takes 4 ms by estimate and 16 with a tokenizer. When it is full it begins
+    anew.
 
     It holds hashes and no words, so its size is known and there is nothing to forget. They have 64
     bits and a seed of the process: that two texts share one is less likely than a broken machine.
