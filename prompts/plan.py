@@ -89,53 +89,62 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     window = spare - volatile + message_tokens
 
     lines = given.history or words.opening()
-    furthest = window + reach_of(window, layout.keep) - message_tokens
-    known = _newest_turns(words, count, lines, furthest)
-    chat_tokens = message_tokens + sum(tokens for _, tokens in known)
+    furthest = window + reach_of(window, layout.keep)
+    known = _newest_turns(words, count, lines, (message, message_tokens), furthest)
     # where the backend sends the end of a chat only, nobody knows how long it is
-    needed = message_tokens if layout.recent_only else chat_tokens
+    needed = message_tokens if layout.recent_only else sum(tokens for _, tokens in known)
     if examples and needed > window - examples_tokens:
         examples, examples_tokens = [], 0
-    hidden = len(lines) - len(known)
-    before = [lines[hidden - 1].content] if hidden else []
-    texts = [*before, *(turn.text for turn, _ in known), message.text]
-    first = verbatim_from(
-        [*(tokens for _, tokens in known), message_tokens],
-        content_marks(texts)[len(before) :],
-        window - examples_tokens,
-        layout.keep,
-        recent_only=layout.recent_only or hidden > 0,
-    )
+    first = _first_kept(lines, known, window - examples_tokens, layout)
+    kept = known[first - len(lines) - 1 : -1]
     return PromptPlan(
         system=words.system(lore, examples) if examples else system,
-        turns=[turn for turn, _ in known[first:]],
+        turns=[turn for turn, _ in kept],
         message=message,
-        verbatim_from=hidden + first,
+        verbatim_from=first,
         dropped_examples=len(words.examples) - len(examples),
         budget=budget,
         volatile=volatile,
         system_tokens=system_tokens,
         examples_tokens=examples_tokens,
-        history_tokens=[tokens for _, tokens in known[first:]],
+        history_tokens=[tokens for _, tokens in kept],
         message_tokens=message_tokens,
         instruction_tokens=instruction_tokens,
     )
 
 
 def _newest_turns(
-    words: Words, count: Count, lines: Sequence[Line], limit: float
+    words: Words, count: Count, lines: Sequence[Line], message: tuple[PromptTurn, int], limit: float
 ) -> list[tuple[PromptTurn, int]]:
-    """The newest lines as turns with their tokens: all of them, or more than the limit."""
-    known: list[tuple[PromptTurn, int]] = []
-    total = 0
+    """The newest turns and their tokens, the message last: all of them, or more than the limit."""
+    newest, total = [message], message[1]
     for line in reversed(lines):
         if total > limit:
             break
         turn = words.line(line)
         tokens = count(words.form.turn(turn)) if turn.text else 0
-        known.append((turn, tokens))
+        newest.append((turn, tokens))
         total += tokens
-    return known[::-1]
+    return newest[::-1]
+
+
+def _first_kept(
+    lines: Sequence[Line],
+    known: Sequence[tuple[PromptTurn, int]],
+    window: int,
+    layout: PromptLayout,
+) -> int:
+    """Row of the first line that stays verbatim; `len(lines)` if none does."""
+    hidden = len(lines) + 1 - len(known)
+    before = [lines[hidden - 1].content] if hidden else []
+    texts = [*before, *(turn.text for turn, _ in known)]
+    return hidden + verbatim_from(
+        [tokens for _, tokens in known],
+        content_marks(texts)[len(before) :],
+        window,
+        layout.keep,
+        recent_only=layout.recent_only or hidden > 0,
+    )
 
 
 def _examples(words: Words, count: Count, share: float) -> tuple[list[str], int]:

@@ -41,13 +41,13 @@ class Rules:
         given = [stop for stop in stops if stop.strip() or "\n" in stop]
         self._tag_stops = tuple(s for s in given if self.tags.voice(s.strip()))
         plain = sorted((s for s in given if s not in self._tag_stops), key=len, reverse=True)
-        self._plain = re.compile("|".join(map(re.escape, plain))) if plain else None
+        self._plain = re.compile("|".join(map(re.escape, plain)) or r"(?!)")
         self._starts = tuple({s[:n] for s in (*plain, *_SPELLED) for n in range(1, len(s))})
         self._longest = max(map(len, self._starts), default=0)
 
     def search(self, text: str, start: int) -> int:
         """Where the first stop string begins, at `start` or later; -1 when there is none."""
-        found = self._plain.search(text, start) if self._plain else None
+        found = self._plain.search(text, start)
         return found.start() if found else -1
 
     def settled(self, text: str) -> int:

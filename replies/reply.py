@@ -65,9 +65,6 @@ def read_reply(
     )
 
 
-_RULE = " \t\n-=_#>*"
-
-
 Event = str | ResponseContent
 """More of the reply's text, all of which joins to it; or a piece that nothing later changes. Pieces
 come in order."""
@@ -78,10 +75,6 @@ class StreamReader:
 
     Words are shown at once. So an unfinished last sentence that the token limit broke off has been
     shown, though the result is without it.
-
-    Attributes:
-        done: the reply is cut; nothing that follows is kept, so generation may be stopped.
-        regenerate: the reply began by speaking for somebody else; nothing was shown.
     """
 
     def __init__(self, cast: Cast, *, stops: tuple[str, ...] = ()) -> None:
@@ -107,12 +100,12 @@ class StreamReader:
 
     @property
     def done(self) -> bool:
-        """Whether the reply is cut."""
+        """Whether the reply is cut: nothing that follows is kept, so generation may be stopped."""
         return self._guard.ended
 
     @property
     def regenerate(self) -> bool:
-        """Whether the reply began by speaking for somebody else."""
+        """Whether the reply began by speaking for somebody else; then nothing was shown."""
         return self._guard.regenerate
 
     def feed(self, delta: str) -> list[Event]:
@@ -199,6 +192,9 @@ class StreamReader:
                     self._sent += 1
                     yield content
             self._waiting.clear()
+
+
+_RULE = " \t\n-=_#>*"
 
 
 def _without_open_rule(text: str) -> str:
