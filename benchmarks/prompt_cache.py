@@ -36,10 +36,10 @@ TOKEN = re.compile(r"<\|\w+\|>|\w+|[^\w\s]")
 
 LAYOUTS: dict[str, dict[str, object]] = {
     "top_sliding": {"place": "before_history", "keep": 1.0},
-    "depth4_sliding": {"place": "depth", "depth": 4, "keep": 1.0},
+    "depth4_sliding": {"place": "depth", "keep": 1.0},
     "after_history_sliding": {"keep": 1.0},
     "top_blocks": {"place": "before_history"},
-    "depth4_blocks": {"place": "depth", "depth": 4},
+    "depth4_blocks": {"place": "depth"},
     "after_history_blocks": {},
 }
 """The two usual layouts, ours (last), and what lies between."""

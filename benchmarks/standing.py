@@ -44,7 +44,7 @@ from retrieval.hybrid import Knobs
 from retrieval.query import make_query, view_vectors
 from retrieval.recall import Wanted, retrieve_chat_context, search_memory
 from retrieval.vectors import part_vectors
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.request import ChatRequest, Message, Persona
 from schemas.search import Search
 from stores.chat_memory import StandingMemory

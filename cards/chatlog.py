@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cards.files import decode, object_in, one_line, parse_json, whole
 from cards.transcript import parse_transcript
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message, Role
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embedding.embedder import Embedder
 from embedding.scale import SENTENCES, measure, scale_for
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.search import CosineScale
 
 

@@ -14,8 +14,8 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from nodes.live_reply import LiveReply
 from nodes.parse_reply import cast_of_turn, stops_of
+from replies.reply import LiveReply
 from schemas.errors import LLMError
 from schemas.models import Model, Models
 from schemas.rag import PromptBuildOutput

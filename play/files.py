@@ -12,8 +12,7 @@ from cards.events import to_events
 from cards.load import Story, lore_of, read_any
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from prompts.language import language_of
-from prompts.words import USER
+from prompts.words import USER, language_of
 from schemas.request import Message, Persona, StoryEvent
 
 _EVENTS = TypeAdapter(list[StoryEvent])

@@ -27,6 +27,9 @@ from schemas.rag import (
 )
 from schemas.state import Route, StoryProgress
 
+DEPTH = 4
+"""For the place `depth`: lines of history below the notes."""
+
 
 def with_retrieved(
     given: PromptBuildInput,
@@ -84,13 +87,13 @@ def build_prompt(
     words, planned = Words.of(given), planned or plan(given, count)
     notes = take_notes(given, words, planned, count)
     draft = _within_budget(_Draft(given, words, planned, notes), count)
-    system, turns = draft.parts
+    ledger = _ledger(draft)
     return PromptBuildOutput(
         prompt=draft.prompt,
-        messages=messages(system, turns) if given.layout.format == "chat" else [],
-        stop=_stops(draft),
+        messages=messages(*draft.parts) if given.layout.format == "chat" else [],
+        stop=ledger.stop,
         speaker_name=words.speaker(given.speaker),
-        meta=_ledger(draft).model_dump(),
+        meta=ledger.model_dump(),
     )
 
 
@@ -130,7 +133,7 @@ class _Draft:
             case "before_history":
                 system = f"{system}\n\n{notes}"
             case "depth":
-                row = max(0, len(turns) - layout.depth)
+                row = max(0, len(turns) - DEPTH)
                 while row < len(turns) and turns[row].side != "user":
                     row += 1
                 if row < len(turns):

@@ -99,13 +99,20 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
     left = planned.volatile - notes.frame
     if left < 0:  # not even the headings fit
         notes, left = notes.none(), 0
-    standing = _Standing(given, planned)
+    verbatim = given.history[planned.verbatim_from :]
+    texts = {line.content for line in verbatim} | {given.user_message}
+    ids, offered = {line.id for line in verbatim}, set[tuple[str, str]]()
     for kind, chunk in _in_turn(given):
         text = _line(words, kind, chunk)
         note = Note(kind, chunk, text, count(f"- {text}\n"))
-        reason = standing.reason(kind, chunk)
-        if not reason and note.tokens > left:
+        reason = ""
+        if kind == "memory" and (chunk.id in ids or chunk.text in texts):
+            reason = "stands in the verbatim history"
+        elif (chunk.source, chunk.id) in offered:
+            reason = "is there already"
+        elif note.tokens > left:
             reason = f"over the budget for notes by {note.tokens - left} tokens"
+        offered.add((chunk.source, chunk.id))
         if reason:
             notes.dropped.append(note.entry(reason))
         else:
@@ -141,25 +148,6 @@ def _frame(given: PromptBuildInput, words: Words, count: Count) -> int:
         direction=given.direction,
     )
     return count(text + "\n\n") if text else 0
-
-
-class _Standing:
-    """What the prompt holds already."""
-
-    def __init__(self, given: PromptBuildInput, planned: PromptPlan) -> None:
-        lines = given.history[planned.verbatim_from :]
-        self._ids = {line.id for line in lines if line.id}
-        self._texts = {line.content for line in lines} | {given.user_message}
-        self._chosen: set[tuple[str, str]] = set()
-
-    def reason(self, kind: Kind, chunk: RAGChunk) -> str:
-        """Why a chunk would be a repetition; empty if it is none."""
-        if kind == "memory" and (chunk.id in self._ids or chunk.text in self._texts):
-            return "stands in the verbatim history"
-        if (chunk.source, chunk.id) in self._chosen:
-            return "is there already"
-        self._chosen.add((chunk.source, chunk.id))
-        return ""
 
 
 def _place(chunk: RAGChunk) -> tuple[float, str]:

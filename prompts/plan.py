@@ -1,14 +1,27 @@
-"""The plan of a prompt: what is settled before anything is retrieved."""
+"""The plan of a prompt: what is settled before anything is retrieved, above all which part of the
+history stays verbatim. It is cut in blocks, at places that the text itself decides.
+
+A history that slides by a message each turn moves every later token, and the engine's cache is
+lost. So the history grows until the window is full, then a block falls away at once, and the
+prompt stays as it is until the next one.
+
+Every stateless worker must cut at the same place, also when the backend sends only the recent
+part of the chat: so no rule may count from the first message it sees. A cut falls on an *anchor*,
+as in content-defined chunking: a message whose hash is the smallest within a reach of tokens on
+both sides. That depends on its neighbourhood alone. The cut is the oldest anchor from which
+everything fits the window; it stays while that is so, then the next anchor takes over. A worker
+that sees the window and one reach more sees the same cut as one that sees the whole chat.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from itertools import islice
+from itertools import pairwise
 from typing import get_args
 
 from cards.macros import chat_of
 from prompts.tokens import Count, estimate
-from prompts.window import content_marks, content_sum, reach_of, verbatim_from
 from prompts.words import Words
 from schemas.errors import BadRequest
 from schemas.formats import PromptTurn
@@ -20,6 +33,9 @@ VOLATILE_SHARE = 0.1
 
 EXAMPLES_SHARE = 0.25
 """Of the context at most for example dialogue, even while the chat is short."""
+
+_FINER = (1, 2, 4)
+"""Reaches to try, as divisors: where no anchor lies in the window's older part, a nearer one."""
 
 
 def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> PromptBuildInput:
@@ -72,14 +88,18 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     volatile = min(spare, notes + given.lore_room)
     window = spare - volatile + message_tokens
 
-    history = _History(words, count, given.history or words.opening(), message, message_tokens)
-    if examples and not _examples_stay(history, window, examples_tokens, layout):
+    lines = given.history or words.opening()
+    furthest = window + reach_of(window, layout.keep)
+    known = _newest_turns(words, count, lines, (message, message_tokens), furthest)
+    # where the backend sends the end of a chat only, nobody knows how long it is
+    needed = message_tokens if layout.recent_only else sum(tokens for _, tokens in known)
+    if examples and needed > window - examples_tokens:
         examples, examples_tokens = [], 0
-    first = history.cut(window - examples_tokens, layout)
-    turns, tokens = history.since(first)
+    first = _first_kept(lines, known, window - examples_tokens, layout)
+    kept = known[first - len(lines) - 1 : -1]
     return PromptPlan(
         system=words.system(lore, examples) if examples else system,
-        turns=turns,
+        turns=[turn for turn, _ in kept],
         message=message,
         verbatim_from=first,
         dropped_examples=len(words.examples) - len(examples),
@@ -87,17 +107,44 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
         volatile=volatile,
         system_tokens=system_tokens,
         examples_tokens=examples_tokens,
-        history_tokens=tokens,
+        history_tokens=[tokens for _, tokens in kept],
         message_tokens=message_tokens,
         instruction_tokens=instruction_tokens,
     )
 
 
-def _examples_stay(history: _History, window: int, examples: int, layout: PromptLayout) -> bool:
-    """Whether the whole chat leaves room for the examples. Where the backend sends the end of a
-    chat only, that is unknown, and they stay as long as the message does."""
-    needed = history.message if layout.recent_only else history.tokens(window)
-    return needed <= window - examples
+def _newest_turns(
+    words: Words, count: Count, lines: Sequence[Line], message: tuple[PromptTurn, int], limit: float
+) -> list[tuple[PromptTurn, int]]:
+    """The newest turns and their tokens, the message last: all of them, or more than the limit."""
+    newest, total = [message], message[1]
+    for line in reversed(lines):
+        if total > limit:
+            break
+        turn = words.line(line)
+        tokens = count(words.form.turn(turn)) if turn.text else 0
+        newest.append((turn, tokens))
+        total += tokens
+    return newest[::-1]
+
+
+def _first_kept(
+    lines: Sequence[Line],
+    known: Sequence[tuple[PromptTurn, int]],
+    window: int,
+    layout: PromptLayout,
+) -> int:
+    """Row of the first line that stays verbatim; `len(lines)` if none does."""
+    hidden = len(lines) + 1 - len(known)
+    before = [lines[hidden - 1].content] if hidden else []
+    texts = [*before, *(turn.text for turn, _ in known)]
+    return hidden + verbatim_from(
+        [tokens for _, tokens in known],
+        content_marks(texts)[len(before) :],
+        window,
+        layout.keep,
+        recent_only=layout.recent_only or hidden > 0,
+    )
 
 
 def _examples(words: Words, count: Count, share: float) -> tuple[list[str], int]:
@@ -126,47 +173,79 @@ def too_large(tokens: int, layout: PromptLayout) -> BadRequest:
     )
 
 
-class _History:
-    """The lines of a chat as turns, written and counted from the newest as far as needed."""
+def content_marks(texts: Sequence[str]) -> list[int]:
+    """A pseudo-random number for each message, of its own text and the one before it.
 
-    def __init__(
-        self, words: Words, count: Count, lines: Sequence[Line], message: PromptTurn, tokens: int
-    ) -> None:
-        self._words, self._count, self._lines = words, count, lines
-        self._known = [(message, tokens)]  # newest first
-        self._total = tokens
+    The pair tells equal messages ("ok") apart. The first has none before it, so its mark is not
+    the one it has within a longer chat.
+    """
+    sums = [zlib.crc32(text.encode()) for text in texts]
+    return [zlib.crc32(b"%d %d" % pair) for pair in pairwise([0, *sums])]
 
-    @property
-    def message(self) -> int:
-        """Tokens of the user's message."""
-        return self._known[0][1]
 
-    def tokens(self, limit: float) -> int:
-        """Tokens of the newest lines and the message: all of them, or more than the limit."""
-        for line in islice(reversed(self._lines), len(self._known) - 1, None):
-            if self._total > limit:
+def reach_of(budget: int, keep: float) -> float:
+    """Reach of an anchor on each side, in tokens.
+
+    Anchors lie two reaches apart on average, and a cut drops what lies between two of them.
+    """
+    return (1 - keep) / 2 * budget
+
+
+def verbatim_from(
+    counts: Sequence[int],
+    marks: Sequence[int],
+    budget: int,
+    keep: float = 0.5,
+    *,
+    recent_only: bool = False,
+) -> int:
+    """Row of the first message that stays verbatim.
+
+    Args:
+        counts: tokens of each message, oldest first, the user's new message last.
+        marks: `content_marks` of the same messages.
+        budget: tokens of the window: what stays fits it, but for the last message.
+        keep: share of the window that a cut leaves on average, and half of it at least.
+        recent_only: the first message given is not the first of the chat, so it is no place to
+            cut: where it falls out next turn, the cache would be lost.
+
+    Returns:
+        0 while everything fits; at most `len(counts) - 1`.
+    """
+    last = len(counts) - 1
+    first, fitting = last, counts[last]
+    while first > 0 and fitting + counts[first - 1] <= budget:
+        first -= 1
+        fitting += counts[first]
+    if first == 0 and not recent_only:
+        return 0
+    floor, reach = keep / 2 * min(budget, fitting), reach_of(budget, keep)
+    for divisor in _FINER:
+        tokens = fitting
+        for row in range(first, last):
+            if tokens < max(floor, reach / divisor):
                 break
-            turn = self._words.line(line)
-            tokens = self._count(self._words.form.turn(turn)) if turn.text else 0
-            self._known.append((turn, tokens))
-            self._total += tokens
-        return self._total
+            if _is_anchor(row, counts, marks, reach / divisor):
+                return row
+            tokens -= counts[row]
+    return first
 
-    def cut(self, window: int, layout: PromptLayout) -> int:
-        """Row of the first line that stays verbatim; `len(lines)` if none does."""
-        self.tokens(window + reach_of(window, layout.keep))
-        hidden = len(self._lines) + 1 - len(self._known)
-        before = [content_sum(line.content) for line in self._lines[max(0, hidden - 1) : hidden]]
-        sums = [content_sum(turn.text) for turn, _ in reversed(self._known)]
-        return hidden + verbatim_from(
-            [tokens for _, tokens in reversed(self._known)],
-            content_marks([*before, *sums])[len(before) :],
-            window,
-            layout.keep,
-            recent_only=layout.recent_only or hidden > 0,
-        )
 
-    def since(self, first: int) -> tuple[list[PromptTurn], list[int]]:
-        """The turns from a row on, and their tokens, without the message."""
-        known = self._known[len(self._lines) - first : 0 : -1]
-        return [turn for turn, _ in known], [tokens for _, tokens in known]
+def _is_anchor(row: int, counts: Sequence[int], marks: Sequence[int], reach: float) -> bool:
+    """Whether no mark within reach is smaller; of equal ones the latest counts.
+
+    A message whose older neighbours are not all known is none.
+    """
+    tokens, before = 0, row - 1
+    while tokens < reach:
+        if before < 0 or marks[before] < marks[row]:
+            return False
+        tokens += counts[before]
+        before -= 1
+    tokens, behind = counts[row], row + 1
+    while behind < len(counts) and tokens < reach:
+        if marks[behind] <= marks[row]:
+            return False
+        tokens += counts[behind]
+        behind += 1
+    return True

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-from prompts.tokens import KNOWN, Count, KnownCounts
+from prompts.tokens import KNOWN, Count
 from schemas.errors import BadRequest, LLMError
 
 log = logging.getLogger(__name__)
@@ -39,22 +39,21 @@ Tokenize = Callable[[str], Awaitable[Sequence[int]]]
 class ServedCount:
     """Tokens of a text as the server counted it, else by an estimate; safe with several threads."""
 
-    def __init__(self, tokenize: Tokenize, estimate: Count, *, known: int = KNOWN) -> None:
+    def __init__(self, tokenize: Tokenize, estimate: Count) -> None:
         """Asks nothing yet.
 
         Args:
             tokenize: asks the server.
             estimate: counts what the server was not asked, and everything while it fails.
-            known: texts whose count is remembered.
         """
         self._tokenize, self._estimate = tokenize, estimate
-        self._counts = KnownCounts(known)
+        self._counts: dict[int, int] = {}  # by hash, as in `tokens.remembered`
         self._silent_until = 0.0
         self._warned = False
 
     def __call__(self, text: str) -> int:
         """Tokens of the text; asks nobody."""
-        known = self._counts.get(text)
+        known = self._counts.get(hash(text))
         return self._estimate(text) if known is None else known
 
     async def settle(self, run: Callable[[Count], T]) -> T:
@@ -70,7 +69,7 @@ class ServedCount:
             unknown: dict[str, None] = {}
 
             def count(text: str, unknown: dict[str, None] = unknown) -> int:
-                known = self._counts.get(text)
+                known = self._counts.get(hash(text))
                 if known is not None:
                     return known
                 unknown[text] = None
@@ -99,8 +98,9 @@ class ServedCount:
             self._warned = True
             return
         self._warned = False
-        for text, tokens in zip(texts, counts, strict=True):
-            self._counts.put(text, tokens)
+        if len(self._counts) + len(texts) > KNOWN:
+            self._counts.clear()
+        self._counts.update(zip(map(hash, texts), counts, strict=True))
 
 
 async def count_together(texts: Sequence[str], tokenize: Tokenize) -> list[int]:

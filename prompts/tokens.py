@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters, digits, punctuation
-from threading import Lock
 
 from schemas.errors import SettingsError
 from schemas.formats import CONTROL_TOKENS, FORMATS
@@ -17,7 +15,7 @@ Count = Callable[[str], int]
 """Tokens of a text, without a beginning-of-sequence token."""
 
 KNOWN = 16_384
-"""Texts whose count is remembered: a dozen chats of 1,000 messages."""
+"""Texts whose count a counter remembers: a dozen chats of 1,000 messages, in 2 MB."""
 
 
 @dataclass(frozen=True)
@@ -129,45 +127,24 @@ def _line_ends(text: str) -> int:
     return sum(line[-1] not in _ANY_MARK for line in map(str.rstrip, lines) if line)
 
 
-class KnownCounts:
-    """Tokens of texts that were counted, those asked for least recently out first; safe with
-    several threads.
+def remembered(count: Count) -> Count:
+    """The same counter, which counts a text once: the lines of a chat come back every turn, and to
+    count 200 Korean ones takes 4 ms by estimate and 16 with a tokenizer. When it is full it begins
+    anew.
 
     It holds hashes and no words, so its size is known and there is nothing to forget. They have 64
     bits and a seed of the process: that two texts share one is less likely than a broken machine.
     """
-
-    def __init__(self, size: int = KNOWN) -> None:
-        """Empty; holds `size` counts, of some 200 bytes each."""
-        self._size = size
-        self._counts: OrderedDict[int, int] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, text: str) -> int | None:
-        """The tokens of a text; None where it is not known."""
-        key = hash(text)
-        with self._lock:
-            if key in self._counts:
-                self._counts.move_to_end(key)
-            return self._counts.get(key)
-
-    def put(self, text: str, tokens: int) -> None:
-        """Keeps a count."""
-        with self._lock:
-            self._counts[hash(text)] = tokens
-            if len(self._counts) > self._size:
-                self._counts.popitem(last=False)
-
-
-def remembered(count: Count) -> Count:
-    """The same counter, which counts a text once: the lines of a chat come back every turn."""
-    known = KnownCounts()
+    known: dict[int, int] = {}
 
     def counted(text: str) -> int:
-        tokens = known.get(text)
+        key = hash(text)
+        tokens = known.get(key)
         if tokens is None:
             tokens = count(text)
-            known.put(text, tokens)
+            if len(known) >= KNOWN:
+                known.clear()
+            known[key] = tokens
         return tokens
 
     return counted

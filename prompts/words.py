@@ -11,17 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cards.macros import FIELDS, Scope, expand
-from language.korean import josa
+from language.korean import is_korean, josa
 from prompts.control import neutralise
-from prompts.language import Language, language_of
-from prompts.template import format_named
-from schemas.formats import Format, PromptTurn
+from prompts.template import template_format
+from schemas.errors import SettingsError
+from schemas.formats import FORMATS, Format, PromptTurn
 from schemas.rag import DialogueTurn, Line, PromptBuildInput
 from schemas.request import Persona, Role, Speaker
+
+Language = Literal["en", "ko"]
 
 NARRATOR: dict[Language, str] = {"en": "Narrator", "ko": "내레이터"}
 USER: dict[Language, str] = {"en": "User", "ko": "사용자"}
@@ -37,6 +40,37 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
     "ko": {"ko": "한국어로"},
 }
 """Language named in the instruction; others are left to the chat, which shows them."""
+
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+def language_of(persona: Persona, message: str) -> Language:
+    """The language of the prompt's own words, which must not change within a chat.
+
+    The persona's `language` decides; else the script of the card; a card without letters leaves
+    it to the message.
+    """
+    if persona.language:
+        return "ko" if persona.language.split("-")[0] in ("ko", "kor") else "en"
+    card = persona.description[:2000] + persona.first_message[:1000] + persona.name
+    return "ko" if is_korean(card if _LETTER.search(card) else message) else "en"
+
+
+def format_named(name: str) -> Format:
+    """The format of that name, or `template:PATH` for a model's own chat template.
+
+    Raises:
+        SettingsError: there is none; the message lists those that exist.
+    """
+    if name.startswith("template:"):
+        return template_format(name.removeprefix("template:"))
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise SettingsError(
+            f"unknown prompt format; known are {', '.join(sorted(FORMATS))}, and template:PATH "
+            "with a tokenizer_config.json"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,101 @@ let through before never changes.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
+from replies.edges import HEADED, TOKEN
 from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
-from replies.tokens import TOKEN, Stops
+from schemas.formats import CONTROL_TOKENS
 from schemas.response import Cut
 
+_SPELLED = tuple(token for token in CONTROL_TOKENS if not token.startswith(("<|", "[|")))
+"""Tokens that no shape below tells."""
+_BEGUN = sorted({word[:end] for word in HEADED for end in range(1, len(word) + 1)}, reverse=True)
+_PARTIAL = re.compile(
+    r"(?:<[|｜][\w▁ /=.-]{0,40}[|｜]?|\[\|[a-z]{0,20}\|?"
+    rf"|(?<=\n) ?#{{2,3}} ?(?:{'|'.join(_BEGUN)})? ?)\Z",
+    re.IGNORECASE,
+)
+_MAY_GROW = re.compile(
+    r"(?:<[^<>\n]{0,44}|<<[^<>\n]{0,6}|\[[^\[\]\n]{0,24}"
+    r"|(?:^|(?<=\n)) ?#{1,3} ?[a-z]{0,11} ?)\Z",
+    re.IGNORECASE,
+)
+_ANGLE_FACE = re.compile(r"[>＞][^\s<>]{0,3}<\Z")  # >_<
 
-class Rules(NamedTuple):
-    """The tags and stop strings of one chat, compiled."""
 
-    tags: Tags
-    stops: Stops
+class Rules:
+    """The tags and stop strings of one chat, compiled: of the stop strings those that are no tags,
+    for `Tags` knows whose these are."""
+
+    def __init__(self, cast: Cast, stops: Iterable[str]) -> None:
+        """Sorts the strings once; empty ones are left out."""
+        self.tags = Tags(cast)
+        given = [stop for stop in stops if stop.strip() or "\n" in stop]
+        self._tag_stops = tuple(s for s in given if self.tags.voice(s.strip()))
+        plain = sorted((s for s in given if s not in self._tag_stops), key=len, reverse=True)
+        self._plain = re.compile("|".join(map(re.escape, plain)) or r"(?!)")
+        self._starts = tuple({s[:n] for s in (*plain, *_SPELLED) for n in range(1, len(s))})
+        self._longest = max(map(len, self._starts), default=0)
+
+    def search(self, text: str, start: int) -> int:
+        """Where the first stop string begins, at `start` or later; -1 when there is none."""
+        found = self._plain.search(text, start)
+        return found.start() if found else -1
+
+    def settled(self, text: str) -> int:
+        """Length of a growing text in front of what may become a token or a stop string."""
+        grows = _MAY_GROW.search(text, max(0, len(text) - 64))
+        end = grows.start() if grows else len(text)
+        return min(end, len(text) - self._overlap(text))
+
+    def whole(self, text: str, *, at_limit: bool) -> int:
+        """Length of a finished text without the torn token, stop string or tag at its end.
+
+        Args:
+            text: the reply as it came, for a line that ended is not torn.
+            at_limit: whether the model was cut off. Only then a last line that is part of a name
+                is a torn tag; else it must be the whole name of one of the stop strings.
+        """
+        if torn := _PARTIAL.search(text, max(0, len(text) - 64)):
+            return torn.start()
+        size = self._overlap(text)
+        if size and self._is_torn(text, size, at_limit):
+            return len(text) - size
+        before, newline, line = text.rpartition("\n")
+        if newline and any(map(str.isalnum, line)):
+            named = at_limit or any(Tags.same_name(line, stop) for stop in self._tag_stops)
+            if named and self.tags.may_begin(line):
+                return len(before)
+        return len(text)
+
+    def _overlap(self, text: str) -> int:
+        """How many characters at the end are the beginning of a token or stop string."""
+        if not text.endswith(self._starts):
+            return 0
+        for size in range(min(self._longest, len(text)), 0, -1):
+            if text[-size:] in self._starts:
+                return size
+        return 0
+
+    @staticmethod
+    def _is_torn(text: str, size: int, at_limit: bool) -> bool:
+        """Whether the overlap is no chance: marks, words and faces end sentences, too."""
+        piece = text[-size:]
+        if not piece.strip("*_~.!?\"'- \n") or _ANGLE_FACE.search(text):
+            return False
+        first = piece.lstrip()[0]
+        starts_line = piece[0] == "\n" or text[:-size].endswith("\n")
+        return not first.isalnum() or (at_limit and starts_line)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def rules_of(cast: Cast, stops: tuple[str, ...] = ()) -> Rules:
     """The compiled rules. The same cast and stop strings come back every turn, and to compile them
-    takes 10 ms, with 150 names 35."""
-    tags = Tags(cast)
-    return Rules(tags, Stops(stops, tags))
+    takes 10 ms, with 150 names 35; each takes up to 315 KB, so 32 of them stay within 10 MB."""
+    return Rules(cast, stops)
 
 
 class Guard:
@@ -57,11 +131,11 @@ class Guard:
         """Reads on as far as is certain.
 
         Args:
-            text: the whole reply so far, without its opening (`tokens.opening_end`).
+            text: the whole reply so far, without its opening (`edges.opening_end`).
             final: nothing follows; else what may become a tag or a token waits for more.
         """
-        stop = self._rules.stops.search(text, self._position)
-        limit = len(text) if final else self._rules.stops.settled(text)
+        stop = self._rules.search(text, self._position)
+        limit = len(text) if final else self._rules.settled(text)
         if 0 <= stop < limit:
             limit = stop
         while self._position < limit and not self.ended:

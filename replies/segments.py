@@ -1,22 +1,55 @@
-"""What in a reply is said, done, thought or told, and whether narration acts for the user.
+"""The pieces of a reply: what in it is said, done, thought or told.
 
-Chats have two house styles, and a reply keeps to one. Where something is said in quotation marks
-(“ ” " " 「」 『』 «»), bare text is narration. Else, where `*…*` stands, bare text is speech. Else
-all is speech, or all narration when the narrator wrote it.
+First a paragraph is split at its marks: quotations, `*…*`, `_…_`, ‘…’ and (…). Quotations win over
+stars, stars over the rest. A mark without a partner reaches to the end of its line. Where a mark
+may mean speech or a title, an action or stress, words in doubt belong to the text around them.
+
+Then the marks get their meaning, for the whole reply at once. Chats have two house styles, and a
+reply keeps to one. Where something is said in quotation marks (“ ” " " 「」 『』 «»), bare text is
+narration. Else, where `*…*` stands, bare text is speech. Else all is speech, or all narration when
+the narrator wrote it.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Set
 from typing import Literal, NamedTuple
 
-from replies.marks import Mark, Piece, in_hangul_or_kana, is_thought, paragraphs, pieces
 from replies.tags import NARRATOR, Cast
 from schemas.response import ResponseContent
 
+Mark = Literal["quote", "star", "underscore", "single", "thought", "stage", "bare"]
+"""`thought` and `stage` are parentheses: inner speech, and a stage direction."""
+
 Kind = Literal["narration", "dialogue", "action", "thought"]
+
+_LONGEST_PAIR = 1_000
+"""Characters between two partners; also bounds the search for one that never comes."""
+
+PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』"}
+"""Quotation marks that show their direction; `"` does not."""
+
+_QUOTE = re.compile('["“”«»「」『』]')
+_PAIR = {mark: re.compile(f"[{mark}{PAIRS.get(mark, '')}]") for mark in ('"', *PAIRS)}
+_STARS = re.compile(r"\*+")
+_ENDS_FEET = frozenset("0123456789'’")
+_FEET = re.compile(r"\d['’]\d{0,2}$")
+_OTHER_MARK = re.compile("[_'‘(（]")
+_OTHERS = re.compile(  # each begins with a literal, which lets the engine skip to it
+    r"_(?<!\w_)(?=[^\s_])[^_\n]*(?<=\S)_(?!\w)"
+    r"|['‘](?<![\w'‘’].)(?=\S)(?:[^'‘’\n]|(?<=\w)['’](?=[a-zA-Z]))+(?<=\S)['’](?![a-zA-Z0-9])"
+    r"|[(（][^()（）\n]+[)）]"
+)
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
+
+
+class Piece(NamedTuple):
+    """A stretch of the text that one mark encloses, or none (`bare`)."""
+
+    start: int
+    end: int
+    mark: Mark
 
 
 def segments(text: str, cast: Cast, *, quotes: bool = True) -> list[ResponseContent]:
@@ -62,12 +95,13 @@ def _kind(text: str, piece: Piece, bare: Kind, quoted: bool, styled: bool) -> Ki
         case "quote":
             return "dialogue"
         case "star":
-            thinks = quoted and is_thought(text, piece.start, piece.end)
+            thinks = quoted and _is_thought(text, piece.start, piece.end)
             return "thought" if thinks else "action"
         case "underscore":
             return "thought" if styled else "action"
         case "single":
-            sure = quoted or in_hangul_or_kana(text[piece.start : piece.end])
+            # in Korean and Japanese ‘…’ never is speech
+            sure = quoted or _HANGUL_OR_KANA.search(text, piece.start, piece.end)
             return "thought" if sure else bare
         case "thought":
             return "thought"
@@ -83,80 +117,289 @@ def _content(text: str, start: int, end: int, kind: Kind, cast: Cast) -> Respons
     return ResponseContent(type=kind, speaker=speaker, text=text[start:end], span=(start, end))
 
 
-_REGULAR = (
-    "accept agree answer approach ask attack blush chuckle climb close decide follow frown gasp "
-    "glance hand hurry jump kiss kneel laugh lean lower move murmur mutter offer open pick place "
-    "point pull push raise reach refuse reply rush shout sigh smile smirk stumble turn walk wave "
-    "whisper drop grab grin hug nod shrug step wrap"
-)
-_IRREGULAR = (
-    "hurries hurried replies replied "
-    "dropped grabbed grinned hugged nodded shrugged stepped wrapped "
-    "begin begins began draw draws drew drink drinks drank eat eats ate give gives gave go goes "
-    "went leave leaves left put puts run runs ran say says said shake shakes shook sit sits sat "
-    "speak speaks spoke strike strikes struck swing swings swung take takes took tell tells told"
-)
-_ACTS_KO = (
-    "걸어|걷는|걸었|다가[가갔간서섰선]|끄덕[이였인]|말[하했한]|대답[하했한]|웃는|웃었|미소|물었|묻는"
-    "|외치|외쳤|외친|속삭[이였인]|잡는|잡았|붙잡|안는|안았|껴안|따라[가갔간나오]|뛰[어었는]|달려"
-    "|일어[나났난서섰선]|앉는|앉았|돌아[서섰선]|내밀|내민|꺼[내냈낸]|열었|연다|닫[았는]|집어"
-    "|들어[가갔간올]|고개를 (?:저|숙|돌|들)|손을 (?:뻗|흔|내|잡)|결심|키스|입을? ?맞"
-)
-_SUFFERED = r"(?!(?:\s\w+){0,4}\s+damage\b)"  # "you take five points of damage" is no act
-_OTHER_SUBJECT = r"(?:그녀|그|나|저|우리|소녀|소년|여자|남자|모두)(?:은|는|이|가|도)\s"
-_SENTENCE = re.compile(r"[^.!?…。\n]+[.!?…。]*")
+def paragraphs(text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    """The spans of the paragraphs from `start` on; each holds the empty lines behind it."""
+    for match in _PARAGRAPH_END.finditer(text, start):
+        yield start, match.end()
+        start = match.end()
+    if start < len(text):
+        yield start, len(text)
 
 
-_ACTS_EN = rf"(?:{_REGULAR.replace(' ', '|')})(?:e?s|e?d)?|{_IRREGULAR.replace(' ', '|')}"
+def pieces(text: str, start: int, end: int, *, quotes: bool = True) -> list[Piece]:
+    """Splits `text[start:end]`, a paragraph, without a gap or an overlap.
 
-
-class _Patterns(NamedTuple):
-    """How the user is named as one who acts, and who else may act in the same clause."""
-
-    named: re.Pattern[str]
-    english: re.Pattern[str]
-    korean: re.Pattern[str]
-    others: re.Pattern[str]
-
-
-def _patterns(cast: Cast) -> _Patterns:
-    """The patterns of a cast; `re` remembers what it compiled lately."""
-    names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
-    start = r"(?:^|[,;—–-]\s+(?:and\s+|then\s+)?|\b(?:as|while)\s+)\W{0,3}(?:then,?\s+|\w+ly,?\s+)?"
-    adverb = r"(?:\s+(?:\w+ly|just|then|also|both))?"
-    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s+(?:{_ACTS_EN})\b{_SUFFERED}"
-    addressed = "|".join([*names, "당신", "너", "그대"])
-    act = rf"(?P<clause>.*?(?:{_ACTS_KO})\S{{0,4}}다)\W*$"
-    korean = rf"^\W*(?:{addressed})(?:은|는|이|가|께서|이가|이는|도)\s{act}"
-    rivals = [rf"{re.escape(name)}(?:이?가|은|는|이|도)\s" for name in cast.persona + cast.others]
-    return _Patterns(
-        re.compile(rf"you|{addressed}", re.IGNORECASE),
-        re.compile(english, re.IGNORECASE),
-        re.compile(korean, re.IGNORECASE),
-        re.compile("|".join([_OTHER_SUBJECT, *rivals])),
-    )
-
-
-def acts_for_user(contents: Iterable[ResponseContent], cast: Cast) -> bool:
-    """Whether a narrated piece tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
-
-    Reported, never cut. Only deliberate acts at the start of a sentence or clause count: what the
-    user sees or feels is the narrator's to tell, and a condition ("if you follow") is no act.
+    Args:
+        text: the whole reply.
+        start: where the paragraph starts.
+        end: where it ends.
+        quotes: whether quotation marks enclose speech here.
     """
-    patterns = _patterns(cast)
-    return any(
-        content.type in ("narration", "action")
-        and any(_acts(match[0], patterns) for match in _SENTENCE.finditer(content.text))
-        for content in contents
-    )
+    marked = list(_quotations(text, start, end)) if quotes else []
+    if text.find("*", start, end) >= 0:
+        taken = _taken(marked, start, end)
+        for star in _starred(text, start, end, taken):
+            marked += _uncovered(star, start, taken, text)
+    if _OTHER_MARK.search(text, start, end):
+        taken = _taken(marked, start, end)
+        for match in _OTHERS.finditer(text, start, end):
+            if 1 not in taken[match.start() - start : match.end() - start]:
+                marked += _other(text, match, end)
+    return _filled(text, start, end, sorted(marked))
 
 
-def _acts(sentence: str, patterns: _Patterns) -> bool:
-    """Whether one sentence does."""
-    sentence = unicodedata.normalize("NFC", sentence).strip(' *_\t"“”「」')
-    if sentence.endswith("?") or not patterns.named.search(sentence):
+def _taken(marked: list[Piece], start: int, end: int) -> bytearray:
+    """One byte per character of a paragraph: 1 where a piece covers it."""
+    taken = bytearray(end - start)
+    for piece in marked:
+        taken[piece.start - start : piece.end - start] = b"\1" * (piece.end - piece.start)
+    return taken
+
+
+def _quotations(text: str, start: int, end: int) -> Iterator[Piece]:
+    """Speech in quotation marks."""
+    at = start
+    while match := _QUOTE.search(text, at, end):
+        at = match.start()
+        if not _opens_quotation(text, at):
+            at += 1
+            continue
+        closed = _partner(text, at, min(end, at + _LONGEST_PAIR))
+        until = closed or _line_end(text, at, end)
+        if not closed or not _is_title(text, at, closed):
+            yield Piece(at, until, "quote")
+        at = until
+
+
+def _opens_quotation(text: str, at: int) -> bool:
+    """Whether a quotation begins with the mark at `at`, where none is open."""
+    if text[at] != '"':
+        return text[at] in PAIRS
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if not after or after.isspace() or _is_measure(text, at):
         return False
-    if patterns.english.search(sentence):
+    return not (before.isascii() and before.isalnum())
+
+
+def _partner(text: str, at: int, end: int) -> int:
+    """The end of the quotation that opens at `at`; 0 when it is left open."""
+    opening = text[at]
+    closing, depth = PAIRS.get(opening, '"'), 0
+    for match in _PAIR[opening].finditer(text, at + 1, end):
+        here, mark = match.start(), match[0]
+        if closing == '"':
+            if _is_measure(text, here):
+                continue
+            is_opening = _opens(text, here)
+        else:
+            is_opening = mark == opening
+        if is_opening and text[here - 1] == "\n":
+            return 0
+        if not (is_opening or depth):
+            return here + 1
+        depth += 1 if is_opening else -1
+    return 0
+
+
+def wrapping(text: str) -> Literal["whole", "open", "no"]:
+    """Whether one pair of quotation marks encloses the text.
+
+    Returns:
+        `whole`: it does, and may be taken off. `open`: the first mark is not closed yet.
+        `no`: there is none, or other text follows its partner.
+    """
+    if not text or (text[0] != '"' and text[0] not in PAIRS):
+        return "no"
+    closed = _partner(text, 0, len(text))
+    return "open" if not closed else "whole" if closed == len(text) else "no"
+
+
+def _opens(text: str, at: int) -> bool:
+    """Whether the straight mark at `at`, inside a quotation, opens one more."""
+    before = text[at - 1] if at else " "
+    after = text[at + 1] if at + 1 < len(text) else " "
+    return not after.isspace() and (before.isspace() or before in "([{（")
+
+
+def _is_measure(text: str, at: int) -> bool:
+    """Whether the mark at `at` means inches, as in 6'2\"."""
+    return text[at - 1 : at] in _ENDS_FEET and _FEET.search(text, max(0, at - 4), at) is not None
+
+
+def _starred(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece]:
+    """Spans between single stars; `**bold**` is none, and stars inside speech are its own."""
+    stars = [
+        match.start()
+        for match in _STARS.finditer(text, start, end)
+        if len(match[0]) == 1 and not taken[match.start() - start]
+    ]
+    row = 0
+    while row < len(stars):
+        at = stars[row]
+        row += 1
+        before, after = text[at - 1 : at] if at > start else "", text[at + 1 : at + 2]
+        if not after or after.isspace() or (before.isascii() and before.isalnum()):
+            continue
+        until = 0
+        while row < len(stars) and not until and stars[row] - at < _LONGEST_PAIR:
+            here = stars[row]
+            if not text[here - 1].isspace():
+                until = here + 1
+                row += 1
+            elif here + 1 < end and not text[here + 1].isspace():
+                break  # opens the next one: this one has no partner
+            else:
+                row += 1
+        if until:
+            inner = text[at + 1 : until - 1]
+            if inner.casefold().replace("’", "'") not in _STRESSED:  # I *really* mean it
+                yield Piece(at, until, "star")
+        elif not before or before.isspace():
+            nearest = stars[row] if row < len(stars) else end
+            yield Piece(at, min(nearest, _line_end(text, at, end)), "star")
+
+
+def _uncovered(piece: Piece, start: int, taken: bytearray, text: str) -> Iterator[Piece]:
+    """The parts of a starred span that no quotation covers, where there are words in them."""
+    at = piece.start
+    while at < piece.end:
+        covered = taken.find(1, at - start, piece.end - start)
+        until = covered + start if covered >= 0 else piece.end
+        words = text[at:until]
+        if any(map(str.isalnum, words)):
+            yield Piece(at + len(words) - len(words.lstrip()), until, piece.mark)
+        free = taken.find(0, until - start, piece.end - start)
+        at = free + start if free >= 0 else piece.end
+
+
+def _other(text: str, match: re.Match[str], end: int) -> Iterator[Piece]:
+    """What an underscore, a single quotation mark or a parenthesis encloses, if it counts."""
+    at, until = match.span()
+    if text[at] == "_":
+        yield Piece(at, until, "underscore")
+    elif text[at] in "'‘":
+        if _is_inner_voice(text, at, until):
+            yield Piece(at, until, "single")
+    elif _THOUGHT_LABEL.fullmatch(text, at + 1, until - 1):
+        yield Piece(at, _line_end(text, at, end), "thought")
+    elif kind := _parenthesis(text, at, until):
+        yield Piece(at, until, kind)
+
+
+def _line_end(text: str, at: int, end: int) -> int:
+    """Where the line with `at` ends, in front of its line feed."""
+    newline = text.find("\n", at, end)
+    return newline if newline >= 0 else end
+
+
+def _filled(text: str, start: int, end: int, marked: list[Piece]) -> list[Piece]:
+    """The marked pieces and what lies between; white space and a lone dot go to what is before."""
+    found: list[tuple[int, Mark]] = []  # where each piece starts; it ends where the next does
+    at = start
+    for piece in (*marked, Piece(end, end, "bare")):
+        if piece.start < at:  # inside a thought that reaches to the end of its line
+            continue
+        gap = text[at : piece.start]
+        if gap.strip(" \t\n.,;:-–—*"):
+            found.append((at + len(gap) - len(gap.lstrip()) if found else start, "bare"))
+        if piece.end > piece.start:
+            found.append((piece.start if found else start, piece.mark))
+            at = piece.end
+    if not found:
+        return [Piece(start, end, "bare")]
+    ends = [begin for begin, _ in found[1:]] + [end]
+    return [Piece(begin, until, mark) for (begin, mark), until in zip(found, ends, strict=True)]
+
+
+_ENDS = ".!?…~,—–-♡。！？～"
+_HANGUL_OR_KANA = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
+
+_SAYING_BEFORE = re.compile(
+    r"(?:sa(?:y|id)|ask|whisper|repl[iy]|answer|mutter|murmur|shout|yell|cr(?:y|ied)|add|exclaim"
+    r"|scream|breathe|snap|hiss|growl|beg|mumble|sigh|gasp)\w*",
+    re.IGNORECASE,
+)
+_SAYING_AFTER = re.compile(
+    r"\s?(?:이?라고\s*(?:말|했|외|속삭|중얼|대답|답|물|소리|덧붙)|이?라며|하고\s|하며\s"
+    r"|(?:\w+ )?(?:says?|said|asks?|asked|whispers?|whispered|replie[sd]|mutters?|muttered|shouts?"
+    r"|shouted|cries|cried|yells?|yelled|murmurs?|murmured)\b)",
+    re.IGNORECASE,
+)
+_SPOKEN = r"(?! ?\S{0,3} ?(?:말|소리|목소리|대답|질문|외침|인사|声|言葉|返事))"
+_PARTICLE = (
+    r"(?:을|를|은|는|이|가|의|에|에서|와|과|도|란|이란|이?라는)(?=[ \n,.])|という|[をはがの]"
+)
+_NAMED_AFTER = re.compile(f"(?:{_PARTICLE}){_SPOKEN}")
+"""A particle that makes the words before it a thing: 『달빛의 노래』를 읽던."""
+_STRESSABLE = (
+    "a absolutely actually all always am and any anyone anything are be been but can can't "
+    "completely could definitely did didn't do does doesn't don't ever every everyone everything "
+    "exactly few finally had has have he her here him his how i if is isn't it just like literally "
+    "many me mine more most much must my never no nobody not nothing now one only or our own "
+    "really she should so some still such that the their them then there these they this those "
+    "too totally us very was wasn't we were what when where which who why will won't would yes you "
+    "your yours"
+)
+_STRESSED = frozenset(_STRESSABLE.split())
+_THINKING_AFTER = re.compile(
+    r"[, \t]*(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
+)
+_THOUGHT_LABEL = re.compile(
+    r"\s*(?:속\s?)?(?:생각|마음의? ?소리)\s*|\s*속마음\s*|\s*thoughts?\s*|\s*thinking\s*", re.I
+)
+_THOUGHT_PREFIX = re.compile(r"\s*(?:생각|속마음|속으로|내심|thinking|thoughts?)\b\s*[:：,]?", re.I)
+_FIRST_PERSON = re.compile(r"\b(?:I|my|me|we)\b", re.IGNORECASE)
+_OUT_OF_CHARACTER = re.compile(r"\s*(?:ooc|note|a/?n)\b", re.IGNORECASE)
+
+
+def _is_title(text: str, start: int, end: int) -> bool:
+    """Whether the quotation `text[start:end]` names something and nobody says it.
+
+    A title is short and has no mark of a sentence in it. It has a particle behind it, or stands
+    behind a word of the same line with no verb of saying beside it: `We watched "Interstellar"
+    together`.
+    """
+    inner = text[start + 1 : end - 1]
+    if not inner or len(inner) > 40 or inner.count(" ") > 3 or inner[-1] in _ENDS:
+        return False
+    if _NAMED_AFTER.match(text, end):
         return True
-    found = patterns.korean.match(sentence)
-    return found is not None and not patterns.others.search(found["clause"])
+    before = text[max(0, start - 40) : start].rstrip(" ")
+    if not before or not before[-1].isalnum():
+        return False
+    word = before[max(before.rfind(" "), before.rfind("\n")) + 1 :]
+    return not (_SAYING_BEFORE.match(word) or _SAYING_AFTER.match(text, end))
+
+
+def _is_inner_voice(text: str, start: int, end: int) -> bool:
+    """Whether ‘…’ or '…' at `text[start:end]` is a sentence that somebody thinks."""
+    if text[end - 2] in _ENDS or _THINKING_AFTER.match(text, end):
+        return True
+    alone = end == len(text) or text[end] == "\n"
+    return alone and (start == 0 or text[start - 1] == "\n")
+
+
+def _is_thought(text: str, start: int, end: int) -> bool:
+    """Whether a starred piece of prose is thought: a question, or `she thought` behind it."""
+    marked = text[start:end].rstrip()
+    return marked.endswith("?*") or _THINKING_AFTER.match(text, start + len(marked)) is not None
+
+
+def _parenthesis(text: str, start: int, end: int) -> Literal["thought", "stage"] | None:
+    """What `text[start:end]`, in parentheses, is; None for a remark in a sentence."""
+    inner = text[start + 1 : end - 1].strip()
+    if not inner or _OUT_OF_CHARACTER.match(inner):
+        return None
+    if _THOUGHT_PREFIX.match(inner):
+        return "thought"
+    before = text[max(0, start - 8) : start].rstrip(" ")
+    stands_alone = (not before or before[-1] in f'\n*"”」』»_)）{_ENDS}') and (
+        end == len(text) or text[end] in ' \n\t*"“「『_'
+    )
+    if not stands_alone:
+        return None
+    if inner[-1] not in _ENDS:
+        return "stage" if inner.count(" ") < 6 and any(map(str.isalpha, inner)) else None
+    if _HANGUL_OR_KANA.search(inner):
+        return None if inner.endswith("다.") else "thought"
+    return "thought" if inner[-1] in "?…" or _FIRST_PERSON.search(inner) else None

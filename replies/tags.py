@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from language.korean import is_syllable
-from replies.trim import is_complete
+from replies.edges import is_complete
 from schemas.request import Speaker
 
 NARRATOR = "narrator"

@@ -17,7 +17,7 @@ from retrieval.chat import ChatIndex, speaker_of
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index
 from retrieval.vectors import PassageVectors, part_vectors, unread
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message
 from schemas.search import Corpus, Recalled, Search

@@ -1,7 +1,8 @@
-"""What all schemas share: strict objects, and texts that can be sent anywhere."""
+"""What all schemas share: strict objects, texts that can be sent anywhere, names of vectors."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Any
 
@@ -30,11 +31,16 @@ Name = Annotated[
 ]
 """A name on one line, as it is written before a colon."""
 
-Identifier = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200),
-]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """An id chosen by the caller: opaque, never used as a path."""
+
+EmbeddingId = Annotated[str, StringConstraints(pattern=r"^sha1:[0-9a-f]{40}$")]
+"""The name of a text's vector: `sha1:` and 40 hex digits."""
+
+
+def embedding_id(text: str) -> str:
+    """The name of a text's vector: the SHA-1 of the text in UTF-8, no safeguard."""
+    return "sha1:" + hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
 def _json_safe(value: dict[str, Any]) -> dict[str, Any]:

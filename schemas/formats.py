@@ -1,7 +1,7 @@
 """The formats of language models: how a system text and turns become one string, by which marks.
 
 A format is all that has to be written for a model of another kind: what stands in its pieces is
-guarded in every text of a user (`prompts.control`), and cut out of replies (`replies.tokens`).
+guarded in every text of a user (`prompts.control`), and cut out of replies (`replies.edges`).
 
 Sources: the models' cards and chat templates. Three points where public presets differ:
 

@@ -20,35 +20,12 @@ class ServedCount(Protocol):
         """What a pure function of a counter gives, with the server's counts where it tells them."""
 
 
-class Embedder(Protocol):
-    """Text to vectors: (n, dimension) float32 rows of unit length, in the order given."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the model and its version: vectors of two fingerprints never mix."""
-
-    async def cosine_scale(self, text: str) -> CosineScale:
-        """How to read the cosines of a question in this text's language. Raises EmbeddingError."""
-
-    def begin_queries(self, texts: Sequence[str]) -> Awaitable[np.ndarray]:
-        """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""
-
-    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """The same, blocking."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
-
-
 class PassageEncoder(Protocol):
     """The part of an embedder that stores need: vectors of stored text, known or made."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the model and its version."""
+        """Names the model and its version: vectors of two fingerprints never mix."""
 
     @property
     def dimension(self) -> int:
@@ -62,6 +39,19 @@ class PassageEncoder(Protocol):
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors from a store as known, in this process."""
+
+
+class Embedder(PassageEncoder, Protocol):
+    """Text to vectors: (n, dimension) float32 rows of unit length, in the order given."""
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question in this text's language. Raises EmbeddingError."""
+
+    def begin_queries(self, texts: Sequence[str]) -> Awaitable[np.ndarray]:
+        """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""
+
+    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
 
 
 class Reranker(Protocol):

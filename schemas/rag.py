@@ -128,7 +128,6 @@ class PromptLayout(Strict):
     place: Literal["after_history", "before_history", "depth"] = Field(
         "after_history", description="Where memories, story and state go."
     )
-    depth: int = Field(4, ge=1, description="For place `depth`: lines of history below it.")
     recent_only: bool = Field(
         False, description="The backend sends the end of the chat only, never its beginning."
     )

@@ -9,8 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from schemas.base import Identifier, JsonObject, Name, ShortText, Strict, Text
-from schemas.embedding import EmbeddingId, embedding_id
+from schemas.base import (
+    EmbeddingId,
+    Identifier,
+    JsonObject,
+    Name,
+    ShortText,
+    Strict,
+    Text,
+    embedding_id,
+)
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]

@@ -16,7 +16,7 @@ from cards.events import to_events
 from cards.files import write_file
 from cards.load import load_character, load_history, load_json, load_lore
 from cards.lorebook import stack
-from prompts.language import language_of
+from prompts.words import language_of
 from schemas.errors import BadRequest, IyagiError
 
 GREETING = {"en": "Hello!", "ko": "안녕하세요?"}

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS vectors (
 
 
 class VectorCache:
-    """Vectors of one embedder by content id (`schemas.embedding.embedding_id`).
+    """Vectors of one embedder by content id (`schemas.base.embedding_id`).
 
     Safe to share between threads; the file is safe to share between processes. Nothing here fails
     a turn: where the file is at fault, that is logged and the vectors stay in memory.

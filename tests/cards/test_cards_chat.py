@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.chatlog import parse_chat, parse_jsonl, sent_at, to_jsonl
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message
 from tests.cards.cards_support import unhurried

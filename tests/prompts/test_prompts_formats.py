@@ -7,7 +7,7 @@ import re
 import pytest
 from tokenizers import Tokenizer
 
-from prompts.template import format_named
+from prompts.words import format_named
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, PromptTurn, messages
 

@@ -8,6 +8,7 @@ from itertools import permutations
 
 import pytest
 
+from prompts import build
 from prompts.build import build_prompt, with_retrieved
 from prompts.plan import plan
 from prompts.words import CONTINUE
@@ -76,8 +77,11 @@ def test_order_of_the_parts(name: str) -> None:
         ("after_history", ["CARD", "FIRST", "MESSAGE", "MEMORY", "[Now Sera"]),
     ],
 )
-def test_place_of_the_notes(place: str, expected: list[str]) -> None:
-    prompt = build_prompt(turn(**FULL, place=place, depth=1)).prompt
+def test_place_of_the_notes(
+    place: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "DEPTH", 1)
+    prompt = build_prompt(turn(**FULL, place=place)).prompt
     assert order(prompt, *expected) == expected
 
 

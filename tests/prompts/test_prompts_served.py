@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from prompts import served
 from prompts.build import build_prompt
 from prompts.plan import plan
 from prompts.served import MARK, ServedCount, count_together
@@ -145,14 +146,15 @@ async def test_a_server_that_fails_is_left_alone(
     ]
 
 
-async def test_the_memory_is_bounded_and_forgets_the_oldest(server: Server) -> None:
-    count = ServedCount(server.tokenize, lambda text: -1, known=3)
+async def test_the_memory_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "KNOWN", 3)
+    count = ServedCount(server.tokenize, lambda text: -1)
 
     async def learn(text: str) -> None:
         await count.settle(lambda tokens: tokens(text))
 
     for text in ("a", "b", "c"):
         await learn(text)
-    await learn("a")
+    assert [count(text) for text in ("a", "b", "c", "d")] == [1, 1, 1, -1]
     await learn("d")
-    assert [count(text) for text in ("a", "b", "c", "d")] == [1, -1, 1, 1]
+    assert [count(text) for text in ("a", "b", "c", "d")] == [-1, -1, -1, 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prompts.build import build_prompt
-from prompts.template import format_named
+from prompts.words import format_named
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, Format, PromptTurn
 from tests.prompts.prompts_support import turn

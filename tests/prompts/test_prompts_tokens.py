@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from prompts.tokens import FAMILIES, KnownCounts, estimate, estimator, remembered, tokenizer_count
+from prompts import tokens
+from prompts.tokens import FAMILIES, estimate, estimator, remembered, tokenizer_count
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, PromptTurn
 
@@ -108,9 +109,16 @@ def test_what_is_remembered_of_a_text_is_its_count_alone() -> None:
     gc.collect()
     held = gc.get_referents(*gc.get_referents(count))
     assert not [found for found in held if isinstance(found, str) and "비밀" in found]
-    known = KnownCounts(2)
-    known.put("a", 1)
-    known.put("b", 2)
-    assert known.get("a") == 1
-    known.put("c", 3)
-    assert [known.get(text) for text in "abc"] == [1, None, 3]
+
+
+def test_a_full_counter_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "KNOWN", 2)
+    asked: list[str] = []
+
+    def slow(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
+    count = remembered(slow)
+    assert [count(text) for text in ("a", "bb", "a", "ccc", "a")] == [1, 2, 1, 3, 1]
+    assert asked == ["a", "bb", "ccc", "a"]

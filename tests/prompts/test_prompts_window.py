@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prompts.plan import plan
-from prompts.window import content_marks, content_sum, reach_of, verbatim_from
+from prompts.plan import content_marks, plan, reach_of, verbatim_from
 from schemas.rag import PromptBuildInput
 from tests.prompts.prompts_support import chat, turn
 
@@ -23,7 +22,7 @@ def talk(seed: int, lines: int = 400) -> tuple[list[int], list[int]]:
     counts = [
         draw.randint(20, 60) if row % 2 == 0 else draw.randint(80, 200) for row in range(lines)
     ]
-    return counts, content_marks([content_sum(f"{seed} {row}") for row in range(lines)])
+    return counts, content_marks([f"{seed} {row}" for row in range(lines)])
 
 
 def cuts(counts: list[int], marks: list[int], keep: float) -> list[int]:
@@ -67,7 +66,7 @@ def test_the_recent_part_is_cut_at_the_same_message(seed: int, length: int, extr
     texts = [f"{seed} {row}" for row in range(length)]
     recent = verbatim_from(
         counts[start:],
-        content_marks([*map(content_sum, texts[start:])]),
+        content_marks(texts[start:]),
         BUDGET,
         recent_only=start > 0,
     )
@@ -91,7 +90,7 @@ def test_a_sliding_part_of_a_chat_is_cut_at_an_anchor_though_it_fits() -> None:
 
 
 def test_equal_messages_and_huge_ones_are_no_trouble() -> None:
-    same = content_marks([content_sum("ok")] * 100)
+    same = content_marks(["ok"] * 100)
     assert 0 < verbatim_from([100] * 100, same, 3000) <= 99
     assert verbatim_from([5000, 5000, 10], [1, 2, 3], 3000) == 2
     assert verbatim_from([10], [1], 5) == 0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from nodes.parse_reply import cast_of
 from replies import reply as reply_module
+from replies.edges import last_end
 from replies.reply import Event, StreamReader, read_reply
-from replies.trim import last_end
 from schemas.response import FinishReason, ParsedReply
 
 CASTS = (

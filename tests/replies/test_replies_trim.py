@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodes.parse_reply import parse_reply
-from replies.trim import trim
+from replies.edges import trim
 
 
 @pytest.mark.parametrize(

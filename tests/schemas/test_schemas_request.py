@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph.pipeline import read_request
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import MAX_HISTORY, ChatRequest, StoryEvent
 

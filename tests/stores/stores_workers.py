@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.request import Message
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex

@@ -16,7 +16,7 @@ from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from graph.settings import ROOT
-from schemas.embedding import embedding_id
+from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from scripts import build_index, embed_history
 from stores.chroma import ChromaDatabase

@@ -1,11 +1,80 @@
-"""The edges of a reply: white space, and the end of its last sentence, in English, Korean and
-Japanese, as chats write it."""
+"""The edges of a reply: control tokens and reasoning before it, white space around it, and the end
+of its last sentence, in English, Korean and Japanese, as chats write it."""
 
 from __future__ import annotations
 
 import re
 
 from language.korean import syllables_ending_in
+from schemas.formats import CONTROL_TOKENS, FORMATS, THOUGHTS, Format
+
+HEADED = [
+    *sorted({h.strip("#: ") for f in FORMATS.values() for h in f.headings if h.startswith("#")}),
+    *("human", "user", "assistant"),
+]
+"""Words of headings such as `### Response:`. A name before a colon is a tag (`replies.tags`)."""
+
+TOKEN = re.compile(  # each begins with a literal, which lets the engine skip to it
+    r"<[|｜][\w▁ /=.-]{1,40}[|｜]?>"  # <|im_end|>, <|user|>, <｜User｜>, <|turn>
+    r"|<[a-z_]{1,20}\|>"  # <turn|>
+    r"|\[\|[a-z]{1,20}\|\]|"  # [|endofturn|]
+    + "|".join(map(re.escape, CONTROL_TOKENS))
+    + r"|##(?:(?<=\A##)|(?<=\n##)|(?<=\A ##)|(?<=\n ##))#? ?"
+    + rf"(?:{'|'.join(HEADED)}) ?:",
+    re.IGNORECASE,
+)
+"""A turn's border in any format, as the format writes it and in the same shapes."""
+
+_WRITER = "(?:assistant|model|bot|text|response)"
+
+
+def _header(form: Format) -> str:
+    """A pattern for what a format writes before a reply; empty where that is a name alone."""
+    written = form.assistant[0].strip() or form.user[1].strip()
+    if not written.startswith(("<", "[", "#")):
+        return ""
+    pattern = re.sub(r"(?:\\#)+", "#{2,3}", re.escape(written)).replace(r"\ ", " ?")
+    return re.sub(_WRITER, rf" ?{_WRITER}(?!\\w) ?", pattern, flags=re.IGNORECASE)
+
+
+_HEADERS = sorted({_header(form) for form in FORMATS.values()} - {""})
+_OPENING = re.compile(
+    rf"\s*(?:(?:{'|'.join(_HEADERS)})(?: names?=[^\n<]{{0,60}}\n)?|<s>|<bos>"
+    r"|<[|｜](?:model|assistant|bot|begin_of_text|begin▁of▁sentence)[|｜]>)\s*",
+    re.IGNORECASE,
+)
+_THOUGHTS = "|".join(
+    rf"{re.escape(opened)}.*?(?:{re.escape(closed)}|\Z)" for opened, closed in THOUGHTS
+)
+_THINKING = re.compile(rf"\s*(?:{_THOUGHTS})\s*", re.DOTALL)
+_LONGEST_OPENING = 120
+
+
+def opening_end(text: str) -> tuple[int, bool]:
+    """How much of the beginning is the writer's own turn header or hidden reasoning.
+
+    Returns:
+        The number of characters to drop, and whether reasoning was among them.
+    """
+    end, thought = 0, False
+    while True:
+        if found := _THINKING.match(text, end):
+            thought = True
+        elif not (found := _OPENING.match(text, end)):
+            return end, thought
+        if found.end() == end:
+            return end, thought
+        end = found.end()
+
+
+def opening_is_open(text: str) -> bool:
+    """Whether a text that is still growing may be inside such a beginning."""
+    start = text.lstrip()
+    for opened, closed in THOUGHTS:
+        if start.startswith(opened):
+            return closed not in start
+    return len(start) < _LONGEST_OPENING and start[:1] in {"", "<", "[", "#"}
+
 
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u20e3"
 _STOP = ".!?…‥。！？"
