@@ -13,7 +13,6 @@ from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
 from llm.huggingface import HuggingFaceLLM
-from llm.openai_server import OpenAIServerLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
@@ -83,6 +82,8 @@ def _models(settings: Settings) -> list[Model]:
         return [_model(settings, "scripted", ScriptedLLM())]
     if settings.llm == "huggingface":
         return [_model(settings, name, _in_process(settings, name)) for name in _names(settings)]
+    from llm.openai_server import OpenAIServerLLM  # with the `openai` package: half a second
+
     server = OpenAIServerLLM(
         base_url=str(settings.llm_url),
         model=settings.llm_models[0],
@@ -143,8 +144,11 @@ def _count(settings: Settings, kind: str, llm: BaseLLM) -> Count:
     tokenizer = settings.llm_tokenizer or _beside(settings.llm_path)
     if isinstance(tokenizer, Path):
         return tokenizer_count(tokenizer)
-    if tokenizer == "server" and isinstance(llm, OpenAIServerLLM):
-        return ServedCount(llm.tokenize, estimator(kind))
+    if tokenizer == "server":
+        from llm.openai_server import OpenAIServerLLM
+
+        if isinstance(llm, OpenAIServerLLM):
+            return ServedCount(llm.tokenize, estimator(kind))
     return estimator(kind)
 
 
