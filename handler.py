@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
     """Answers one job; whatever goes wrong is said in its last output and never raised."""
-    from worker.inputs import hears_events
+    from worker.dispatch import hears_events
     from worker.openai_api import error_event
     from worker.output import OutputCheck, failure
 
@@ -57,8 +57,9 @@ async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str,
     except Exception as error:  # noqa: BLE001 - the SDK would send it with its traceback
         failed = failure(error)
     if hears_events(event):
-        yield error_event(json.loads(failed["error"]))
-    yield failed  # last and outside: the SDK leaves the generator here without closing it
+        yield error_event(failed)
+    # Last and outside of all: the SDK leaves the generator here without closing it.
+    yield {"error": json.dumps(failed, ensure_ascii=False)}
 
 
 @functools.cache

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nodes.parse_reply import parse_reply
+from replies.reply import read_reply
+from replies.tags import Cast
 from schemas.response import ParsedReply
 
 Item = dict[str, Any]
@@ -58,12 +59,7 @@ def measure(items: Sequence[Item]) -> dict[str, float | int]:
 
 
 def _read(item: Item) -> ParsedReply:
-    return parse_reply(
-        item["raw"],
-        speaker="character",
-        persona_names=(item["character"],),
-        user_name=item["user"],
-    )
+    return read_reply(item["raw"], Cast("character", (item["character"],), (item["user"],)))
 
 
 def _has_tag(text: str, name: str) -> bool:

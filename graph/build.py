@@ -6,17 +6,21 @@ START ─┬─ embed ───────┬─ retrieve_chat ──┬─ rou
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph._node import StateNode
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from graph.studio import Input
+from graph.settings import ROOT
 from nodes import (
     build_prompt,
     embed,
@@ -31,6 +35,7 @@ from retrieval.cache import IndexCache
 from routing import LazyExemplars
 from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
+from schemas.request import ChatRequest
 from schemas.state import Context, State
 
 Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
@@ -47,6 +52,22 @@ class Services:
     indexes: IndexCache
     exemplars: LazyExemplars
     models: Models
+
+
+def _fill_in(schema: dict[str, Any]) -> None:
+    """Puts the mock requests into the JSON Schema; read only when somebody asks for the schema."""
+    folder = ROOT / "data" / "mock"
+    schema["examples"] = [
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("sample_request.json", "sample_request.ko.json")
+    ]
+    schema["default"] = schema["examples"][0]
+
+
+class Input(TypedDict):
+    """One turn to answer; LangGraph Studio shows it filled in with a mock turn."""
+
+    request: Annotated[ChatRequest, Field(json_schema_extra=_fill_in)]
 
 
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:

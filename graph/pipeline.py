@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
-from graph.remember import remember
+from nodes.embed import running_chat
+from retrieval.index import PART_SIZE
+from retrieval.text import parts
 from schemas.base import Identifier, Strict
-from schemas.errors import BadRequest
-from schemas.request import ChatRequest
+from schemas.errors import BadRequest, IyagiError
+from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
-from schemas.state import Context, State
+from schemas.state import Context, State, request_of
+
+log = logging.getLogger(__name__)
 
 
 class Chat(Strict):
@@ -47,13 +53,9 @@ _STEPS = {
     "route": "build_prompt",
     "story": "route",
     "query": "retrieve",
+    "request": "embed",
 }
 """What is written when a step begins; the latest first. The two retrievals are one step."""
-
-
-def step_of(state: State) -> str:
-    """The step that a turn has reached."""
-    return next((step for key, step in _STEPS.items() if key in state), "embed")
 
 
 class Pipeline:
@@ -95,9 +97,12 @@ class Pipeline:
                 elif part["type"] == "values":
                     state = part["data"]
                     if "response" not in state:
-                        yield {"type": "status", "step": step_of(state)}
+                        step = next(step for key, step in _STEPS.items() if key in state)
+                        yield {"type": "status", "step": step}
         response = _timed(state, 1000 * (time.perf_counter() - started))
-        self._remember(state)
+        task = asyncio.create_task(self._remember(state))
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)
         yield {"type": "final", "response": response.model_dump(mode="json")}
 
     async def chat(self, payload: object) -> dict[str, Any]:
@@ -126,11 +131,42 @@ class Pipeline:
         self.services.indexes.forget((found.user_id, found.session_id))
         return await asyncio.to_thread(self.services.memory.forget, found.user_id, found.session_id)
 
-    def _remember(self, state: State) -> None:
-        """Writes what the next turn can use, after the reply and never in its path."""
-        task = asyncio.create_task(remember(state, self.services))
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+    async def _remember(self, state: State) -> None:
+        """Writes what the next turn can use, after the reply and never in its path: vectors of what
+        has none yet and of the running chat as that turn will ask for it, and the new messages of a
+        chat whose memory stands here.
+
+        Where the past was searched, what has no vector is what the search left unread, and the
+        verbatim lines; of a story, what is left unread. A failure costs the memory and not the
+        reply: it is logged, without any of the words.
+        """
+        request, response, live = request_of(state), state["response"], self.services
+        if response.error or not response.response_contents:
+            return
+        now = datetime.now(UTC)
+        said = Message(role="user", name=request.user_name, content=request.message, timestamp=now)
+        reply = Message(
+            role=response.responded_as,
+            name=state["prompt"].speaker_name or None,
+            content="".join(piece.text for piece in response.response_contents),
+            timestamp=now,
+        )
+        messages = [*request.history, said, reply]
+        unread = state.get("unread")
+        new = messages if unread is None else messages[state["chat"].verbatim_from :]
+        texts = [part for message in new for part in parts(message.content, PART_SIZE)]
+        left = [*(unread or ()), *state.get("unread_story", ())]
+        try:
+            # First, as the next turn asks for it first; alone, as a batch would pad the rest to it.
+            if chat := running_chat(messages):
+                await live.embedder.aencode_passages([chat])
+            await live.embedder.aencode_passages([*left, *texts])
+            if live.memory and request.user_id and request.session_id:
+                await asyncio.to_thread(
+                    live.memory.remember, request.user_id, request.session_id, messages
+                )
+        except IyagiError as error:
+            log.warning("the turn was not remembered: %s", error.message)
 
     async def drain(self) -> None:
         """Waits until everything that was to be remembered is written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from langchain_core.language_models import BaseLLM
 
@@ -13,7 +14,6 @@ from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
 from llm.huggingface import HuggingFaceLLM
-from llm.openai_server import OpenAIServerLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
@@ -82,7 +82,25 @@ def _models(settings: Settings) -> list[Model]:
     if settings.llm == "scripted":
         return [_model(settings, "scripted", ScriptedLLM())]
     if settings.llm == "huggingface":
-        return [_model(settings, name, _in_process(settings, name)) for name in _names(settings)]
+        folder = settings.llm_path  # one in a folder is called like it, unless it is given a name
+        names = settings.llm_models or ((folder.resolve().name,) if folder else ())
+        return [
+            _model(
+                settings,
+                name,
+                HuggingFaceLLM(
+                    model=name,
+                    path=folder,
+                    device=settings.llm_device,
+                    dtype=settings.llm_dtype,
+                    quantize=settings.llm_quantize,
+                    trust_remote_code=settings.llm_trust_remote_code,
+                ),
+            )
+            for name in names
+        ]
+    from llm.openai_server import OpenAIServerLLM  # with the `openai` package: half a second
+
     server = OpenAIServerLLM(
         base_url=str(settings.llm_url),
         model=settings.llm_models[0],
@@ -96,23 +114,6 @@ def _models(settings: Settings) -> list[Model]:
         _model(settings, name, server.model_copy(update={"model": name}))
         for name in settings.llm_models
     ]
-
-
-def _names(settings: Settings) -> tuple[str, ...]:
-    """The models of this process; one in a folder is called like it, unless it is given a name."""
-    folder = settings.llm_path
-    return settings.llm_models or ((folder.resolve().name,) if folder else ())
-
-
-def _in_process(settings: Settings, name: str) -> HuggingFaceLLM:
-    return HuggingFaceLLM(
-        model=name,
-        path=settings.llm_path,
-        device=settings.llm_device,
-        dtype=settings.llm_dtype,
-        quantize=settings.llm_quantize,
-        trust_remote_code=settings.llm_trust_remote_code,
-    )
 
 
 def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
@@ -138,17 +139,10 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
     )
 
 
-def _count(settings: Settings, kind: str, llm: BaseLLM) -> Count:
+def _count(settings: Settings, kind: str, llm: Any) -> Count:
     """Tokens by the server, by the model's own tokenizer, or by an estimate of its kind."""
-    tokenizer = settings.llm_tokenizer or _beside(settings.llm_path)
-    if isinstance(tokenizer, Path):
-        return tokenizer_count(tokenizer)
-    if tokenizer == "server" and isinstance(llm, OpenAIServerLLM):
+    if settings.llm_tokenizer == "server" and settings.llm == "openai":
         return ServedCount(llm.tokenize, estimator(kind))
-    return estimator(kind)
-
-
-def _beside(folder: Path | None) -> Path | None:
-    """The tokenizer in a model's folder, if it is there."""
-    tokenizer = folder / "tokenizer.json" if folder else None
-    return tokenizer if tokenizer and tokenizer.is_file() else None
+    beside = settings.llm_path and settings.llm_path / "tokenizer.json"
+    file = settings.llm_tokenizer or (beside if beside and beside.is_file() else None)
+    return tokenizer_count(file) if isinstance(file, Path) else estimator(kind)

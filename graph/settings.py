@@ -154,6 +154,16 @@ class Settings(BaseSettings):
         return value
 
 
+_NEEDS = {
+    "llm=openai": ("llm_url", "llm_models"),
+    "embedder=tei": ("embedder_url", "embedder_model"),
+    "embedder=huggingface": ("embedder_model",),
+    "reranker=tei": ("reranker_url",),
+    "reranker=huggingface": ("reranker_model",),
+}
+"""Settings that a choice cannot do without."""
+
+
 def load_settings() -> Settings:
     """Settings from the environment, and from `.env` or the file that `IYAGI_ENV_FILE` names.
 
@@ -164,22 +174,17 @@ def load_settings() -> Settings:
         settings = Settings(_env_file=os.environ.get("IYAGI_ENV_FILE", ROOT / ".env"))
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
-        variable = "IYAGI_" + "_".join(str(part) for part in fault["loc"]).upper()
-        raise SettingsError(f"{variable}: {fault['msg'].lower()}") from None
-    if settings.llm == "openai" and not (settings.llm_url and settings.llm_models):
-        raise SettingsError("IYAGI_LLM=openai needs IYAGI_LLM_URL and IYAGI_LLM_MODELS")
+        variable = "_".join(str(part) for part in fault["loc"]).upper()
+        raise SettingsError(f"IYAGI_{variable}: {fault['msg'].lower()}") from None
+    for choice, needed in _NEEDS.items():
+        name, value = choice.split("=")
+        if getattr(settings, name) == value and not all(getattr(settings, it) for it in needed):
+            wanted = " and ".join(f"IYAGI_{it.upper()}" for it in needed)
+            raise SettingsError(f"IYAGI_{name.upper()}={value} needs {wanted}")
     if settings.llm_tokenizer == "server" and settings.llm != "openai":
         raise SettingsError("IYAGI_LLM_TOKENIZER=server needs IYAGI_LLM=openai; or name a file")
     if settings.llm == "huggingface":
         _check_huggingface(settings)
-    if settings.embedder == "tei" and not (settings.embedder_url and settings.embedder_model):
-        raise SettingsError("IYAGI_EMBEDDER=tei needs IYAGI_EMBEDDER_URL and IYAGI_EMBEDDER_MODEL")
-    if settings.embedder == "huggingface" and not settings.embedder_model:
-        raise SettingsError("IYAGI_EMBEDDER=huggingface needs IYAGI_EMBEDDER_MODEL")
-    if settings.reranker == "tei" and not settings.reranker_url:
-        raise SettingsError("IYAGI_RERANKER=tei needs IYAGI_RERANKER_URL")
-    if settings.reranker == "huggingface" and not settings.reranker_model:
-        raise SettingsError("IYAGI_RERANKER=huggingface needs IYAGI_RERANKER_MODEL")
     return settings
 
 

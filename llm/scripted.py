@@ -2,7 +2,7 @@
 
 It reads of a prompt only its shape: the last line names the speaker (`Sera:`), and the bracketed
 notes before it list memories and story events as `- ...` lines under headings that end in a colon.
-The notes stand in the order of time, so which memory is the best is told by the run's metadata.
+The notes stand in the order of time, so which memory is the best is told beside the prompt.
 """
 
 from __future__ import annotations
@@ -11,20 +11,12 @@ import asyncio
 import hashlib
 import re
 import textwrap
-from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
-    BaseRunManager,
-    CallbackManagerForLLMRun,
-)
-from langchain_core.language_models.llms import BaseLLM
-from langchain_core.outputs import Generation, GenerationChunk, LLMResult
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
-from llm.text_stream import TextStream
+from llm.streaming import Ending, StreamingLLM
 
 NOTICE = {
     "en": "(scripted reply: no language model ran)",
@@ -69,24 +61,15 @@ _PIECE = re.compile(r"\s*(?:[가-힣]{1,3}|[^\s가-힣]+)|\s+")
 _SPEAKER = re.compile(r"([^\n:：\]>|]{1,100})[:：]\s*\Z")  # behind a template's mark, if any
 _LETTER, _HANGUL = re.compile(r"[^\W\d_]"), re.compile(r"[가-힣]")
 
-REMEMBERED = 64
-"""Prompts kept for a look: enough for a test, and no leak in a server."""
 
-
-class _Reply(NamedTuple):
-    """A finished reply, before it is streamed."""
-
-    text: str
-    info: dict[str, Any]
-
-
-class ScriptedLLM(BaseLLM):
+class ScriptedLLM(StreamingLLM):
     """Deterministic: the same prompt and seed give the same reply, streamed piece by piece.
 
     A token is a word between white space, for `max_new_tokens` and for the usage, which is marked
-    `estimated`. Other sampling values change nothing.
+    `estimated`. Of the sampling, `seed` and `best_memory`, a text, are read besides.
     """
 
+    model: str = "scripted"
     replies: list[str] = Field(default_factory=list)
     """Said first, one a call; then replies are composed from the prompt."""
     delay: float = Field(0.0, ge=0)
@@ -95,83 +78,32 @@ class ScriptedLLM(BaseLLM):
     """Raised in every call, after `fail_after` pieces."""
     fail_after: int = Field(0, ge=0)
 
-    _asked: deque[str] = PrivateAttr(default_factory=lambda: deque(maxlen=REMEMBERED))
-
-    @property
-    def prompts(self) -> list[str]:
-        """What it was asked lately, oldest first."""
-        return list(self._asked)
-
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    def _generate(
-        self,
-        prompts: list[str],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> LLMResult:
-        best = _best_memory(run_manager)
-        replies = [self._reply(prompt, stop, best, **kwargs) for prompt in prompts]
-        if self.fail_with:
-            raise self.fail_with
-        return LLMResult(
-            generations=[[Generation(text=r.text, generation_info=r.info)] for r in replies]
-        )
-
-    async def _astream(
-        self,
-        prompt: str,
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[GenerationChunk]:
-        reply = self._reply(prompt, stop, _best_memory(run_manager), **kwargs)
-        pieces = _PIECE.findall(reply.text)
-        for piece in pieces[: self.fail_after] if self.fail_with else pieces:
-            await asyncio.sleep(self.delay)
-            chunk = GenerationChunk(text=piece)
-            if run_manager:
-                await run_manager.on_llm_new_token(piece, chunk=chunk)
-            yield chunk
-        if self.fail_with:
-            raise self.fail_with
-        yield GenerationChunk(text="", generation_info=reply.info)
-
-    def _reply(
-        self,
-        prompt: str,
-        stop: list[str] | None,
-        best_memory: str,
-        *,
-        max_new_tokens: int | None = None,
-        seed: int | None = None,
-        **_: Any,
-    ) -> _Reply:
-        self._asked.append(prompt)
-        text = self.replies.pop(0) if self.replies else compose(prompt, seed, best_memory)
-        stream = TextStream(stop or ())
-        text = stream.feed(text) + stream.flush()
-        words = list(re.finditer(r"\S+", text))
-        too_long = max_new_tokens is not None and len(words) > max_new_tokens
-        if too_long:
-            words = words[:max_new_tokens]
-            text = text[: words[-1].end()] if words else ""
-        asked, said = len(prompt.split()), len(words)
-        usage = {
-            "prompt_tokens": asked,
-            "completion_tokens": said,
-            "total_tokens": asked + said,
-            "estimated": True,
-        }
-        return _Reply(text, {"finish_reason": "length" if too_long else "stop", "usage": usage})
-
-
-def _best_memory(run: BaseRunManager | None) -> str:
-    """The text of the memory that answers best, as `nodes.generate` tells it; empty if none."""
-    return str(run.metadata.get("best_memory", "")) if run else ""
+    async def _write(
+        self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending
+    ) -> AsyncGenerator[str, None]:
+        if self.replies:
+            text = self.replies.pop(0)
+        else:
+            text = compose(prompt, sampling.get("seed"), sampling.get("best_memory", ""))
+        words, most = list(re.finditer(r"\S+", text)), sampling.get("max_new_tokens")
+        if most is not None and len(words) > most:
+            text, ending.finish_reason = text[: words[most - 1].end()], "length"
+        pieces, said = _PIECE.findall(text), ""
+        try:
+            for piece in pieces[: self.fail_after] if self.fail_with else pieces:
+                await asyncio.sleep(self.delay)
+                said += piece
+                yield piece
+            if self.fail_with:
+                raise self.fail_with
+        finally:
+            asked, wrote = len(prompt.split()), len(said.split())
+            ending.usage = {
+                "prompt_tokens": asked,
+                "completion_tokens": wrote,
+                "total_tokens": asked + wrote,
+                "estimated": True,
+            }
 
 
 def compose(prompt: str, seed: int | None = None, best_memory: str = "") -> str:

@@ -56,7 +56,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     """What is looked for, with its vectors.
 
     The running chat was said, so it is embedded as a passage: it is known if it was embedded after
-    the last reply (`graph/remember.py`), and nothing but the message is computed.
+    the last reply (`graph/pipeline.py`), and nothing but the message is computed.
 
     Raises:
         EmbeddingError: the embedder failed.

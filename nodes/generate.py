@@ -51,7 +51,6 @@ async def generate_text(
     sampling: Mapping[str, Any],
     hear: Callable[[str], bool],
     seconds: float = 300.0,
-    best_memory: str = "",
 ) -> Generation:
     """Streams a completion; a failure is kept in `error`, beside what was written before it.
 
@@ -60,14 +59,11 @@ async def generate_text(
         sampling: as in GenConfig, only what is set; and `messages` for a chat endpoint.
         hear: called with each piece of text as it arrives; false ends the work on the server.
         seconds: until the reply has to be complete.
-        best_memory: for the run's metadata, so for a trace and for a model by rule.
     """
     ending, text = _Ending(), ""
     try:
         async with asyncio.timeout(seconds):
             config: RunnableConfig = {"callbacks": [ending]}
-            if best_memory:
-                config["metadata"] = {"best_memory": best_memory}
             stream = llm.astream(prompt, config=config, stop=list(stop), **sampling)
             pieces = cast("AsyncGenerator[str, None]", stream)
             async with aclosing(pieces):  # leaving early ends the work on the server
@@ -134,12 +130,13 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
             sampling=sampling | ({"messages": prompt.messages} if prompt.messages else {}),
             hear=live.hear,
             seconds=ends - clock(),
-            best_memory=best_memory(state),
         )
         usage = written.usage or estimated_usage(prompt, written.text, model)
         return written.model_copy(update={"usage": usage}), live.end(written.finish_reason)
 
     sampling = sampling_of(request, runtime.context or Context(), model)
+    if model.backend == "scripted":  # it writes by rule: notes in the order of time rank nothing
+        sampling["best_memory"] = best_memory(state)
     first, reply = await write(sampling, last=False)
     if first.error or not reply.regenerate:
         return {"generation": first, "reply": reply}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from langgraph.runtime import Runtime
@@ -11,52 +11,12 @@ from replies.reply import read_reply
 from replies.response import respond
 from replies.tags import Cast
 from schemas.models import Models
-from schemas.request import Role, Speaker
-from schemas.response import FinishReason, ParsedReply
+from schemas.request import Role
+from schemas.response import ParsedReply
 from schemas.state import Context, State, request_of
 
 NAMES = 50
 """Participants of each role whose tags are known, the newest of a chat."""
-
-
-def parse_reply(
-    raw: str,
-    *,
-    speaker: Speaker,
-    persona_names: Sequence[str],
-    user_name: str | Sequence[str] | None = None,
-    others: Iterable[str] = (),
-    stops: Iterable[str] = (),
-    finish_reason: FinishReason = "stop",
-) -> ParsedReply:
-    """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
-
-    Args:
-        raw: the model's words, whatever they are.
-        speaker: who was asked: the character or the narrator.
-        persona_names: the character's name, then its aliases.
-        user_name: what the user is called, one name or several; "User", "You" and their like are
-            known anyway.
-        others: further participants by name; from their tag on the reply is cut.
-        stops: the stop strings of the request; a torn one at the end is removed, too.
-        finish_reason: `length` lets an unfinished last sentence be removed.
-
-    Returns:
-        The text, its pieces and what was done. The text is empty only with `regenerate`.
-    """
-    cast = cast_of(speaker, persona_names, user_name, others)
-    return read_reply(raw, cast, stops=tuple(stops), finish_reason=finish_reason)
-
-
-def cast_of(
-    speaker: Speaker,
-    persona_names: Sequence[str],
-    user_name: str | Sequence[str] | None = None,
-    others: Iterable[str] = (),
-) -> Cast:
-    """The voices of a chat, for `parse_reply` and for a `StreamReader`; arguments as above."""
-    user = (user_name,) if isinstance(user_name, str) else tuple(user_name or ())
-    return Cast(speaker, tuple(persona_names), user, tuple(others))
 
 
 def cast_of_turn(state: State) -> Cast:

@@ -155,7 +155,7 @@ async def _lines(outputs: AsyncGenerator[Output, None]) -> AsyncIterator[str]:
             async for output in outputs:
                 yield json.dumps(cleaned(output), ensure_ascii=False) + "\n"
     except Exception as error:  # noqa: BLE001 - the status is sent; the page shows the line
-        yield json.dumps({"type": "error", "error": _told(error)}, ensure_ascii=False) + "\n"
+        yield json.dumps({"type": "error", "error": failure(error)}, ensure_ascii=False) + "\n"
 
 
 async def _events(first: Output, outputs: AsyncGenerator[Output, None]) -> AsyncIterator[str]:
@@ -166,15 +166,9 @@ async def _events(first: Output, outputs: AsyncGenerator[Output, None]) -> Async
             async for output in outputs:
                 yield cleaned(output)
     except Exception as error:  # noqa: BLE001 - the status is sent; the client reads the event
-        yield error_event(_told(error))
+        yield error_event(failure(error))
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
-    told = _told(error)
+    told = failure(error)
     return JSONResponse(error_body(told), _STATUS.get(told["code"], 500))
-
-
-def _told(error: Exception) -> dict[str, Any]:
-    """A failure in words that may leave: `{code, message, field, retryable}`."""
-    told: dict[str, Any] = json.loads(failure(error)["error"])
-    return told

@@ -35,7 +35,17 @@ def read_reply(
     stops: tuple[str, ...] = (),
     finish_reason: FinishReason = "stop",
 ) -> ParsedReply:
-    """Reads a whole reply; `nodes.parse_reply` describes the arguments."""
+    """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
+
+    Args:
+        raw: the model's words, whatever they are.
+        cast: the voices of the chat; from another's tag on the reply is cut.
+        stops: the stop strings of the request; a torn one at the end is removed, too.
+        finish_reason: `length` lets an unfinished last sentence be removed.
+
+    Returns:
+        The text, its pieces and what was done. The text is empty only with `regenerate`.
+    """
     rules, text = rules_of(cast, stops), readable(raw)
     end, thought = opening_end(text)
     cuts: list[Cut] = [] if not end else ["thinking" if thought else "turn_header"]

@@ -18,9 +18,8 @@ import pytest
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, Settings
-from llm.scripted import ScriptedLLM
 from schemas.models import Models
-from tests.support import MakePipeline
+from tests.support import MakePipeline, RecordingLLM
 
 # What this machine sets for a server of its own must not reach a test, nor a process of one.
 for _name in [name for name in os.environ if name.startswith("IYAGI_")]:
@@ -80,9 +79,9 @@ def make_pipeline(tmp_path: Path, embedded: Path) -> MakePipeline:
 
 
 @pytest.fixture
-def scripted() -> ScriptedLLM:
+def scripted() -> RecordingLLM:
     """A model that says what it is told and keeps what it was asked."""
-    return ScriptedLLM()
+    return RecordingLLM()
 
 
 _MOCK = {

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from pydantic import Field
+
 from graph.pipeline import Pipeline
+from llm.scripted import ScriptedLLM
 
 MakePipeline = Callable[..., Pipeline]
+
+
+class RecordingLLM(ScriptedLLM):
+    """Says what it is told, and keeps what it was asked, oldest first."""
+
+    prompts: list[str] = Field(default_factory=list)
+
+    def _write(self, prompt: str, *args: Any) -> AsyncGenerator[str, None]:
+        self.prompts.append(prompt)
+        return super()._write(prompt, *args)
 
 
 def ask(message: str = "안녕하세요?", **fields: Any) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from graph.pipeline import Pipeline
-from schemas.errors import BadRequest, DeadlineExceeded, LLMError
+from schemas.errors import BadRequest, LLMError
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
-from worker import characters, inputs
-from worker.events import Event, paced
+from worker import characters
+from worker.events import Event, paced, within
 from worker.health import EventLoopLag
 from worker.openai_api import (
     CompletionRequest,
@@ -35,6 +35,58 @@ WARM_UP = {
     "story": [{"id": "lamp", "order": 0, "text": "The lamp is lit."}],
     "gen": {"max_new_tokens": 1},
 }
+
+CHAT = "/v1/chat/completions"
+
+_BODIES = {
+    CHAT: "a JSON object with `model` and `messages`",
+    "/forget": "a JSON object with the chat's ids",
+    "/v1/models": None,
+    "/schema": None,
+    "/health": None,
+}
+"""Known routes, and the body that each needs."""
+
+
+class Job(NamedTuple):
+    """What a job asks for; the parts of the body are checked where they are used."""
+
+    route: str
+    """Empty for a request of our own."""
+    body: dict[str, Any]
+
+
+def read_job(job: object) -> Job:
+    """Which of the known shapes a job has.
+
+    Raises:
+        BadRequest: names the field and the cure.
+    """
+    payload = job.get("input") if isinstance(job, dict) else None
+    if not isinstance(payload, dict):
+        raise BadRequest("must be a JSON object with `message` and `persona`", field="input")
+    if "openai_route" in payload or "openai_input" in payload:
+        place, route, body_place = "openai_route", payload.get("openai_route"), "openai_input"
+        route = route or CHAT
+    elif "route" in payload:
+        place, route, body_place = "route", payload["route"], "body"
+    else:
+        return Job("", payload)
+    if not isinstance(route, str) or route not in _BODIES:
+        raise BadRequest(f"unknown; known are {', '.join(_BODIES)}", field=place)
+    body, needed = payload.get(body_place), _BODIES[route]
+    if needed and not (isinstance(body, dict) and body):
+        raise BadRequest(f"must be {needed}", field=body_place)
+    return Job(route, body if isinstance(body, dict) else {})
+
+
+def hears_events(job: object) -> bool:
+    """Whether an OpenAI client reads the job's outputs as server-sent events."""
+    try:
+        route, body = read_job(job)
+    except BadRequest:
+        return False
+    return route == CHAT and body.get("stream") is True
 
 
 class Dispatcher:
@@ -70,7 +122,7 @@ class Dispatcher:
         """
         self.busy += 1
         try:
-            async with aclosing(self._outputs(inputs.read_job(job))) as outputs:
+            async with aclosing(self._outputs(*read_job(job))) as outputs:
                 async for output in outputs:
                     yield output
         except BadRequest:
@@ -89,23 +141,17 @@ class Dispatcher:
                     raise LLMError(error)
         await self.pipeline.drain()
 
-    async def _outputs(self, work: inputs.Job) -> AsyncGenerator[Output, None]:
-        match work:
-            case inputs.ChatJob(payload, streaming=False):
-                response = await self._in_time(self._response(payload))
-                # The SDK would take a true `error` out and drop all else; `meta.error` tells it.
-                yield {**response, "error": None}
-            case inputs.ChatJob(payload):
-                async with aclosing(self._events(payload)) as events:
-                    seq = 0
-                    async for event in events:
-                        yield {"seq": seq, **event}
-                        seq += 1
-            case inputs.CompletionJob(body):
+    async def _outputs(self, route: str, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
+        match route:
+            case "":
+                async with aclosing(self._turn(body)) as outputs:
+                    async for output in outputs:
+                        yield output
+            case "/v1/chat/completions":
                 async with aclosing(self._completion(read_completion(body))) as outputs:
                     async for output in outputs:
                         yield output
-            case inputs.ForgetJob(body):
+            case "/forget":
                 yield {"forgotten": await self._in_time(self.pipeline.forget(body))}
             case "/v1/models":
                 folder = await self._in_time(asyncio.to_thread(characters.names, self._characters))
@@ -117,6 +163,22 @@ class Dispatcher:
                 }
             case "/health":
                 yield self.health()
+
+    async def _turn(self, payload: dict[str, Any]) -> AsyncGenerator[Output, None]:
+        streaming = payload.get("stream", False)
+        if not isinstance(streaming, bool):
+            raise BadRequest("must be true or false", field="stream")
+        payload = {key: value for key, value in payload.items() if key != "stream"}
+        if not streaming:
+            response = await self._response(payload)
+            # The SDK would take a true `error` out and drop all else; `meta.error` tells it.
+            yield {**response, "error": None}
+            return
+        async with aclosing(self._events(payload)) as events:
+            seq = 0
+            async for event in events:
+                yield {"seq": seq, **event}
+                seq += 1
 
     def health(self) -> dict[str, Any]:
         """What a monitor may want to know; nothing of any chat."""
@@ -140,7 +202,7 @@ class Dispatcher:
         )
         payload = await self._in_time(reading)
         if not asked.stream:
-            yield completion(await self._in_time(self._response(payload)), asked.model)
+            yield completion(await self._response(payload), asked.model)
             return
         wants_usage = asked.stream_options.get("include_usage") is True
         async with aclosing(self._events(payload)) as events:
@@ -157,18 +219,12 @@ class Dispatcher:
 
     async def _response(self, payload: object) -> dict[str, Any]:
         """The turn's response, at once."""
-        return self._checked(await self.pipeline.chat(payload))
+        return self._checked(await self._in_time(self.pipeline.chat(payload)))
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """What the work gives, within the deadline of a job."""
-        limit = asyncio.timeout(self._deadline)
-        try:
-            async with limit:
-                return await work
-        except TimeoutError:
-            if limit.expired():
-                raise DeadlineExceeded(self._deadline) from None
-            raise
+        async with within(self._deadline):
+            return await work
 
     def _checked(self, response: dict[str, Any]) -> dict[str, Any]:
         """The response as it can be sent; a failure that left nothing to read is raised."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from schemas.errors import DeadlineExceeded
@@ -102,7 +102,8 @@ async def paced(
                 yield pending.take()
                 continue
             pending.changed.clear()
-            await _changed(pending.changed, wait)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(pending.changed.wait(), wait)
         await producer
     finally:
         reader.remove_done_callback(leave)
@@ -111,23 +112,26 @@ async def paced(
 
 
 async def _produce(source: AsyncGenerator[Event, None], pending: Pending, deadline: float) -> None:
-    limit = asyncio.timeout(deadline)
     try:
-        async with limit, aclosing(source):
+        async with within(deadline), aclosing(source):
             async for event in source:
                 pending.add(event)
-    except TimeoutError:
-        if limit.expired():
-            raise DeadlineExceeded(deadline) from None
-        raise
     finally:
         pending.end()
 
 
-async def _changed(event: asyncio.Event, within: float | None) -> None:
-    """Waits for the event, at most so many seconds."""
+@asynccontextmanager
+async def within(deadline: float) -> AsyncIterator[None]:
+    """Gives the work inside so many seconds; a TimeoutError of its own passes as it is.
+
+    Raises:
+        DeadlineExceeded: it was not done in time.
+    """
+    limit = asyncio.timeout(deadline)
     try:
-        async with asyncio.timeout(within):
-            await event.wait()
+        async with limit:
+            yield
     except TimeoutError:
-        pass
+        if limit.expired():
+            raise DeadlineExceeded(deadline) from None
+        raise

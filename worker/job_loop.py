@@ -7,6 +7,9 @@ and reported, and the poll for cancellations ends last.
 When all its places are taken, the SDK sleeps a second and a place that becomes free stays empty as
 long. So it is told of more places (`advertised`) than are filled here: it never is full, and the
 next job is asked for as soon as there is a place.
+
+When a poll fails or is answered with nothing at once, the SDK asks again at once, and writes a line
+into the log each time: half a core and thousands of lines a minute. So there is a pause here.
 """
 
 from __future__ import annotations
@@ -14,15 +17,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
-
-from worker.backoff import Poll, PollWithBackoff
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Poll = Callable[..., Awaitable[list[Any] | None]]
+
+FIRST_PAUSE = 0.25
+"""Seconds after the first failed poll, and after an answer of nothing; doubled by each further
+failure."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds: what a job waits at most when the server is back."""
 
 GRACE = 30.0
 """Seconds that a worker with a dead GPU gives its other jobs: they may hang in it."""
@@ -34,6 +45,51 @@ LOOK = 0.02
 def advertised(places: int) -> int:
     """Places to tell the SDK of: it counts a job twice until it runs."""
     return 2 * places + 1
+
+
+class PollWithBackoff:
+    """A long poll that pauses where the SDK would not; a failure counts as no answer.
+
+    Args:
+        poll: the SDK's.
+        server: its name in the log.
+    """
+
+    def __init__(self, poll: Poll, server: str) -> None:
+        self._poll, self._server = poll, server
+        self._failures, self._since = 0, 0.0
+
+    async def __call__(self, *args: object) -> list[Any] | None:
+        """The poll's answer; None after a pause where there was none.
+
+        Raises:
+            Exception: HTTP 429, for which the SDK has a pause of its own.
+        """
+        asked = time.monotonic()
+        try:
+            answer = await self._poll(*args)
+        except Exception as error:
+            if getattr(error, "status", None) == 429:
+                raise
+            self._tell(error)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 16))
+            self._failures += 1
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            return None
+        if self._failures:
+            log.info("%s answers again, after %.0f s", self._server, asked - self._since)
+            self._failures = 0
+        if not answer and time.monotonic() - asked < FIRST_PAUSE:
+            await asyncio.sleep(FIRST_PAUSE)
+        return answer
+
+    def _tell(self, error: Exception) -> None:
+        """Logs the first failure in a row."""
+        if not self._failures:
+            self._since = time.monotonic()
+            what = f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
+            retry = f"asking again, after up to {LONGEST_PAUSE:g} s"
+            log.warning("%s does not answer (%s); %s", self._server, what, retry)
 
 
 class JobLoop:

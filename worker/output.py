@@ -6,6 +6,7 @@ it catches. So nothing leaves that was not checked here, and nothing is raised t
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -98,8 +99,7 @@ def shortened(response: dict[str, Any], limit: int = RESPONSE_BYTES) -> dict[str
     """
     if _size(response) <= limit:
         return response
-    meta = {key: dict(v) if isinstance(v, dict) else v for key, v in response["meta"].items()}
-    short = {**response, "meta": meta, "retrieved": [dict(item) for item in response["retrieved"]]}
+    short = copy.deepcopy(response)
     left_out: list[str] = []
     for name in _cuts(short):
         left_out.append(name)
@@ -134,28 +134,22 @@ def _cuts(response: dict[str, Any]) -> Iterator[str]:
     yield "meta"
 
 
-def failure(error: Exception) -> dict[str, str]:
-    """The error as the job's last output, by which Runpod calls the job failed.
-
-    Returns:
-        `{"error": "<JSON: code, message, field, retryable>"}`. What was not foreseen is told
-        without its words, by a reference to the log.
-    """
+def failure(error: Exception) -> dict[str, Any]:
+    """The error in words that may leave: `{code, message, field, retryable}`; what was not foreseen
+    without its own words, by a reference to the log."""
     if isinstance(error, IyagiError):
         field = error.field if isinstance(error, BadRequest) else None
-        told = {
+        return {
             "code": error.code,
             "message": without_surrogates(error.message)[:1000],  # a field's name may be long
             "field": without_surrogates(field)[:200] if field else None,
             "retryable": error.retryable,
         }
-    else:
-        reference = uuid.uuid4().hex[:12]
-        log.error("a job failed, reference %s", reference, exc_info=error)
-        told = {
-            "code": "internal",
-            "message": f"something went wrong inside; the log has it as {reference}",
-            "field": None,
-            "retryable": True,
-        }
-    return {"error": json.dumps(told, ensure_ascii=False)}
+    reference = uuid.uuid4().hex[:12]
+    log.error("a job failed, reference %s", reference, exc_info=error)
+    return {
+        "code": "internal",
+        "message": f"something went wrong inside; the log has it as {reference}",
+        "field": None,
+        "retryable": True,
+    }

@@ -9,9 +9,8 @@ import pytest
 from cards.events import to_events
 from cards.lorebook import Lorebook, LoreEntry
 from cards.macros import chat_of
-from llm.scripted import ScriptedLLM
 from schemas.request import ChatRequest
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 NUMBERS = ",".join(map(str, range(10_000)))
 PERSONA = {
@@ -23,7 +22,7 @@ PERSONA = {
 }
 
 
-async def prompt_of(make_pipeline: MakePipeline, llm: ScriptedLLM, **fields: Any) -> str:
+async def prompt_of(make_pipeline: MakePipeline, llm: RecordingLLM, **fields: Any) -> str:
     await make_pipeline(llm).chat(ask(**{"persona": PERSONA, **fields}))
     return llm.prompts[-1]
 
@@ -38,7 +37,7 @@ SAID = [{"role": "user", "content": "안녕"}, {"role": "character", "content": 
 
 @pytest.mark.parametrize("session", [{}, {"session_id": "s1"}])
 async def test_a_repeat_gives_the_same_prompt(
-    session: dict[str, str], make_pipeline: MakePipeline, scripted: ScriptedLLM
+    session: dict[str, str], make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     entries = tuple(
         LoreEntry(
@@ -56,7 +55,7 @@ async def test_a_repeat_gives_the_same_prompt(
 
 
 async def test_chats_differ_and_turns_differ_and_a_pick_stays(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     first = await prompt_of(make_pipeline, scripted, session_id="a")
     other = await prompt_of(make_pipeline, scripted, session_id="b")
@@ -69,14 +68,14 @@ async def test_chats_differ_and_turns_differ_and_a_pick_stays(
 
 
 async def test_a_field_says_the_same_wherever_it_stands(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     prompt = await prompt_of(make_pipeline, scripted, session_id="a")
     assert len(after("Mood", prompt)) == 3 and len(set(after("Mood", prompt))) == 1
 
 
 async def test_a_greeting_stays_as_it_was_said(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     opening = [{"role": "character", "content": PERSONA["first_message"]}]
     tickets = [

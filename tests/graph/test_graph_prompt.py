@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm.scripted import ScriptedLLM
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 MEMORY = "빨간 우산은 다락방 상자에 있다"
 
@@ -31,7 +30,7 @@ def remembering(message: str = "빨간 우산이 어디 있지?", size: int = 12
 
 
 async def prompt_of(make: MakePipeline, payload: dict[str, Any], **settings: Any) -> str:
-    llm = ScriptedLLM()
+    llm = RecordingLLM()
     await make(llm, **settings).chat(payload)
     [prompt] = llm.prompts
     return prompt
@@ -72,7 +71,7 @@ async def test_the_notes_take_what_is_set(make_pipeline: MakePipeline) -> None:
     sections = {}
     for most in (0, 80, 400):
         answer = await make_pipeline(
-            ScriptedLLM(), llm_context=4096, prompt_notes_tokens=most
+            RecordingLLM(), llm_context=4096, prompt_notes_tokens=most
         ).chat(remembering())
         tokens = answer["meta"]["prompt"]["tokens"]
         sections[most] = tokens["memories"] + tokens["frame"]
@@ -121,7 +120,7 @@ async def test_an_event_that_is_reached_says_when_and_where(make_pipeline: MakeP
     payload = ask(
         "/narrator 부두로 간다. 그 다음에 무슨 일이 벌어지지?", story=STORY, story_position=1
     )
-    llm = ScriptedLLM()
+    llm = RecordingLLM()
     answer = await make_pipeline(llm).chat(payload)
     assert answer["meta"]["story"]["event"] == "storm"
     assert "때와 장소: 둘째 날 밤, 부두" in llm.prompts[0]

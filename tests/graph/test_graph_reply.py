@@ -11,17 +11,16 @@ import pytest
 from langchain_core.outputs import GenerationChunk
 
 from graph.pipeline import Pipeline, read_request
-from llm.scripted import ScriptedLLM
 from nodes.parse_reply import reply_of
 from schemas.models import Models
 from schemas.response import ParsedReply
 from schemas.state import State
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 MIN = {"user_name": "민준"}
 
 
-class Watched(ScriptedLLM):
+class Watched(RecordingLLM):
     """Keeps the sampling of every call, and how many pieces were taken of each."""
 
     sampled: list[dict[str, Any]] = []  # noqa: RUF012 - pydantic copies it
@@ -59,7 +58,7 @@ def text_of(response: dict[str, Any]) -> str:
 async def test_a_reply_for_somebody_else_is_written_once_more(
     make_pipeline: MakePipeline, first: str
 ) -> None:
-    llm = ScriptedLLM(replies=[first, "*웃는다.* 그래, 같이 가자."])
+    llm = RecordingLLM(replies=[first, "*웃는다.* 그래, 같이 가자."])
     text, pieces, response = await events_of(make_pipeline(llm), ask(**MIN))
     assert text == "".join(pieces) == text_of(response) == "*웃는다.* 그래, 같이 가자."
     assert (response["error"], response["meta"]["reply"]["regenerated"]) == (None, True)
@@ -68,19 +67,19 @@ async def test_a_reply_for_somebody_else_is_written_once_more(
 
 
 async def test_what_was_given_up_is_told(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["민준: 안녕.", "하늘: 왔어?"])
+    llm = RecordingLLM(replies=["민준: 안녕.", "하늘: 왔어?"])
     reply = (await make_pipeline(llm).chat(ask(**MIN)))["meta"]["reply"]
     assert (reply["given_up"], reply["cuts"]) == (["user_tag"], ["own_tag"])
 
 
 async def test_a_clean_reply_is_written_once(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["왔어?"])
+    llm = RecordingLLM(replies=["왔어?"])
     reply = (await make_pipeline(llm).chat(ask(**MIN)))["meta"]["reply"]
     assert (reply["regenerated"], reply["given_up"], len(llm.prompts)) == (False, [], 1)
 
 
 async def test_a_second_failure_is_said_and_not_tried_again(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["민준: 하나.", "User: 둘.", "셋."])
+    llm = RecordingLLM(replies=["민준: 하나.", "User: 둘.", "셋."])
     text, pieces, response = await events_of(make_pipeline(llm), ask(**MIN))
     assert (text, pieces, response["response_contents"]) == ("", [], [])
     assert "ask again" in response["error"] and response["meta"]["error"]["retryable"]
@@ -90,15 +89,15 @@ async def test_a_second_failure_is_said_and_not_tried_again(make_pipeline: MakeP
 async def test_of_a_second_failure_the_characters_own_words_are_kept(
     make_pipeline: MakePipeline,
 ) -> None:
-    llm = ScriptedLLM(replies=["민준: 하나.", "민준: 가자.\n하늘: “좋아.” 하늘이 일어선다."])
+    llm = RecordingLLM(replies=["민준: 하나.", "민준: 가자.\n하늘: “좋아.” 하늘이 일어선다."])
     text, pieces, response = await events_of(make_pipeline(llm), ask(**MIN))
     assert text == "".join(pieces) == text_of(response) == "“좋아.” 하늘이 일어선다."
     assert response["error"] is None
 
 
 async def test_both_attempts_are_counted(make_pipeline: MakePipeline) -> None:
-    once = await make_pipeline(ScriptedLLM(replies=["왔어?"])).chat(ask(**MIN))
-    llm = ScriptedLLM(replies=["민준:", "왔어?"])
+    once = await make_pipeline(RecordingLLM(replies=["왔어?"])).chat(ask(**MIN))
+    llm = RecordingLLM(replies=["민준:", "왔어?"])
     twice = await make_pipeline(llm).chat(ask(**MIN))
     assert twice["usage"]["prompt_tokens"] == 2 * once["usage"]["prompt_tokens"]
     assert twice["usage"]["completion_tokens"] == 1 + once["usage"]["completion_tokens"]
@@ -136,7 +135,7 @@ async def test_a_reply_is_not_written_on_when_nothing_more_of_it_is_kept(
 
 
 async def test_both_attempts_share_one_deadline(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["민준: 안녕.", "하나 둘 셋 넷 " * 50], delay=0.02)
+    llm = RecordingLLM(replies=["민준: 안녕.", "하나 둘 셋 넷 " * 50], delay=0.02)
     pipeline = make_pipeline(llm)
     [model] = pipeline.services.models.offered
     services = replace(pipeline.services, models=Models((replace(model, deadline=0.4),)))
@@ -150,7 +149,7 @@ async def test_both_attempts_share_one_deadline(make_pipeline: MakePipeline) -> 
 
 
 async def test_a_failure_is_not_written_again(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["왔어?"] * 3, fail_with=RuntimeError("no"), fail_after=0)
+    llm = RecordingLLM(replies=["왔어?"] * 3, fail_with=RuntimeError("no"), fail_after=0)
     assert "the model failed" in (await make_pipeline(llm).chat(ask(**MIN)))["error"]
     assert len(llm.prompts) == 1
 
@@ -175,7 +174,7 @@ async def test_everybody_whom_the_history_names_is_known(
     make_pipeline: MakePipeline, name: str, cut: str, following: str | None
 ) -> None:
     """Behind a list dash and in bold, where no stop string is; the request names no user."""
-    llm = ScriptedLLM(replies=[f"그래.\n- **{name}**: 응."])
+    llm = RecordingLLM(replies=[f"그래.\n- **{name}**: 응."])
     response = await make_pipeline(llm).chat(ask(respond_as="character", history=HISTORY))
     assert text_of(response) == "그래."
     assert response["meta"]["reply"]["cuts"] == [cut]
@@ -183,7 +182,7 @@ async def test_everybody_whom_the_history_names_is_known(
 
 
 async def test_the_narrators_own_name_is_the_chats(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["**이야기꾼**: 비가 그친다."])
+    llm = RecordingLLM(replies=["**이야기꾼**: 비가 그친다."])
     response = await make_pipeline(llm).chat(ask(respond_as="narrator", history=HISTORY))
     assert text_of(response) == "비가 그친다."
     assert response["meta"]["reply"]["cuts"] == ["own_tag"]
@@ -202,7 +201,7 @@ async def test_a_reply_is_read_the_same_while_it_is_written_and_afterwards(
     make_pipeline: MakePipeline, replies: list[str]
 ) -> None:
     """A run that goes on from a checkpoint has the raw text only."""
-    pipeline = make_pipeline(ScriptedLLM(replies=replies))
+    pipeline = make_pipeline(RecordingLLM(replies=replies))
     state = await pipeline.graph.ainvoke({"request": read_request(ask(**MIN))})
     assert isinstance(state["reply"], ParsedReply)
     written = {key: value for key, value in state.items() if key != "reply"}

@@ -4,11 +4,10 @@ from typing import Any, cast
 
 import pytest
 
-from llm.scripted import ScriptedLLM
 from schemas.errors import BadRequest, LLMError
 from schemas.response import ChatResponse
 from schemas.state import Context, State
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 NODES = [
     "embed",
@@ -23,7 +22,7 @@ NODES = [
 
 
 async def test_the_mock_turn_finds_what_it_needs_and_tells_no_secret(
-    make_pipeline: MakePipeline, mock_request: dict[str, Any], scripted: ScriptedLLM
+    make_pipeline: MakePipeline, mock_request: dict[str, Any], scripted: RecordingLLM
 ) -> None:
     demo = mock_request["meta"]["demo"]
     answer = await make_pipeline(scripted).chat(mock_request)
@@ -47,7 +46,7 @@ async def test_times_of_every_node_and_their_total(make_pipeline: MakePipeline) 
 
 
 async def test_the_spans_of_the_pieces_join_to_the_reply(make_pipeline: MakePipeline) -> None:
-    llm = ScriptedLLM(replies=["*She nods.* “Of course.” *A pause.*"])
+    llm = RecordingLLM(replies=["*She nods.* “Of course.” *A pause.*"])
     answer = await make_pipeline(llm).chat(ask("Is it you?"))
     pieces = answer["response_contents"]
     assert {piece["type"] for piece in pieces} >= {"dialogue"}
@@ -97,7 +96,7 @@ async def test_what_stands_in_the_prompt_is_not_recalled_as_well(
 async def test_a_failing_model_leaves_what_was_found_and_says_why(
     make_pipeline: MakePipeline, mock_request: dict[str, Any]
 ) -> None:
-    llm = ScriptedLLM(fail_with=LLMError("the LLM server does not answer", retryable=True))
+    llm = RecordingLLM(fail_with=LLMError("the LLM server does not answer", retryable=True))
     answer = await make_pipeline(llm).chat(mock_request)
     assert answer["error"] == "the LLM server does not answer"
     assert answer["response_contents"] == []

@@ -19,8 +19,7 @@ from language.korean import (
     syllables_ending_in,
     without_particles,
 )
-from llm.scripted import ScriptedLLM
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 READINGS = {
     "closed": "민준 밝음 Jack Jane Anne Bob Scott Sam Ian Kim Wang 3 GM Agent10 ケン 민준♡ Philip",
@@ -82,7 +81,7 @@ CARD = " ".join(f"{{{{char}}}}{form} {{{{user}}}}{form}" for form in FORMS)
     ("char", "user"), [("Jack", "Jane"), ("Belle", "하늘🌙"), ("민준♥", "Kate"), ("Scott", "세라")]
 )
 async def test_a_prompt_gives_one_answer(
-    char: str, user: str, make_pipeline: MakePipeline, scripted: ScriptedLLM
+    char: str, user: str, make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     persona = {"name": char, "description": f"사람이다. {CARD}", "language": "ko"}
     await make_pipeline(scripted).chat(ask(message="안녕", persona=persona, user_name=user))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.text_stream import TextStream
+from llm.streaming import TextStream
 
 
 def streamed(pieces: list[str], stops: list[str]) -> tuple[str, bool]:

@@ -9,9 +9,8 @@ import pytest
 
 from cards.events import to_events
 from cards.lorebook import Lorebook, LoreEntry
-from llm.scripted import ScriptedLLM
 from schemas.errors import BadRequest
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 
 def told(*entries: LoreEntry, budget: int | None = None) -> list[dict[str, Any]]:
@@ -23,7 +22,7 @@ STANDING = LoreEntry(id="s", content="{{char}}은(는) 섬에 산다.", constant
 PASSING = LoreEntry(id="p", content="등대는 백 년 되었다.", keys=("등대",))
 
 
-async def test_lore_stands_and_passes(make_pipeline: MakePipeline, scripted: ScriptedLLM) -> None:
+async def test_lore_stands_and_passes(make_pipeline: MakePipeline, scripted: RecordingLLM) -> None:
     pipeline = make_pipeline(scripted)
     answer = await pipeline.chat(ask("등대로 가자", story=told(STANDING, PASSING)))
     head, tail = scripted.prompts[-1].split("등대로 가자")
@@ -35,7 +34,7 @@ async def test_lore_stands_and_passes(make_pipeline: MakePipeline, scripted: Scr
 
 
 async def test_all_that_is_called_for_reaches_the_prompt_within_lores_share(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     """The notes have room for it, beside memories and story, also where the chat is long."""
     book = [
@@ -54,7 +53,7 @@ async def test_all_that_is_called_for_reaches_the_prompt_within_lores_share(
 
 
 async def test_the_room_for_lore_does_not_move_the_cut(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     history = [
         {"role": "user", "content": f"{n}번째 이야기. " + "바람이 분다. " * 30} for n in range(60)
@@ -67,7 +66,7 @@ async def test_the_room_for_lore_does_not_move_the_cut(
     assert len(cuts) == 1 and cuts != {0}
 
 
-async def test_lore_is_no_story(make_pipeline: MakePipeline, scripted: ScriptedLLM) -> None:
+async def test_lore_is_no_story(make_pipeline: MakePipeline, scripted: RecordingLLM) -> None:
     event = {"id": "e1", "order": 5, "text": "배가 온다.", "trigger": "배를 기다린다"}
     pipeline = make_pipeline(scripted)
     fields: dict[str, Any] = {"story_position": 0}
@@ -80,7 +79,7 @@ async def test_lore_is_no_story(make_pipeline: MakePipeline, scripted: ScriptedL
 
 
 async def test_lore_stays_where_story_is_switched_off(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     off = {"enabled": False}
     await make_pipeline(scripted).chat(
@@ -90,7 +89,7 @@ async def test_lore_stays_where_story_is_switched_off(
 
 
 async def test_standing_lore_takes_room_from_the_history_for_retrieval_too(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     """What the lore pushes out of the window can be recalled."""
     history = [
@@ -109,7 +108,7 @@ async def test_standing_lore_takes_room_from_the_history_for_retrieval_too(
 
 
 async def test_a_book_that_is_too_large_leaves_the_rest_of_the_prompt_whole(
-    make_pipeline: MakePipeline, scripted: ScriptedLLM
+    make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     entries = [
         LoreEntry(id=str(n), content=f"{n} " + "긴 글 " * 400, constant=True) for n in range(50)

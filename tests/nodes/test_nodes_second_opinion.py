@@ -11,14 +11,13 @@ from langchain_core.outputs import Generation, LLMResult
 from pydantic import PrivateAttr
 
 from llm.openai_server import OpenAIServerLLM
-from llm.scripted import ScriptedLLM
 from nodes import second_opinion
 from nodes.second_opinion import named
 from schemas.errors import LLMError
 from schemas.request import Speaker
 from schemas.state import Context
 from tests.llm.fake_openai_server import Behaviour, FakeServer, mute, say
-from tests.support import MakePipeline, ask
+from tests.support import MakePipeline, RecordingLLM, ask
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_a_name_of_one_syllable_is_enough_and_equal_names_tell_nothing() -> None
     assert named("Narrator", character="narrator", narrator="Narrator") is None
 
 
-class Asked(ScriptedLLM):
+class Asked(RecordingLLM):
     """Answers the question by a coroutine of its own, and keeps what it was given for it."""
 
     answer: Callable[[], Awaitable[str]]
@@ -144,7 +143,7 @@ async def test_the_evidence_decides_where_the_model_does_not(
     llm: Asked, why: str, make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_opinion, "SECONDS", 0.05)
-    without = await make_pipeline(ScriptedLLM()).chat(ask())
+    without = await make_pipeline(RecordingLLM()).chat(ask())
     answer = await make_pipeline(llm, second_opinion=1.0).chat(ask())
     route = answer["meta"]["route"]
     assert answer["error"] is None and answer["response_contents"]

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from cards.export import to_png
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, Settings
-from llm.scripted import ScriptedLLM
 from play.server import make_app
 from schemas.models import Models
+from tests.support import RecordingLLM
 from worker.dispatch import Dispatcher
 
 CARD: dict[str, Any] = {
@@ -61,14 +61,14 @@ def card_png(**data: Any) -> bytes:
     return to_png(read_card(json.dumps(card).encode()), "v2", None)
 
 
-class Caching(ScriptedLLM):
+class Caching(RecordingLLM):
     """As a server that tells of its cache: half of each prompt was there."""
 
-    def _reply(self, *args: Any, **sampling: Any) -> Any:
-        reply = super()._reply(*args, **sampling)
-        usage = reply.info["usage"]
-        usage["cached_tokens"] = usage["prompt_tokens"] // 2
-        return reply
+    async def _write(self, *args: Any) -> AsyncGenerator[str, None]:
+        *_, ending = args
+        async for piece in super()._write(*args):
+            yield piece
+        ending.usage["cached_tokens"] = ending.usage["prompt_tokens"] // 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Site:
     """A running server, its model and the folder of its characters."""
 
     url: str
-    llm: ScriptedLLM
+    llm: RecordingLLM
     folder: Path
 
 
@@ -126,7 +126,7 @@ def mock_response(site: Site) -> dict[str, Any]:
 
 
 @pytest.fixture
-def says(site: Site) -> Iterator[ScriptedLLM]:
+def says(site: Site) -> Iterator[RecordingLLM]:
     """The site's model, as it was before when the test ends."""
     yield site.llm
     site.llm.replies, site.llm.delay, site.llm.fail_with = [], 0.0, None

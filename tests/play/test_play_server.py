@@ -13,10 +13,9 @@ import pytest
 from openai import BadRequestError, OpenAI
 
 from graph.settings import ROOT
-from llm.scripted import ScriptedLLM
 from schemas.errors import LLMError
 from tests.play.conftest import CARD, Site, card_png
-from tests.support import ask
+from tests.support import RecordingLLM, ask
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_a_chat_to_begin_with(web: httpx.Client) -> None:
     assert web.get("/api/start").json()["request"]["persona"]["name"] == "Nell Harrow"
 
 
-def test_a_turn_streams_and_shows_its_working(web: httpx.Client, says: ScriptedLLM) -> None:
+def test_a_turn_streams_and_shows_its_working(web: httpx.Client, says: RecordingLLM) -> None:
     says.replies = ["*고개를 든다.* 어서 와."]
     *before, last = events(web.post("/api/turn", json=ask("안녕", meta={"debug": True})))
     assert "".join(e["text"] for e in before if e["type"] == "token") == "*고개를 든다.* 어서 와."
@@ -66,7 +65,7 @@ def test_a_turn_streams_and_shows_its_working(web: httpx.Client, says: ScriptedL
     assert meta["prompt"]["text"] == says.prompts[-1]
 
 
-def test_what_goes_wrong_is_a_line(web: httpx.Client, says: ScriptedLLM) -> None:
+def test_what_goes_wrong_is_a_line(web: httpx.Client, says: RecordingLLM) -> None:
     [wrong] = events(web.post("/api/turn", json={"message": "x"}))
     assert wrong["type"] == "error" and wrong["error"]["message"] == "persona: is required; add it"
     assert web.post("/api/turn", content=b"[" * 100_000).status_code == 400
@@ -179,7 +178,7 @@ def test_models_are_the_characters(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()][:2] == ["Wren", "세라"]
 
 
-def test_a_card_answers_with_lore_and_story(client: OpenAI, says: ScriptedLLM) -> None:
+def test_a_card_answers_with_lore_and_story(client: OpenAI, says: RecordingLLM) -> None:
     says.replies = ["응, 그랬어."]
     answer = client.chat.completions.create(model="세라", messages=[LINE])
     assert answer.choices[0].message.content == "응, 그랬어."
@@ -199,7 +198,7 @@ def test_a_card_answers_with_lore_and_story(client: OpenAI, says: ScriptedLLM) -
     assert lore["섬에는 우물이 없다."]["used"]
 
 
-def test_a_client_streams(client: OpenAI, says: ScriptedLLM) -> None:
+def test_a_client_streams(client: OpenAI, says: RecordingLLM) -> None:
     says.replies = ["One two three."]
     stream = client.chat.completions.create(
         model="Wren", messages=[{"role": "user", "content": "Count."}], stream=True
@@ -210,7 +209,7 @@ def test_a_client_streams(client: OpenAI, says: ScriptedLLM) -> None:
 
 
 def test_fields_that_mean_nothing_here_keep_no_client_out(
-    client: OpenAI, says: ScriptedLLM
+    client: OpenAI, says: RecordingLLM
 ) -> None:
     says.replies = ["Yes."]
     answer = client.chat.completions.create(
@@ -232,7 +231,7 @@ def test_fields_that_mean_nothing_here_keep_no_client_out(
         )
 
 
-def test_the_narrator_answers_a_scene(client: OpenAI, says: ScriptedLLM) -> None:
+def test_the_narrator_answers_a_scene(client: OpenAI, says: RecordingLLM) -> None:
     says.replies = ["비가 그친다."]
     answer = client.chat.completions.create(
         model="세라", messages=[LINE], extra_body={"respond_as": "narrator"}
@@ -240,7 +239,7 @@ def test_the_narrator_answers_a_scene(client: OpenAI, says: ScriptedLLM) -> None
     assert answer.model_dump()["iyagi"]["responded_as"] == "narrator"
 
 
-def test_a_client_is_remembered_over_many_turns(client: OpenAI, says: ScriptedLLM) -> None:
+def test_a_client_is_remembered_over_many_turns(client: OpenAI, says: RecordingLLM) -> None:
     """The client sends its whole chat each time, streaming or not; old lines are recalled."""
     far = "파도가 치고 바람이 분다. " * 20
     lines: list[Any] = [
@@ -270,7 +269,7 @@ def test_a_client_is_remembered_over_many_turns(client: OpenAI, says: ScriptedLL
     assert now.startswith(before[: 4 * len(before) // 5]), "the same prompt grew at its end"
 
 
-def test_a_clients_story_goes_no_further_than_it_says(client: OpenAI, says: ScriptedLLM) -> None:
+def test_a_clients_story_goes_no_further_than_it_says(client: OpenAI, says: RecordingLLM) -> None:
     for position, told in ((0, 0), (1, 1)):
         client.chat.completions.create(
             model="세라", messages=[LINE], extra_body={"story_position": position}

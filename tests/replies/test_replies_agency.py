@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.parse_reply import parse_reply
 from schemas.request import Speaker
 from schemas.response import ParsedReply
+from tests.replies.reading import parse_reply
 
 
 def read(raw: str, speaker: Speaker = "character") -> ParsedReply:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import replies as benchmark
-from nodes.parse_reply import cast_of
 from replies.reply import StreamReader
 from schemas.response import ParsedReply
+from tests.replies.reading import cast_of
 
 HARD = Path(benchmark.__file__).with_name("hard.reply.jsonl")
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.parse_reply import cast_of, parse_reply
 from replies.reply import StreamReader
 from schemas.formats import CONTROL_TOKENS, FORMATS, Format
 from schemas.response import ParsedReply
+from tests.replies.reading import cast_of, parse_reply
 
 CAST: dict[str, Any] = {
     "speaker": "character",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.parse_reply import parse_reply
 from schemas.request import Speaker
 from schemas.response import ResponseContent
+from tests.replies.reading import parse_reply
 
 KINDS = {"narration": "N", "dialogue": "D", "action": "A", "thought": "T"}
 

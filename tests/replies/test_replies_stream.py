@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.parse_reply import cast_of
 from replies import reply as reply_module
 from replies.edges import last_end
 from replies.reply import Event, StreamReader, read_reply
 from schemas.response import FinishReason, ParsedReply
+from tests.replies.reading import cast_of
 
 CASTS = (
     cast_of("character", ("세라피나", "Seraphina"), ("김민준", "Bart Simpson"), ("Elara",)),

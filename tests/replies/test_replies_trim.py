@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.parse_reply import parse_reply
 from replies.edges import trim
+from tests.replies.reading import parse_reply
 
 
 @pytest.mark.parametrize(

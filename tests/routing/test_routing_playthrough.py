@@ -14,8 +14,7 @@ import pytest
 
 from graph.next_turn import first_payload, next_payload
 from graph.settings import ROOT
-from llm.scripted import ScriptedLLM
-from tests.support import MakePipeline
+from tests.support import MakePipeline, RecordingLLM
 
 SCRIPTS = json.loads((Path(__file__).parent / "playthrough.json").read_text(encoding="utf-8"))
 ON_THE_SPOT = {
@@ -35,7 +34,7 @@ def mock(language: str) -> dict[str, Any]:
 async def test_every_event_is_reached_in_order_none_early_none_skipped(
     name: str, make_pipeline: MakePipeline
 ) -> None:
-    scripted = ScriptedLLM(replies=["*A nod.*"] * 100)
+    scripted = RecordingLLM(replies=["*A nod.*"] * 100)
     script, request = SCRIPTS[name], mock(name[:2])
     texts = {event["id"]: event["text"] for event in request["story"]}
     pipeline, payload = make_pipeline(scripted), first_payload(request)
@@ -74,7 +73,7 @@ def test_the_scripts_are_long_and_a_third_of_each_moves_nothing(name: str) -> No
 )  # fmt: skip
 async def test_the_character_learns_of_an_event_only_if_present(
     event: str, position: int, message: str, present: bool,
-    make_pipeline: MakePipeline, scripted: ScriptedLLM,
+    make_pipeline: MakePipeline, scripted: RecordingLLM,
 ) -> None:  # fmt: skip
     request = first_payload(mock("en"), position=position)
     text = next(e["text"] for e in request["story"] if e["id"] == event)
@@ -87,6 +86,6 @@ async def test_the_character_learns_of_an_event_only_if_present(
 
 async def test_a_turn_that_failed_leaves_no_trace(make_pipeline: MakePipeline) -> None:
     payload = {**first_payload(mock("ko")), "message": "안녕하세요?"}
-    answer = await make_pipeline(ScriptedLLM(fail_with=RuntimeError("no"))).chat(payload)
+    answer = await make_pipeline(RecordingLLM(fail_with=RuntimeError("no"))).chat(payload)
     assert answer["error"]
     assert next_payload(payload, answer)["history"] == []

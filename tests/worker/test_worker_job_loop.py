@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from worker import backoff, job_loop
-from worker.backoff import PollWithBackoff
-from worker.job_loop import JobLoop, advertised
+from worker import job_loop
+from worker.job_loop import JobLoop, PollWithBackoff, advertised
 
 
 class FakePolls:
@@ -162,7 +161,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         made.append(seconds)
 
     # In that module only: servers of other tests sleep in this process as well.
-    monkeypatch.setattr(backoff, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(job_loop, "asyncio", SimpleNamespace(sleep=sleep))
     return made
 
 
@@ -182,8 +181,8 @@ async def test_a_server_that_is_gone_is_asked_ever_less_often_and_told_once(
         for _ in range(32):
             assert await poll(None) is None
         assert await poll(None) == ["job"]
-    assert all(pause <= backoff.LONGEST for pause in pauses)
-    assert pauses[0] <= backoff.FIRST and min(pauses[8:]) >= backoff.LONGEST / 2
+    assert all(pause <= job_loop.LONGEST_PAUSE for pause in pauses)
+    assert pauses[0] <= job_loop.FIRST_PAUSE and min(pauses[8:]) >= job_loop.LONGEST_PAUSE / 2
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2 and "ConnectionRefusedError" in told[0] and "again" in told[1]
 
@@ -193,7 +192,7 @@ async def test_nothing_at_once_is_not_asked_for_again_at_once(pauses: list[float
         return None
 
     await PollWithBackoff(fetch, "the job server")()
-    assert pauses == [backoff.FIRST]
+    assert pauses == [job_loop.FIRST_PAUSE]
 
 
 async def test_too_many_requests_is_left_to_the_sdk(pauses: list[float]) -> None:

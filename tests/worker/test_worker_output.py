@@ -53,16 +53,16 @@ def test_sizes_are_the_platforms() -> None:
 def test_known_errors_keep_their_words_and_unknown_ones_a_reference(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told = json.loads(failure(BadRequest("is required", field="persona"))["error"])
+    told = failure(BadRequest("is required", field="persona"))
     assert told == {
         "code": "bad_request",
         "message": "persona: is required",
         "field": "persona",
         "retryable": False,
     }
-    assert json.loads(failure(LLMError("down", retryable=True))["error"])["retryable"] is True
+    assert failure(LLMError("down", retryable=True))["retryable"] is True
     with caplog.at_level(logging.ERROR):
-        told = json.loads(failure(RuntimeError("/home/x: user said 안녕"))["error"])
+        told = failure(RuntimeError("/home/x: user said 안녕"))
     assert told["code"] == "internal" and "안녕" not in told["message"]
     reference = told["message"].split()[-1]
     assert reference in caplog.text
@@ -70,7 +70,8 @@ def test_known_errors_keep_their_words_and_unknown_ones_a_reference(
 
 @given(TEXT)
 def test_a_field_of_any_name_can_be_told(name: str) -> None:
-    failure(BadRequest("unknown field", field=name))["error"].encode("utf-8")
+    told = failure(BadRequest("unknown field", field=name))
+    json.dumps(told, ensure_ascii=False).encode("utf-8")
 
 
 def test_a_response_that_is_too_large_loses_its_extras_first() -> None:
