@@ -14,7 +14,7 @@ from embedding.fake import HashEmbeddings
 from retrieval.story import texts_to_embed
 from routing import advance
 from routing.progress import AROUND, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
-from routing.similarity import ASKS, SUPPOSED, is_told, shared_words, trust_in, what_happens
+from routing.similarity import ASKS, SUPPOSED, Vocabulary, is_told, trust_in, what_happens
 from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress
@@ -227,10 +227,10 @@ def test_what_happens_is_told_from_talk(message: str, happens: str, talk: float)
 
 def test_words_that_many_events_have_count_little() -> None:
     events = ("the ferry sails at dawn", "the ferry strikes a rock", "the ferry is late")
-    first, second, third = shared_words("our ferry strikes something", events)
+    first, second, third = Vocabulary(events).shared("our ferry strikes something")
     assert second > 1 > first == third
-    assert shared_words("등대에서", ("등대의 불", "바다"))[0] == 1
-    assert shared_words("이제 거의 다", ("이제 거의 다 왔다", "바다"))[0] == 0, "carries no topic"
+    assert Vocabulary(("등대의 불", "바다")).shared("등대에서")[0] == 1
+    assert Vocabulary(("이제 거의 다 왔다", "바다")).shared("이제 거의 다")[0] == 0, "no topic"
 
 
 @given(
