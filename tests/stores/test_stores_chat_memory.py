@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -192,8 +193,8 @@ def test_forgetting_a_chat_is_one_call_and_it_is_gone(
     name = memory._name("u", "s")
     assert recall(memory, "비밀")
     assert memory.forget("u", "s") is True
+    assert memory._words.corpus(name, ["비밀"]).found == {"비밀": 0}, "before the next recall"
     assert words(memory) == recall(memory, "비밀") == []
-    assert memory._words.corpus(name, ["비밀"]).found == {"비밀": 0}
     assert database.state(name) is None
     assert memory.forget("u", "s") is False
     assert words(memory, session="s2") == ["other"]
@@ -311,6 +312,9 @@ def test_the_nearest_and_those_that_share_words_are_recalled_with_their_neighbou
     assert found.corpus.found["telescop"] == 1
     runs = dict(zip(texts, found.runs, strict=True))
     assert len({runs[line] for line in lines[98:103]}) == 1
+    rows = [(lines.index(text), run) for text, run in zip(texts, found.runs, strict=True)]
+    apart = [(one, other) for one, other in pairwise(rows) if other[0] - one[0] > 1]
+    assert apart and all(one[1] != other[1] for one, other in apart), "a gap ends a stretch"
 
 
 def test_what_was_taken_back_is_not_recalled(memory: StandingMemory) -> None:
@@ -326,6 +330,19 @@ def test_what_was_taken_back_is_not_recalled(memory: StandingMemory) -> None:
     assert recall(memory, "c", chat[2:]) == ["a", "A"]
     assert recall(memory, "c", [chat[2]]) == ["a", "A"], "the second reply was deleted"
     assert recall(memory, "c", said("new", first=None)) == ["a", "A", "b", "B"]
+
+
+def test_what_was_taken_back_takes_no_place_of_what_counts(memory: StandingMemory) -> None:
+    lines = said(
+        "The lighthouse keeper hides a brass telescope.",
+        *(f"filler number {row} about nothing" for row in range(5)),
+        "Go on.",
+        *(f"telescope {row}" for row in range(100)),
+    )
+    tell(memory, lines)
+    found = recall(memory, "telescope", lines[6:7])
+    assert lines[0].content in found
+    assert not {line.content for line in lines[6:]} & {*found}
 
 
 def test_of_lines_that_repeat_the_history_goes_on_from_the_right_one(
