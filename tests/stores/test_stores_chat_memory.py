@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.index import PART_SIZE
+from retrieval.text import parts
 from schemas.request import Message
 from stores.chat_log import Entry
 from stores.chat_memory import CANDIDATES, REACH, TAKEN_OVER, StandingMemory
@@ -251,11 +253,14 @@ def test_two_that_write_to_one_place_lose_nothing(database: ChromaDatabase) -> N
     recall(other, "first")  # knows the end as it is now
     tell(one, said("of one", "x" * 1500, first=None))
     name = one._name("u", "s")
-    item = Remembered(message=said("of the other", first=None)[0], at=10**18)
-    vectors = CountingEncoder().encode_passages(["of the other"])
-    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, ["of the other"], vectors)])
-    assert words(one) == ["first", "of one", "x" * 1500, "of the other"]
+    text = "of the other " * 120
+    item, cut = Remembered(message=said(text, first=None)[0], at=10**18), parts(text, PART_SIZE)
+    vectors = CountingEncoder().encode_passages(cut)
+    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, cut, vectors)])
+    assert words(one) == ["first", "of one", "x" * 1500, text]
     assert recall(one, "of") == recall(other, "of") == words(one)
+    ids = sorted(database.ids(name))
+    assert ids == ["0", "1", "2", "2.1", "3", "3.1"], "each has its own later parts and no other's"
 
 
 def test_a_new_embedder_embeds_the_memory_again_from_its_text(

@@ -135,15 +135,17 @@ def test_events_of_one_circle_are_known_to_the_same_people(
 def test_what_may_be_known_is_found_however_many_secrets_are_nearer(
     stories: StoryIndex, encoder: CountingEncoder
 ) -> None:
-    secrets = story(*[f"누가 편지를 태웠나 {row}" for row in range(80)], visibility="secret")
+    near = [f"누가 편지를 태웠나 {row}" for row in range(80)]
+    far = [f"Nobody looks at house {row}." for row in range(10)]  # the neighbours of what is known
+    secrets = story(*near, *far, visibility="secret")
     public = StoryEvent(id="p", order=99, text="The lamp goes out over the pier.")
     stories.build("부두", [*secrets, public])
     built, index = stories.named("부두"), EventIndex()
     index.read(built.events)
-    known, hidden = (np.arange(81) == 80), (np.arange(81) < 80)
+    known, hidden = (np.arange(91) == 90), (np.arange(91) < 90)
     asked = search("누가 편지를 태웠나", encoder)
     vectors = stories.search(built, index, asked, [known, hidden], None)
-    assert not np.isnan(vectors[index.first_part(80)]).any()
+    assert not np.isnan(vectors[index.first_part(90)]).any()
 
 
 def test_vectors_of_a_named_story_come_from_the_database(
