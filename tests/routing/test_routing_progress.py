@@ -13,7 +13,7 @@ from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from retrieval.story import texts_to_embed
 from routing import advance
-from routing.progress import AROUND, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
+from routing.progress import AROUND, ASKED, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
 from routing.similarity import ASKS, SUPPOSED, Vocabulary, is_told, trust_in, what_happens
 from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
@@ -90,6 +90,8 @@ def test_two_turns_reach_what_one_does_not() -> None:
     assert turn(0, DEED, near(1.2), score_before=first.score).event == "door"
     silent = turn(0, "Good morning.", near(), score_before=0.9)
     assert silent.event is None, "what was said before reaches nothing alone"
+    asked = turn(0, "Good morning.", near(), score_before=0.9, asked=True)
+    assert asked.score > ASKED and asked.event is None, "nor where less suffices"
 
 
 def test_what_comes_after_is_told_so_the_story_catches_up_one_event_a_turn() -> None:
