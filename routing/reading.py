@@ -56,9 +56,10 @@ def _phrases() -> dict[str, re.Pattern[str]]:
             joined = joined.replace(slot, pattern)
         return re.compile(rf"(?<![\w'])(?:{joined})(?!\w)")
 
-    compiled = {"en": english, "ko": lambda phrases: re.compile("|".join(phrases))}
     patterns = {
-        f"{name}.{language}": compiled[language](phrases)
+        f"{name}.{language}": english(phrases)
+        if language == "en"
+        else re.compile("|".join(phrases))
         for name, kind in table.items()
         if isinstance(kind, dict)
         for language, phrases in kind.items()

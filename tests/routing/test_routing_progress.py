@@ -235,6 +235,12 @@ def test_words_that_many_events_have_count_little() -> None:
     assert Vocabulary(("이제 거의 다 왔다", "바다")).shared("이제 거의 다")[0] == 0, "no topic"
 
 
+def test_words_count_beyond_those_in_common_with_any_other_event() -> None:
+    common = near(4).model_copy(update={"words_others": 3.0})
+    assert score_parts(DEED, common)["words"] == score_parts(DEED, near(1))["words"] > 0
+    assert score_parts(DEED, near(1).model_copy(update={"words_others": 3.0}))["words"] == 0
+
+
 @given(
     st.integers(0, 29), st.text(max_size=80), st.floats(0, 9), st.floats(-1, 1), st.floats(0, 1),
     st.one_of(st.none(), st.integers(0, 5)), st.one_of(st.none(), st.integers(0, 40)),
