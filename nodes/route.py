@@ -7,18 +7,10 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from nodes.second_opinion import second_opinion
-from routing import (
-    Decision,
-    Exemplars,
-    LazyExemplars,
-    Line,
-    RouterInput,
-    advance,
-    decide,
-)
+from routing import Decision, Exemplars, LazyExemplars, Line, RouterInput, advance, decide
 from routing.evidence import LINES_READ
 from routing.reading import is_continue
-from schemas.models import Model, Models
+from schemas.models import Models
 from schemas.rag import Lore, Upcoming
 from schemas.request import ChatRequest
 from schemas.state import (
@@ -81,13 +73,11 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
         upcoming: the event that is waited for.
         asked: the user asks for what comes next.
     """
-    return advance(
-        upcoming,
-        request.story_position or 0,
-        request.message,
-        last=_last_progress(request),
-        asked=asked,
-    )
+    try:
+        last = StoryProgress.model_validate(request.meta.get("story"))
+    except ValidationError:  # not what a worker gave out
+        last = None
+    return advance(upcoming, request.story_position or 0, request.message, last=last, asked=asked)
 
 
 async def node(
@@ -116,18 +106,13 @@ async def node(
             decision = decision.overruled("narrator", why, confidence=1.0)
     model = models.choose(request.model.name)
     opinion = None
-    if _is_unsure(decision, model, context):
+    # What the request, a directive or the story decides is certain: its confidence is 1.
+    unsure = model.second_opinion if context.second_opinion is None else context.second_opinion
+    if decision.confidence < unsure:
         runtime.stream_writer({"type": "status", "step": "second_opinion"})
         opinion = await second_opinion(request, state.get("lore") or Lore(), model, context)
         decision = with_opinion(decision, opinion)
     return {"route": _route(decision, opinion), "progress": progress}
-
-
-def _is_unsure(decision: Decision, model: Model, context: Context) -> bool:
-    """Whether the model is to be asked. What the request, a directive or the story decides is
-    certain: its confidence is 1."""
-    below = model.second_opinion if context.second_opinion is None else context.second_opinion
-    return decision.confidence < below
 
 
 def with_opinion(decision: Decision, opinion: SecondOpinion) -> Decision:
@@ -164,11 +149,3 @@ def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
         note=decision.directive.note if decision.directive else "",
         second_opinion=opinion,
     )
-
-
-def _last_progress(request: ChatRequest) -> StoryProgress | None:
-    """What the backend sent back of the last turn, if it is what this worker gave out."""
-    try:
-        return StoryProgress.model_validate(request.meta.get("story"))
-    except ValidationError:
-        return None

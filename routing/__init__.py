@@ -1,9 +1,15 @@
 """Who answers a turn, and whether the story has moved on: decisions without a language model."""
 
-from routing.decide import Contribution, Decision, decide
+from routing.decide import (
+    Contribution,
+    Decision,
+    Exemplars,
+    LazyExemplars,
+    decide,
+    embed_exemplars,
+)
 from routing.directives import Directive, parse_directive
 from routing.evidence import Line, RouterInput
-from routing.exemplars import Exemplars, LazyExemplars, embed_exemplars
 from routing.progress import advance
 
 __all__ = [

@@ -158,7 +158,7 @@ def advance(
     needed = ASKED if asked else REACH
     tells = score >= needed and own >= OWN  # then what is like it and comes later is not told
     by_itself = tells and not resting
-    told, beyond = _told_beyond(message, [] if tells else upcoming.later, own)
+    told, beyond = _told_beyond(message, [] if tells else upcoming.later)
     reached = by_itself or due >= event.order or told is not None
     why = _why(parts, score, needed, resting=resting)
     if due >= event.order and not by_itself:
@@ -187,12 +187,12 @@ def _without_directive(message: str) -> str:
 
 
 def _told_beyond(
-    message: str, later: Sequence[tuple[int, EventSimilarity]], own: float
+    message: str, later: Sequence[tuple[int, EventSimilarity]]
 ) -> tuple[int | None, float]:
-    """The order of the later event that is told, if one is and more so than the next; its score."""
+    """The order of the later event that is told, if one is; its score."""
     scores = [(_score(message, near), order) for order, near in later]
     score, order = max(scores, default=(0.0, 0))
-    return (order, score) if score >= OVERTAKEN and score > own else (None, score)
+    return (order if score >= OVERTAKEN else None), score
 
 
 def _why(parts: dict[str, float], score: float, needed: float, *, resting: bool) -> str:

@@ -47,7 +47,7 @@ def _phrases() -> dict[str, re.Pattern[str]]:
         "{verb}": f"(?:{'|'.join(verbs)})",
         "{verbing}": f"(?:{'|'.join(_ing_form(v) for v in verbs)})",
         "{adv}": rf"(?:(?:{'|'.join(filler)}|\w+ly) )*",
-        "{number}": _number(table["numbers"]),
+        "{number}": rf"(?:\d+|{'|'.join(table['numbers'].split())})",
     }
 
     def english(phrases: list[str]) -> re.Pattern[str]:
@@ -56,12 +56,13 @@ def _phrases() -> dict[str, re.Pattern[str]]:
             joined = joined.replace(slot, pattern)
         return re.compile(rf"(?<![\w'])(?:{joined})(?!\w)")
 
-    kinds = {name: kind for name, kind in table.items() if isinstance(kind, dict)}
-    patterns = {f"{name}.en": english(kind["en"]) for name, kind in kinds.items() if "en" in kind}
-    patterns |= {
-        f"{name}.ko": re.compile("|".join(kind["ko"]))
-        for name, kind in kinds.items()
-        if "ko" in kind
+    patterns = {
+        f"{name}.{language}": english(phrases)
+        if language == "en"
+        else re.compile("|".join(phrases))
+        for name, kind in table.items()
+        if isinstance(kind, dict)
+        for language, phrases in kind.items()
     }
     few_words = r"^(?:[\w']+[,.!]? ){0,4}?"
     not_dice = (
@@ -80,10 +81,6 @@ def _ing_form(verb: str) -> str:
     """`run` -> `runn?ing`, `take` -> `taking`: the double consonant is optional, not looked up."""
     stem = verb[:-1] if verb.endswith("e") and not verb.endswith("ee") else verb
     return rf"{stem}{stem[-1]}?ing"
-
-
-def _number(words: str) -> str:
-    return rf"(?:\d+|{'|'.join(words.split())})"
 
 
 def plain(text: str) -> str:
@@ -116,8 +113,11 @@ def _patterns(kind: str, text: str) -> list[re.Pattern[str]]:
 
 
 def acts(text: str) -> bool:
-    """The speaker does something or says that they will: "I open the door", "문을 연다", "갈게"."""
-    return shows("acts", text) or (has_syllables(text) and _acts_korean(text))
+    """The speaker does something or says that they will: "I open the door", in Korean prose of
+    deeds (-ㄴ다, -았다), what is about to be done (-ㄹ게) or meant (-려고 해)."""
+    return shows("acts", text) or (
+        has_syllables(text) and any(_is_deed(s.strip()) for s in SENTENCE_END.split(text))
+    )
 
 
 _FELT = re.compile(
@@ -133,11 +133,6 @@ _FOR_YOU = re.compile(
     r"(?:줄|드릴|말할|얘기할|이야기할|전화할|연락할|갚을|믿을|기다릴|지킬|도울) ?게$"
 )
 """Promises that have the hearer in them; other -ㄹ게 announce what the speaker is about to do."""
-
-
-def _acts_korean(text: str) -> bool:
-    """Prose of deeds (-ㄴ다, -았다), what is about to be done (-ㄹ게) or meant (-려고 해)."""
-    return any(_is_deed(sentence.strip()) for sentence in SENTENCE_END.split(text))
 
 
 def is_prose(text: str) -> bool:

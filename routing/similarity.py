@@ -13,7 +13,6 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -133,8 +132,8 @@ def similarities(
     triggers, told = _meanings(events, texts, vectors)
     near = [triggers @ message, told @ message]
     trust = trust_in(triggers, told, sum(bool(event.trigger) for event in events))
-    read = tuple("\n".join([e.trigger, event_text(e), *e.characters]) for e in events)
-    words = shared_words(happens, read)
+    vocabulary = Vocabulary(["\n".join([e.trigger, event_text(e), *e.characters]) for e in events])
+    words = vocabulary.shared(happens)
     near += map(_means_of_others, [*near, words])
     return [
         EventSimilarity(
@@ -144,7 +143,7 @@ def similarities(
             event_others=float(near[3][row]),
             words=float(words[row]),
             words_others=float(near[4][row]),
-            trigger_words=_heard(happens, event.trigger, read) if words[row] else 0.0,
+            trigger_words=vocabulary.heard(happens, event.trigger) if words[row] else 0.0,
             trust=trust,
         )
         for row, event in enumerate(events[:first])
@@ -189,58 +188,54 @@ def trust_in(triggers: np.ndarray, told: np.ndarray, waiting: int) -> float:
     return float(np.clip((share - 0.5) / (SURE - 0.5), 0.0, 1.0))
 
 
-def _heard(happens: str, trigger: str, texts: tuple[str, ...]) -> float:
-    """Share of the trigger's words, by weight, that `happens` has."""
-    vocabulary, heard = _vocabulary(texts), set(tokens(happens))
-    words = {frozenset(tokens(word)) for word in _content(trigger)} - {frozenset()}
-    weight = {
-        terms: max(_weight(len(vocabulary[term]), len(texts)) for term in terms) for terms in words
-    }
-    found = sum(weight[terms] * len(terms & heard) / len(terms) for terms in words)
-    return found / (sum(weight.values()) or 1.0)
+class Vocabulary:
+    """The terms of n texts, each the weightier the fewer texts have it."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Reads the texts."""
+        self._texts = len(texts)
+        self._rows: dict[str, list[int]] = defaultdict(list)
+        for row, text in enumerate(texts):
+            for term in set(tokens(text)):
+                self._rows[term].append(row)
+
+    def shared(self, text: str) -> np.ndarray:
+        """(n,) how many words of weight `text` shares with each of the texts.
+
+        A word counts 1 where one text alone has it. Korean words count by the share of their pairs
+        of syllables that are found.
+        """
+        shared = np.zeros(self._texts)
+        for terms in _words(text):
+            weights: dict[int, list[float]] = defaultdict(list)
+            for term in terms:
+                for row in self._rows.get(term, ()):
+                    weights[row].append(self._weight(term))
+            for row, found in weights.items():
+                shared[row] += max(found) * len(found) / len(terms)
+        return shared
+
+    def heard(self, text: str, trigger: str) -> float:
+        """Share of the trigger's words, by weight, that `text` has; the trigger is of the texts."""
+        terms_heard = set(tokens(text))
+        weights = {terms: max(map(self._weight, terms)) for terms in _words(trigger)}
+        found = sum(w * len(terms & terms_heard) / len(terms) for terms, w in weights.items())
+        return found / (sum(weights.values()) or 1.0)
+
+    def _weight(self, term: str) -> float:
+        """Lucene's idf as a share of that of a term that one text has."""
+
+        def idf(found: int) -> float:
+            return math.log(1 + (self._texts - found + 0.5) / (found + 0.5))
+
+        return idf(len(self._rows[term])) / idf(1)
 
 
-def shared_words(text: str, texts: tuple[str, ...]) -> np.ndarray:
-    """(n,) how many words of weight `text` shares with each of n texts.
-
-    A word counts 1 where one text alone has it and less the more have it (its idf as a share of the
-    highest). Korean words count by the share of their pairs of syllables that are found.
-    """
-    vocabulary = _vocabulary(texts)
-    shared = np.zeros(len(texts))
-    for terms in {frozenset(tokens(word)) for word in _content(text)}:
-        rows: dict[int, list[float]] = defaultdict(list)
-        for term in terms:
-            for row in vocabulary.get(term, ()):
-                rows[row].append(_weight(len(vocabulary[term]), len(texts)))
-        for row, weights in rows.items():
-            shared[row] += max(weights) * len(weights) / len(terms)
-    return shared
-
-
-def _content(text: str) -> list[str]:
-    """The words of a text without Korean adverbs and the like, which say nothing of what happens;
-    English ones have no terms anyway."""
-    return [word for word in text.split() if word.strip(".,!?…\"'“”‘’*()") not in EMPTY_KO]
-
-
-@lru_cache(maxsize=16)
-def _vocabulary(texts: tuple[str, ...]) -> dict[str, list[int]]:
-    """Terms of a story's events to the rows that hold them; a story comes back turn after turn."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        for term in set(tokens(text)):
-            rows[term].append(row)
-    return dict(rows)
-
-
-def _weight(found: int, total: int) -> float:
-    """Lucene's idf as a share of that of a term found once."""
-
-    def idf(n: int) -> float:
-        return math.log(1 + (total - n + 0.5) / (n + 0.5))
-
-    return idf(found) / idf(1)
+def _words(text: str) -> set[frozenset[str]]:
+    """The words of a text, each as its terms, without Korean adverbs and the like, which say
+    nothing of what happens; English ones have no terms anyway."""
+    said = (word for word in text.split() if word.strip(".,!?…\"'“”‘’*()") not in EMPTY_KO)
+    return {frozenset(tokens(word)) for word in said} - {frozenset()}
 
 
 def _means_of_others(values: np.ndarray) -> np.ndarray:

@@ -100,8 +100,11 @@ class ChatLog:
             }
             own += [(at, entry) for at, entry in placed if at not in theirs]
             lost = [(at, entry) for at, entry in placed if at in theirs]
+            beside = [_id(at, part) for at, it in lost for part in range(1, len(it.parts))]
             self._database.delete(name, [
-                f"{at}.{part}" for at, entry in lost for part in range(1, len(entry.parts))
+                str(row.id)
+                for row in self._database.fetch(name, beside)
+                if row.metadata.get("stamp") == stamp  # the winner of the place has parts, too
             ])  # fmt: skip
             place, entries = place + len(entries), [entry for _, entry in lost]
         self._database.relabel(name, {"end": place})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from graph.pipeline import Pipeline
 from llm.scripted import ScriptedLLM
 from nodes.generate import generate_text
+from schemas.models import Models
 from tests.support import MakePipeline, ask
 
 LOST = [
@@ -52,6 +56,24 @@ async def test_the_stream_is_closed_at_once_where_nothing_more_is_kept(
     written = await generate_text(llm, "x", stop=[], sampling={}, hear=hear)
     assert llm.seen == [*seen, "closed"], "and not when somebody collects it"
     assert (written.text, written.error) == ("".join(seen), None)
+
+
+class Slow(ScriptedLLM):
+    """Says a whole reply after .4 seconds."""
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[str]:
+        await asyncio.sleep(0.4)
+        yield self.replies.pop(0)
+
+
+async def test_the_second_attempt_has_what_the_first_left_of_the_deadline(
+    make_pipeline: MakePipeline,
+) -> None:
+    live = make_pipeline(Slow(replies=["민준: 안녕.", "왔어?"])).services
+    [model] = live.models.offered
+    pipeline = Pipeline(replace(live, models=Models((replace(model, deadline=0.6),))))
+    response = await pipeline.chat(ask(respond_as="character", user_name="민준"))
+    assert "not complete in time" in response["error"]
 
 
 @pytest.mark.parametrize(

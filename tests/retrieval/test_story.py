@@ -2,6 +2,7 @@
 
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index
+from retrieval.knowledge import has_happened
 from retrieval.query import make_query
 from retrieval.story import EVENT_PART_SIZE, awakened, event_passages
 from schemas.request import StoryEvent
@@ -24,3 +25,8 @@ def test_keywords_wake_events() -> None:
     assert awakened(EVENTS, ["숲에서 만나자", "The King!"]) == {"e2": "숲", "e3": "king"}
     assert awakened(EVENTS, ["a DRAGON"]) == {"e2": "/dra[gk]on/i"}
     assert awakened(EVENTS, ["은빛숲길", "kingdom"]) == {}
+
+
+def test_an_event_has_happened_once_the_clock_reaches_it() -> None:
+    assert [has_happened(event, 2) for event in EVENTS] == [True, True, False]
+    assert all(has_happened(event, None) for event in EVENTS), "without a clock"

@@ -9,7 +9,7 @@ import numpy as np
 
 from embedding.backends import minilm
 from routing import LazyExemplars
-from routing.exemplars import labelled_texts, read_vectors
+from routing.decide import labelled_texts, read_vectors
 
 
 class Counting:

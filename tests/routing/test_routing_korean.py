@@ -9,7 +9,7 @@ import pytest
 
 from embedding.onnx import OnnxEmbeddings
 from routing import Line, RouterInput, decide, embed_exemplars, reading
-from routing.exemplars import labelled_texts
+from routing.decide import labelled_texts
 
 TURNS = tomllib.loads((Path(__file__).parent / "korean.toml").read_text(encoding="utf-8"))
 CHAT = (

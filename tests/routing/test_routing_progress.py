@@ -13,8 +13,8 @@ from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from retrieval.story import texts_to_embed
 from routing import advance
-from routing.progress import AROUND, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
-from routing.similarity import ASKS, SUPPOSED, is_told, shared_words, trust_in, what_happens
+from routing.progress import AROUND, ASKED, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
+from routing.similarity import ASKS, SUPPOSED, Vocabulary, is_told, trust_in, what_happens
 from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress
@@ -90,6 +90,8 @@ def test_two_turns_reach_what_one_does_not() -> None:
     assert turn(0, DEED, near(1.2), score_before=first.score).event == "door"
     silent = turn(0, "Good morning.", near(), score_before=0.9)
     assert silent.event is None, "what was said before reaches nothing alone"
+    asked = turn(0, "Good morning.", near(), score_before=0.9, asked=True)
+    assert asked.score > ASKED and asked.event is None, "nor where less suffices"
 
 
 def test_what_comes_after_is_told_so_the_story_catches_up_one_event_a_turn() -> None:
@@ -227,10 +229,16 @@ def test_what_happens_is_told_from_talk(message: str, happens: str, talk: float)
 
 def test_words_that_many_events_have_count_little() -> None:
     events = ("the ferry sails at dawn", "the ferry strikes a rock", "the ferry is late")
-    first, second, third = shared_words("our ferry strikes something", events)
+    first, second, third = Vocabulary(events).shared("our ferry strikes something")
     assert second > 1 > first == third
-    assert shared_words("등대에서", ("등대의 불", "바다"))[0] == 1
-    assert shared_words("이제 거의 다", ("이제 거의 다 왔다", "바다"))[0] == 0, "carries no topic"
+    assert Vocabulary(("등대의 불", "바다")).shared("등대에서")[0] == 1
+    assert Vocabulary(("이제 거의 다 왔다", "바다")).shared("이제 거의 다")[0] == 0, "no topic"
+
+
+def test_words_count_beyond_those_in_common_with_any_other_event() -> None:
+    common = near(4).model_copy(update={"words_others": 3.0})
+    assert score_parts(DEED, common)["words"] == score_parts(DEED, near(1))["words"] > 0
+    assert score_parts(DEED, near(1).model_copy(update={"words_others": 3.0}))["words"] == 0
 
 
 @given(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.index import PART_SIZE
+from retrieval.text import parts
 from schemas.request import Message
 from stores.chat_log import Entry
 from stores.chat_memory import CANDIDATES, REACH, TAKEN_OVER, StandingMemory
@@ -190,8 +193,8 @@ def test_forgetting_a_chat_is_one_call_and_it_is_gone(
     name = memory._name("u", "s")
     assert recall(memory, "비밀")
     assert memory.forget("u", "s") is True
+    assert memory._words.corpus(name, ["비밀"]).found == {"비밀": 0}, "before the next recall"
     assert words(memory) == recall(memory, "비밀") == []
-    assert memory._words.corpus(name, ["비밀"]).found == {"비밀": 0}
     assert database.state(name) is None
     assert memory.forget("u", "s") is False
     assert words(memory, session="s2") == ["other"]
@@ -237,11 +240,14 @@ def test_two_that_write_to_one_place_lose_nothing(database: ChromaDatabase) -> N
     recall(other, "first")  # knows the end as it is now
     tell(one, said("of one", "x" * 1500, first=None))
     name = one._name("u", "s")
-    item = Remembered(message=said("of the other", first=None)[0], at=10**18)
-    vectors = CountingEncoder().encode_passages(["of the other"])
-    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, ["of the other"], vectors)])
-    assert words(one) == ["first", "of one", "x" * 1500, "of the other"]
+    text = "of the other " * 120
+    item, cut = Remembered(message=said(text, first=None)[0], at=10**18), parts(text, PART_SIZE)
+    vectors = CountingEncoder().encode_passages(cut)
+    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, cut, vectors)])
+    assert words(one) == ["first", "of one", "x" * 1500, text]
     assert recall(one, "of") == recall(other, "of") == words(one)
+    ids = sorted(database.ids(name))
+    assert ids == ["0", "1", "2", "2.1", "3", "3.1"], "each has its own later parts and no other's"
 
 
 def test_a_new_embedder_embeds_the_memory_again_from_its_text(
@@ -298,6 +304,9 @@ def test_the_nearest_and_those_that_share_words_are_recalled_with_their_neighbou
     assert found.corpus.found["telescop"] == 1
     runs = dict(zip(texts, found.runs, strict=True))
     assert len({runs[line] for line in lines[98:103]}) == 1
+    rows = [(lines.index(text), run) for text, run in zip(texts, found.runs, strict=True)]
+    apart = [(one, other) for one, other in pairwise(rows) if other[0] - one[0] > 1]
+    assert apart and all(one[1] != other[1] for one, other in apart), "a gap ends a stretch"
 
 
 def test_what_was_taken_back_is_not_recalled(memory: StandingMemory) -> None:
@@ -313,6 +322,19 @@ def test_what_was_taken_back_is_not_recalled(memory: StandingMemory) -> None:
     assert recall(memory, "c", chat[2:]) == ["a", "A"]
     assert recall(memory, "c", [chat[2]]) == ["a", "A"], "the second reply was deleted"
     assert recall(memory, "c", said("new", first=None)) == ["a", "A", "b", "B"]
+
+
+def test_what_was_taken_back_takes_no_place_of_what_counts(memory: StandingMemory) -> None:
+    lines = said(
+        "The lighthouse keeper hides a brass telescope.",
+        *(f"filler number {row} about nothing" for row in range(5)),
+        "Go on.",
+        *(f"telescope {row}" for row in range(100)),
+    )
+    tell(memory, lines)
+    found = recall(memory, "telescope", lines[6:7])
+    assert lines[0].content in found
+    assert not {line.content for line in lines[6:]} & {*found}
 
 
 def test_of_lines_that_repeat_the_history_goes_on_from_the_right_one(

@@ -6,14 +6,18 @@ import asyncio
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from retrieval.story import event_parts
+from retrieval.knowledge import may_know
+from retrieval.story import EventIndex, event_parts
 from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
 from stores.story_index import Built, StoryIndex, inline
-from tests.stores.stores_support import CountingEncoder, story
+from tests.stores.stores_support import CountingEncoder, search, story
 from tests.support import free_port
 
 HARBOUR = story(
@@ -102,6 +106,46 @@ def test_the_nearest_parts_are_those_that_may_be_known_by_the_storys_clock(
     assert sorted(nearest(None, {0})) == [0, 1, 3]
     assert sorted(nearest(1, {0, 1})) == [0, 1, 2]
     assert nearest(0, {1}) == nearest(None, set()) == []
+
+
+NAMES = st.lists(st.sampled_from(["미나", "Nell", "Tom"]), max_size=2)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["public", "witnessed", "secret"]), NAMES, NAMES), max_size=6
+    )
+)
+def test_events_of_one_circle_are_known_to_the_same_people(
+    told: list[tuple[str, list[str], list[str]]],
+) -> None:
+    events = [
+        event
+        for how, near, who in told
+        for event in story("…", visibility=how, characters=near, known_by=who)
+    ]
+    known = [
+        tuple(may_know(event, frozenset([name.casefold()])) for name in ("미나", "Nell", "Tom"))
+        for event in events
+    ]
+    circles = inline(events).audiences()
+    assert all(len({known[row] for row, it in enumerate(circles) if it == n}) == 1 for n in circles)
+
+
+def test_what_may_be_known_is_found_however_many_secrets_are_nearer(
+    stories: StoryIndex, encoder: CountingEncoder
+) -> None:
+    near = [f"누가 편지를 태웠나 {row}" for row in range(80)]
+    far = [f"Nobody looks at house {row}." for row in range(10)]  # the neighbours of what is known
+    secrets = story(*near, *far, visibility="secret")
+    public = StoryEvent(id="p", order=99, text="The lamp goes out over the pier.")
+    stories.build("부두", [*secrets, public])
+    built, index = stories.named("부두"), EventIndex()
+    index.read(built.events)
+    known, hidden = (np.arange(91) == 90), (np.arange(91) < 90)
+    asked = search("누가 편지를 태웠나", encoder)
+    vectors = stories.search(built, index, asked, [known, hidden], None)
+    assert not np.isnan(vectors[index.first_part(90)]).any()
 
 
 def test_vectors_of_a_named_story_come_from_the_database(

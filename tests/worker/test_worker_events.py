@@ -98,7 +98,7 @@ async def test_the_deadline_ends_the_source() -> None:
 
 async def test_leaving_closes_the_source() -> None:
     source = Source(token("a"), 9.0)
-    async with aclosing(paced(source.events(), 10)) as events:
+    async with asyncio.timeout(3), aclosing(paced(source.events(), 10)) as events:
         await anext(events)
     assert source.closed
 

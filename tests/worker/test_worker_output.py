@@ -50,6 +50,15 @@ def test_sizes_are_the_platforms() -> None:
             check.checked(part)
 
 
+def test_the_last_byte_of_a_job_may_leave_and_none_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.output.JOB_BYTES", 20)
+    first, second = "x" * 6, "x" * 7  # two quotation marks, and two bytes between events
+    check = OutputCheck()
+    assert check.checked(first) == check.checked(first)
+    with pytest.raises(TooLarge):
+        [check := OutputCheck(), check.checked(first), check.checked(second)]
+
+
 def test_known_errors_keep_their_words_and_unknown_ones_a_reference(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
