@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from graph.build import Services
-from nodes.embed import running_chat
+from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.errors import IyagiError

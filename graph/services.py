@@ -18,7 +18,7 @@ from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
 from prompts.tokens import Count, estimator, tokenizer_count
-from retrieval.cache import IndexCache
+from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker

@@ -113,7 +113,7 @@ def find_upcoming(
     ids = {event.id for event in compared}
     around = [*compared, *(event for event in (*before, *after) if event.id not in ids)]
     texts = [texts_to_embed([event]) for event in around]
-    vectors, unknown = vectors_of(list(chain(*texts)), source, at_once=AT_ONCE)
+    vectors, unknown = vectors_of(list(chain(*texts)), source, lambda rows: rows[:AT_ONCE])
     happens, _ = what_happens(_without_directive(message))
     near, *others = similarities(happens, vector, around, texts, vectors, first=len(compared))
     upcoming = Upcoming(

@@ -12,7 +12,8 @@ from embedding.backends import minilm
 from embedding.cached import CachedEmbedder
 from graph.pipeline import Pipeline
 from llm.scripted import ScriptedLLM
-from nodes.embed import running_chat, search_of
+from nodes.embed import search_of
+from retrieval.chat import running_chat
 from schemas.errors import BadRequest
 from schemas.request import ChatRequest
 from stores.vector_cache import VectorCache
