@@ -1,16 +1,22 @@
-"""Any LangChain `Embeddings` as the pipeline wants it: arrays, checked, off the event loop."""
+"""Any LangChain `Embeddings` as the pipeline wants it: arrays, checked, off the event loop, and a
+passage embedded once, by whichever process met it first."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from embedding.scale import SENTENCES, measure, scale_for
+from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError
 from schemas.search import CosineScale
+
+Encode = Callable[[Sequence[str]], np.ndarray]
 
 
 class Embedder:
@@ -82,10 +88,15 @@ class Embedder:
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text. Raises EmbeddingError."""
+        return await self.in_batches(self.encode_passages, texts)
+
+    async def in_batches(self, encode: Encode, texts: Sequence[str]) -> np.ndarray:
+        """The vectors of a blocking function in the embedder's threads, one batch after another:
+        other turns get theirs in between."""
         loop, size = asyncio.get_running_loop(), self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
-        return np.concatenate(  # one after another: other turns get theirs in between
-            [await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches]
+        return np.concatenate(
+            [await loop.run_in_executor(self._pool, encode, it) for it in batches]
         )
 
     def _query(self, texts: list[str]) -> list[list[float]]:
@@ -122,6 +133,85 @@ class Embedder:
         self._dimension = vectors.shape[1]
         unit: np.ndarray = vectors / lengths
         return unit
+
+
+class VectorCache(Protocol):
+    """Vectors by content id."""
+
+    def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(n, dimension) rows in the order of `ids`, and which of them are known; those that are
+        not are zeros."""
+
+    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
+        """Keeps the vectors."""
+
+
+class CachedEmbedder:
+    """An `Embedder` with a cache of passages before it; safe to share between turns."""
+
+    def __init__(self, embedder: Embedder, cache: VectorCache) -> None:
+        """Touches neither yet."""
+        self._embedder = embedder
+        self._cache = cache
+        self._scales = embedder.cosine_scales
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its version: vectors of two never mix."""
+        return self._embedder.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per vector."""
+        return self._embedder.dimension
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question that is in the language of `text`.
+
+        The first call measures it where the model does not say: it embeds 48 short sentences, whose
+        vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
+        """
+        if self._scales is None:
+            self._scales = measure(await self.aencode_passages(SENTENCES))
+        return scale_for(self._scales, text)
+
+    def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
+        """Vectors of questions, (n, dimension); the work begins now. Raises EmbeddingError."""
+        return self._embedder.begin_queries(texts)
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
+
+        Blocks on the disk for those that memory lacks.
+        """
+        return self._cache.get([embedding_id(text) for text in texts])
+
+    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of stored text, (n, dimension); only unknown ones are computed, and known from
+        then on. Raises EmbeddingError.
+        """
+        return await self._embedder.in_batches(self.encode_passages, texts)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """`aencode_passages`, blocking."""
+        ids = [embedding_id(text) for text in texts]
+        found, known = self._cache.get(ids)
+        unknown: list[int] = np.flatnonzero(~known).tolist()
+        if not unknown:
+            return found
+        missing = {ids[row]: texts[row] for row in unknown}
+        fresh = self._embedder.encode_passages(list(missing.values()))
+        self._cache.put(list(missing), fresh)
+        place = {key: row for row, key in enumerate(missing)}
+        vectors = np.empty((len(ids), fresh.shape[1]), dtype=np.float32)
+        if known.any():
+            vectors[known] = found[known]
+        vectors[unknown] = fresh[[place[ids[row]] for row in unknown]]
+        return vectors
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        self._cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
 
 
 def well_formed(text: str) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 from langchain_core.language_models import BaseLLM
 
 from embedding.backends import huggingface, minilm, text_embeddings_inference
-from embedding.cached import CachedEmbedder
-from embedding.embedder import Embedder
+from embedding.embedder import CachedEmbedder, Embedder
 from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings

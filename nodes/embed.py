@@ -46,7 +46,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         embedder.aencode_passages(chat),
         embedder.cosine_scale(" ".join(query.texts)),
     )
-    views = view_vectors(query, np.concatenate([first, before]))
+    views = view_vectors(query, np.stack([*first, *before]))
     return Search(query=replace(query, cosines=cosines), views=views, message=message[0])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from embedding.cached import CachedEmbedder
+from embedding.embedder import CachedEmbedder
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Strict

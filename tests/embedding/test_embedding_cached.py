@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from embedding.cached import CachedEmbedder
-from embedding.embedder import Embedder
+from embedding.embedder import CachedEmbedder, Embedder
 from embedding.fake import HashEmbeddings
 from embedding.onnx import OnnxEmbeddings
 from embedding.scale import SENTENCES, measure

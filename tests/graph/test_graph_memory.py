@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embedding.backends import minilm
-from embedding.cached import CachedEmbedder
+from embedding.embedder import CachedEmbedder
 from graph.pipeline import Pipeline
 from llm.scripted import ScriptedLLM
 from nodes.embed import search_of

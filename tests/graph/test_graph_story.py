@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedding.cached import CachedEmbedder
-from embedding.embedder import Embedder
+from embedding.embedder import CachedEmbedder, Embedder
 from embedding.fake import HashEmbeddings
 from graph.build import Services
 from graph.pipeline import Pipeline

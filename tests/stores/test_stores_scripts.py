@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.cached import CachedEmbedder
-from embedding.embedder import Embedder
+from embedding.embedder import CachedEmbedder, Embedder
 from embedding.fake import HashEmbeddings
 from graph.settings import ROOT
 from schemas.embedding import embedding_id
