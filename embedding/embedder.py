@@ -16,7 +16,16 @@ from schemas.embedding import embedding_id
 from schemas.errors import EmbeddingError
 from schemas.search import CosineScale
 
-Encode = Callable[[Sequence[str]], np.ndarray]
+
+class VectorCache(Protocol):
+    """Vectors by content id."""
+
+    def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(n, dimension) rows in the order of `ids`, and which of them are known; those that are
+        not are zeros."""
+
+    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
+        """Keeps the vectors."""
 
 
 class Embedder:
@@ -32,6 +41,8 @@ class Embedder:
         passage_prefix: put before each passage (e5: "passage: ").
         batch: texts per call of the model or server; 64 keep MiniLM busy for 0.1 s.
         workers: batches at work at one time. One suits a model that uses all cores anyway.
+        cache: of passages; without one, each is embedded whenever it is asked for. It may be set
+            later, as it is named by the fingerprint.
     """
 
     def __init__(
@@ -43,6 +54,7 @@ class Embedder:
         passage_prefix: str = "",
         batch: int = 64,
         workers: int = 1,
+        cache: VectorCache | None = None,
     ) -> None:
         self._embeddings = embeddings
         self._fingerprint = fingerprint
@@ -50,10 +62,8 @@ class Embedder:
         self._passage_prefix = passage_prefix
         self._batch = batch
         self._dimension: int | None = getattr(embeddings, "dimension", None)
-        self.cosine_scales: Mapping[str, CosineScale] | None = getattr(
-            embeddings, "cosine_scales", None
-        )
-        """By language, where the model comes with them (`embedding.scale` measures others)."""
+        self._scales: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self.cache = cache
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="embedding")
 
     @property
@@ -70,7 +80,7 @@ class Embedder:
     def dimension(self) -> int:
         """Numbers per vector; embeds one word to find out where the model does not say."""
         if self._dimension is None:
-            self.encode_passages(["dimension"])
+            self._encode(["dimension"], self._passages)
         assert self._dimension is not None
         return self._dimension
 
@@ -78,26 +88,61 @@ class Embedder:
         """Vectors of questions. Blocks. Raises EmbeddingError."""
         return self._encode(texts, self._query)
 
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text. Blocks. Raises EmbeddingError."""
-        return self._encode(texts, self._passages)
-
     def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
         """Vectors of questions; the work begins now, and raises EmbeddingError when awaited."""
         return asyncio.get_running_loop().run_in_executor(self._pool, self.encode_queries, texts)
 
-    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text. Raises EmbeddingError."""
-        return await self.in_batches(self.encode_passages, texts)
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
 
-    async def in_batches(self, encode: Encode, texts: Sequence[str]) -> np.ndarray:
-        """The vectors of a blocking function in the embedder's threads, one batch after another:
-        other turns get theirs in between."""
+        Blocks on the disk for those that memory lacks.
+        """
+        if self.cache is None:
+            nothing = np.zeros((len(texts), self._dimension or 0), dtype=np.float32)
+            return nothing, np.zeros(len(texts), dtype=bool)
+        return self.cache.get([embedding_id(text) for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of stored text; only unknown ones are computed, and known from then on. Blocks.
+        Raises EmbeddingError."""
+        found, known = self.known(texts)
+        unknown: list[int] = np.flatnonzero(~known).tolist()
+        missing = {text: row for row, text in enumerate(dict.fromkeys(texts[at] for at in unknown))}
+        if not missing:
+            return found
+        fresh = self._encode(list(missing), self._passages)
+        if self.cache is not None:
+            self.cache.put([embedding_id(text) for text in missing], fresh)
+        vectors = np.empty((len(texts), fresh.shape[1]), dtype=np.float32)
+        if known.any():
+            vectors[known] = found[known]
+        vectors[unknown] = fresh[[missing[texts[at]] for at in unknown]]
+        return vectors
+
+    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """`encode_passages` in the embedder's threads, one batch after another: other turns get
+        theirs in between."""
         loop, size = asyncio.get_running_loop(), self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
-        return np.concatenate(
-            [await loop.run_in_executor(self._pool, encode, it) for it in batches]
-        )
+        vectors = [
+            await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches
+        ]
+        return np.concatenate(vectors)
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        if self.cache is not None:
+            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question that is in the language of `text`.
+
+        The first call measures it where the model does not say: it embeds 48 short sentences, whose
+        vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
+        """
+        if self._scales is None:
+            self._scales = measure(await self.aencode_passages(SENTENCES))
+        return scale_for(self._scales, text)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
         return [self._embeddings.embed_query(self._query_prefix + text) for text in texts]
@@ -133,85 +178,6 @@ class Embedder:
         self._dimension = vectors.shape[1]
         unit: np.ndarray = vectors / lengths
         return unit
-
-
-class VectorCache(Protocol):
-    """Vectors by content id."""
-
-    def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(n, dimension) rows in the order of `ids`, and which of them are known; those that are
-        not are zeros."""
-
-    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
-        """Keeps the vectors."""
-
-
-class CachedEmbedder:
-    """An `Embedder` with a cache of passages before it; safe to share between turns."""
-
-    def __init__(self, embedder: Embedder, cache: VectorCache) -> None:
-        """Touches neither yet."""
-        self._embedder = embedder
-        self._cache = cache
-        self._scales = embedder.cosine_scales
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the model and its version: vectors of two never mix."""
-        return self._embedder.fingerprint
-
-    @property
-    def dimension(self) -> int:
-        """Numbers per vector."""
-        return self._embedder.dimension
-
-    async def cosine_scale(self, text: str) -> CosineScale:
-        """How to read the cosines of a question that is in the language of `text`.
-
-        The first call measures it where the model does not say: it embeds 48 short sentences, whose
-        vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
-        """
-        if self._scales is None:
-            self._scales = measure(await self.aencode_passages(SENTENCES))
-        return scale_for(self._scales, text)
-
-    def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
-        """Vectors of questions, (n, dimension); the work begins now. Raises EmbeddingError."""
-        return self._embedder.begin_queries(texts)
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
-
-        Blocks on the disk for those that memory lacks.
-        """
-        return self._cache.get([embedding_id(text) for text in texts])
-
-    async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text, (n, dimension); only unknown ones are computed, and known from
-        then on. Raises EmbeddingError.
-        """
-        return await self._embedder.in_batches(self.encode_passages, texts)
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """`aencode_passages`, blocking."""
-        ids = [embedding_id(text) for text in texts]
-        found, known = self._cache.get(ids)
-        unknown: list[int] = np.flatnonzero(~known).tolist()
-        if not unknown:
-            return found
-        missing = {ids[row]: texts[row] for row in unknown}
-        fresh = self._embedder.encode_passages(list(missing.values()))
-        self._cache.put(list(missing), fresh)
-        place = {key: row for row, key in enumerate(missing)}
-        vectors = np.empty((len(ids), fresh.shape[1]), dtype=np.float32)
-        if known.any():
-            vectors[known] = found[known]
-        vectors[unknown] = fresh[[place[ids[row]] for row in unknown]]
-        return vectors
-
-    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Takes vectors that a store has as known: in memory only, as they can be had again."""
-        self._cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
 
 
 def well_formed(text: str) -> str:

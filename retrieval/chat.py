@@ -16,9 +16,9 @@ import numpy as np
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.query import CHAT_LINES, ChatLine, chat_text, make_query
-from retrieval.vectors import PassageVectors, part_vectors
+from retrieval.vectors import part_vectors
 from schemas.embedding import embedding_id
-from schemas.protocols import Reranker
+from schemas.protocols import PassageVectors, Reranker
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Role
 from schemas.search import Corpus, Query, Recalled, Search

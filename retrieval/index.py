@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Condition
 from typing import NamedTuple
@@ -47,7 +47,6 @@ class Index:
         self.vectors: np.ndarray | None = None  # (up to parts, d): `part_vectors` keeps them here
         self._part_size = part_size
         self._starts = array("i")  # first part of each passage
-        self._speakers: dict[str, array[int]] = {}  # the passages of each
         self._asks = array("f")
         self.update(passages)
 
@@ -65,7 +64,6 @@ class Index:
         for row, passage in enumerate(passages[kept:], kept):
             self.passages.append(passage)
             self._starts.append(len(self.parts))
-            self._speakers.setdefault(normal(passage.speaker), array("i")).append(row)
             self._asks.append(asks(passage.text))
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
@@ -75,13 +73,10 @@ class Index:
     def _truncate(self, length: int) -> None:
         if length < len(self.passages):
             first = self._starts[length]
-            for passage in reversed(self.passages[length:]):
-                self._speakers[normal(passage.speaker)].pop()
             self.lexical.truncate(first)
             self.vectors = None if self.vectors is None else self.vectors[:first]
             del self.parts[first:], self.passages[length:]
             del self._starts[length:], self._asks[length:]
-            self._speakers = {name: rows for name, rows in self._speakers.items() if rows}
 
     def first_part(self, row: int) -> int:
         """The number of the first part of a passage."""
@@ -91,13 +86,13 @@ class Index:
         """(parts,) the passage of each part."""
         return self.lexical.candidates().owner
 
-    def said_by(self, speakers: Iterable[str]) -> np.ndarray:
+    def said_by(self, speakers: Collection[str]) -> np.ndarray:
         """(passages,) 1 / number of the named for what one of them said, else 0."""
-        said = np.zeros(len(self), dtype=np.float32)
-        rows = [self._speakers[name] for name in sorted(speakers) if name in self._speakers]
-        for theirs in rows:
-            said[np.array(theirs)] = 1 / len(rows)
-        return said
+        names = {name: normal(name) for name in {it.speaker for it in self.passages}}
+        named = {name: folded for name, folded in names.items() if folded in speakers}
+        share = 1 / max(1, len(set(named.values())))
+        said = [share * (it.speaker in named) for it in self.passages]
+        return np.array(said, dtype=np.float32)
 
     def asks(self) -> np.ndarray:
         """(passages,) 1 for what ends in a question, else 0."""

@@ -10,9 +10,9 @@ import numpy as np
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.text import mentioned_in, parts
-from retrieval.vectors import PassageVectors, part_vectors
+from retrieval.vectors import part_vectors
 from schemas.errors import StoreError
-from schemas.protocols import Story, StorySource
+from schemas.protocols import PassageVectors, Story, StorySource
 from schemas.rag import RAGChunk, StoryRAGResult
 from schemas.request import ChatRequest, Persona, StoryEvent
 from schemas.search import Search

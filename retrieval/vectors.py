@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from retrieval.hybrid import CHAT, gather
 from retrieval.index import Index
+from schemas.protocols import PassageVectors
 from schemas.search import Query
 
 AT_ONCE = 64
@@ -18,16 +18,6 @@ messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012."""
 
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
-
-
-class PassageVectors(Protocol):
-    """What knows and makes vectors of passages; both calls block."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) rows, and the mask (n,) of those that are known."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) rows of unit length; what is made is known afterwards."""
 
 
 def vectors_of(

@@ -25,9 +25,10 @@ from itertools import chain
 import numpy as np
 
 from retrieval.story import texts_to_embed
-from retrieval.vectors import PassageVectors, vectors_of
+from retrieval.vectors import vectors_of
 from routing.directives import parse_directive
 from routing.similarity import is_told, similarities, what_happens
+from schemas.protocols import PassageVectors
 from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress

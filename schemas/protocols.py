@@ -20,8 +20,19 @@ class ServedCount(Protocol):
         """What a pure function of a counter gives, with the server's counts where it tells them."""
 
 
-class Embedder(Protocol):
-    """Text to vectors: (n, dimension) float32 rows of unit length, in the order given."""
+class PassageVectors(Protocol):
+    """Knows and makes vectors of stored text: (n, dimension) float32 rows of unit length, in the
+    order given. Both calls block."""
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors; they are known afterwards. Raises EmbeddingError."""
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What needs no embedding: rows, and the mask (n,) of those that are known."""
+
+
+class Embedder(PassageVectors, Protocol):
+    """Text to vectors, of passages and of questions."""
 
     @property
     def fingerprint(self) -> str:
@@ -34,17 +45,11 @@ class Embedder(Protocol):
         """Vectors of questions; the work begins now. Raises EmbeddingError when awaited."""
 
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """The same, blocking."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
+        """`encode_passages`, in threads."""
 
 
-class PassageEncoder(Protocol):
-    """The part of an embedder that stores need: vectors of stored text, known or made."""
+class PassageEncoder(PassageVectors, Protocol):
+    """The part of an embedder that stores need."""
 
     @property
     def fingerprint(self) -> str:
@@ -53,12 +58,6 @@ class PassageEncoder(Protocol):
     @property
     def dimension(self) -> int:
         """Numbers per vector."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dimension) float32 rows of unit length. Blocks; raises EmbeddingError."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors from a store as known, in this process."""
