@@ -15,7 +15,7 @@ import numpy as np
 
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
-from retrieval.query import CHAT_LINES, ChatLine, chat_text, make_query
+from retrieval.query import CHAT_LINES, chat_text, make_query
 from retrieval.vectors import part_vectors
 from schemas.embedding import embedding_id
 from schemas.protocols import PassageVectors, Reranker
@@ -43,7 +43,7 @@ def query_of(request: ChatRequest) -> Query:
     said_by = {name or names[role] for role, name in request.voices if role != "system"}
     return make_query(
         request.message,
-        [ChatLine(it.content, it.name or names[it.role]) for it in _last_lines(request.history)],
+        _last_lines(request.history),
         speakers=sorted(said_by | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
@@ -52,7 +52,7 @@ def query_of(request: ChatRequest) -> Query:
 
 def running_chat(history: Sequence[Message]) -> str:
     """The text that stands for the chat when the next message comes: to embed beforehand."""
-    return chat_text(line.content for line in _last_lines(history))
+    return chat_text(_last_lines(history))
 
 
 def search_history(
@@ -306,5 +306,5 @@ def _names_of_roles(request: ChatRequest) -> dict[Role, str]:
     }
 
 
-def _last_lines(history: Sequence[Message]) -> list[Message]:
-    return [line for line in history[-CHAT_LINES:] if line.role != "system"]
+def _last_lines(history: Sequence[Message]) -> list[str]:
+    return [line.content for line in history[-CHAT_LINES:] if line.role != "system"]

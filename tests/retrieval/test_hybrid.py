@@ -19,7 +19,7 @@ from retrieval.hybrid import (
     rank,
 )
 from retrieval.index import Index, Passage
-from retrieval.query import ChatLine, make_query
+from retrieval.query import make_query
 from retrieval.text import tokens
 from retrieval.vectors import first_to_embed
 from schemas.search import Corpus, CosineScale
@@ -118,7 +118,7 @@ def test_parts_without_vectors_can_still_be_found() -> None:
 
 def test_the_chat_decides_what_the_message_leaves_open() -> None:
     index = Index(SCENE)
-    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    lines = ["Do you remember your silver locket?"]
     hits = rank(index, make_query("Tell me more about it!", lines), limit=1)
     assert ids(index, hits) == ["m4"]
     hits = rank(index, make_query("Who let the soup get cold?", lines), limit=1)
@@ -129,8 +129,8 @@ def test_a_find_of_the_running_chat_passes_a_threshold_and_noise_does_not() -> N
     rain = [Passage(f"x{row}", f"Rain {row}.", "Jon", "9") for row in range(20)]
     index = Index([*SCENE, *rain])
     lines = [
-        ChatLine("I miss my silver locket, the silver one."),
-        ChatLine("The locket was so pretty."),
+        "I miss my silver locket, the silver one.",
+        "The locket was so pretty.",
     ]
     query = make_query("It was lost near the lighthouse.", lines)
     hits = rank(index, query, limit=5, knobs=Knobs(threshold=0.001))
@@ -231,7 +231,7 @@ def test_what_is_masked_moves_no_score(texts: list[str], message: str, data: st.
     only = Index([it for it, may in zip(passages, allowed, strict=True) if may])
     vectors = one_hot(*(row % 5 for row in range(len(texts))))
     vectors[[data.draw(st.booleans()) for _ in texts]] = np.nan
-    query = make_query(message, [ChatLine("a b 가나")], speakers=["s"])
+    query = make_query(message, ["a b 가나"], speakers=["s"])
     how: dict[str, Any] = {"limit": 8, "query_vectors": one_hot(1, 2)}
     for weights in CHAT, STORY:
         how["knobs"] = Knobs(weights=weights, recency=0.05)
@@ -326,7 +326,7 @@ def alike(texts: list[str], cosine: float) -> np.ndarray:
 def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
     """To some embedders unrelated texts are near: it must change nothing, in any ranking."""
     index = Index([*SCENE, Passage("m6", "Storm.", "Jon", "3"), Passage("m7", "Bread?", "Jon")])
-    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    lines = ["Do you remember your silver locket?"]
     query = make_query("Tell me more about it!", lines)
     found = []
     for floor in (0.0, 0.8):
@@ -351,7 +351,7 @@ def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
 
 
 def test_a_follow_up_needs_a_clearer_find_than_a_question() -> None:
-    query = make_query("silver locket", [ChatLine("The soup is cold."), ChatLine("The soup!")])
+    query = make_query("silver locket", ["The soup is cold.", "The soup!"])
     for follow_up, best in ((0.0, "m4"), (1.0, "m3")):
         hits = rank(Index(SCENE), replace(query, follow_up=follow_up), limit=1)
         assert ids(Index(SCENE), hits) == [best]
