@@ -94,9 +94,7 @@ def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors("응"), axis=1), 1, rtol=1e-6)
     assert vectors("응")[1][0] < vectors("응, 일곱 시에 떠나.")[1][0]
     said, before = vectors("가" * CHAT_SIZE * 2)[1]
-    assert said / before == pytest.approx(
-        MESSAGE_WEIGHT * CHAT_SIZE / len(chat_text([lines[0]]))
-    )
+    assert said / before == pytest.approx(MESSAGE_WEIGHT * CHAT_SIZE / len(chat_text([lines[0]])))
     assert len(view_vectors(make_query("응"), rows[:1])) == 1
 
 
