@@ -19,7 +19,7 @@ from typing import Any
 
 from retrieval.hybrid import CHAT, STORY, Weights
 from retrieval.index import PART_SIZE, Index, Passage
-from retrieval.query import CHAT_LINES, ChatLine, make_query
+from retrieval.query import CHAT_LINES, make_query
 from retrieval.story import EVENT_PART_SIZE
 from schemas.search import Query
 
@@ -137,9 +137,9 @@ def recombined(chats: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             }
 
 
-def context_lines(question: dict[str, Any]) -> list[ChatLine]:
+def context_lines(question: dict[str, Any]) -> list[str]:
     """The lines before a question."""
-    return [ChatLine(it["text"], it["speaker"]) for it in question.get("context") or []]
+    return [it["text"] for it in question.get("context") or []]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,8 +10,9 @@ import numpy as np
 from benchmarks.corpus import Case, Question
 from embedding.onnx import OnnxEmbeddings
 from embedding.scale import scale_for
-from retrieval.hybrid import Knobs, Weights, first_to_embed, rank
+from retrieval.hybrid import Knobs, Weights, rank
 from retrieval.query import view_vectors
+from retrieval.vectors import first_to_embed
 from schemas.search import Query
 
 NAMES = ("hybrid", "dense", "bm25")
@@ -92,8 +93,8 @@ class Retriever:
     def _known(self, case: Case, question: Question, vectors: np.ndarray) -> np.ndarray:
         """The vectors that a first turn has the time to make; the others NaN."""
         limit = round((self.cold or 0) * len(vectors))
-        missing = np.ones(len(vectors), dtype=bool)
-        rows = first_to_embed(case.index, question.query, missing, limit=limit, newest=limit // 10)
+        parts = np.arange(len(vectors))
+        rows = first_to_embed(case.index, question.query, parts, limit, newest=limit // 10)
         known = np.full_like(vectors, np.nan)
         known[rows] = vectors[rows]
         return known

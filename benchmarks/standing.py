@@ -39,14 +39,15 @@ import numpy as np
 from benchmarks.corpus import context_lines, read_lines
 from benchmarks.metrics import mean, measures, percentile
 from embedding.onnx import OnnxEmbeddings
-from retrieval.chat import ChatIndex
+from retrieval.chat import chat_passages, recallable, retrieve_chat_context, search_memory
 from retrieval.hybrid import Knobs
+from retrieval.index import Index
 from retrieval.query import make_query, view_vectors
-from retrieval.recall import Wanted, retrieve_chat_context, search_memory
 from retrieval.vectors import part_vectors
 from schemas.base import embedding_id
 from schemas.request import ChatRequest, Message, Persona
 from schemas.search import Search
+from schemas.state import Context
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.vector_cache import VectorCache
@@ -55,7 +56,7 @@ from stores.word_index import WordIndex
 USER = "benchmark"
 BATCH = 5_000
 TURNS = 60
-WANTED = Wanted(top_k=10, neighbours=1, knobs=Knobs())
+CONTEXT = Context(chat_top_k=10)
 
 
 class Texts:
@@ -177,7 +178,7 @@ def request() -> ChatRequest:
 def turn(memory: StandingMemory, length: int, search: Search, encoder: Known) -> list[str]:
     """The ids of the messages that a turn finds, best first."""
     recalled = memory.recall(USER, str(length), search, [], "?")
-    found = search_memory(request(), recalled, search, WANTED, source=encoder)
+    found = search_memory(request(), recalled, search, CONTEXT, source=encoder)
     return [chunk.id for chunk in found.best]
 
 
@@ -207,15 +208,14 @@ def check(url: str, folder: Path, texts: Texts, length: int) -> dict[str, float]
     lines = list(texts.messages(length))
     messages = [message for message, _ in lines]
     encoder = Known({message.content: vector for message, vector in lines})
-    index, everything = ChatIndex(), request()
-    index.read(messages, everything, runs=[0] * len(messages))
+    index = Index(chat_passages(messages, request(), runs=[0] * len(messages)))
     encoder.learn([it.content for it in messages], np.stack([vector for _, vector in lines]))
     memory, rows = memory_at(url, folder, encoder), []
     for search, gold in texts.questions:
-        vectors = part_vectors(index, search.query, encoder, at_once=10**6)
+        vectors, _ = part_vectors(index, search.query, encoder, at_once=10**6)
         found = retrieve_chat_context(
             search, messages, index, vectors,
-            allowed=index.recallable([]), top_k=10, knobs=WANTED.knobs,
+            allowed=recallable(messages, []), top_k=10, knobs=Knobs(),
         )  # fmt: skip
         full = measures([chunk.id for chunk in found], gold)["recall@10"]
         ranked = measures(turn(memory, length, search, encoder), gold)["recall@10"]

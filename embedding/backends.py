@@ -22,6 +22,10 @@ PREFIXES: list[tuple[str, tuple[str, str]]] = [
 ]
 
 
+SECONDS = 30.0
+"""What an embedding server may take to connect, and for each answer."""
+
+
 def prefixes_for(model: str) -> tuple[str, str]:
     """The (query, passage) prefixes of a model by its name.
 
@@ -33,34 +37,28 @@ def prefixes_for(model: str) -> tuple[str, str]:
     return "", ""
 
 
-def minilm(threads: int | None = None) -> Embedder:
+def minilm() -> Embedder:
     """The committed all-MiniLM-L6-v2 (English): nothing to download, nothing to start.
 
     A text alone runs on one core, so two calls at a time: a message does not wait for the running
     chat of another turn.
     """
-    return Embedder(OnnxEmbeddings(threads), workers=2)
+    return Embedder(OnnxEmbeddings(), workers=2)
 
 
-def huggingface(
-    model: str,
-    *,
-    device: str = "cpu",
-    revision: str | None = None,
-) -> Embedder:
+def huggingface(model: str, *, device: str = "cpu") -> Embedder:
     """A sentence-transformers model in this process; loads (or downloads) it now.
 
     Args:
         model: a name on the Hugging Face hub, such as "BAAI/bge-m3", or a folder.
         device: "cpu", "cuda" or "cuda:1".
-        revision: a commit or tag of the model; the default is its newest.
     """
     from langchain_huggingface import HuggingFaceEmbeddings
 
     try:
         embeddings = HuggingFaceEmbeddings(
             model_name=model,
-            model_kwargs={"device": device, "revision": revision},
+            model_kwargs={"device": device},
             encode_kwargs={"normalize_embeddings": True},
         )
     except ImportError as error:
@@ -75,28 +73,19 @@ def huggingface(
     query, passage = prefixes_for(model)
     return Embedder(
         embeddings,
-        fingerprint=f"huggingface/{model}@{revision or 'main'}",
+        fingerprint=f"huggingface/{model}@main",
         query_prefix=query,
         passage_prefix=passage,
     )
 
 
-def text_embeddings_inference(
-    url: str,
-    model: str,
-    *,
-    api_key: str | None = None,
-    timeout: float = 30.0,
-    workers: int = 4,
-) -> Embedder:
+def text_embeddings_inference(url: str, model: str, *, api_key: str | None = None) -> Embedder:
     """A text-embeddings-inference server; asks it nothing until first used.
 
     Args:
         url: where it answers, such as "http://127.0.0.1:8080".
         model: what it serves; names the vectors and chooses the prefixes.
         api_key: sent as bearer token. No other token is ever sent, `HF_TOKEN` included.
-        timeout: seconds to wait for the server to connect, and for each answer.
-        workers: requests at one time.
     """
     from langchain_huggingface import HuggingFaceEndpointEmbeddings
 
@@ -104,7 +93,7 @@ def text_embeddings_inference(
     embeddings = HuggingFaceEndpointEmbeddings(
         model=model, model_kwargs={"truncate": True, "normalize": True}
     )
-    embeddings.client = _ServerClient(url, api_key, timeout)  # its constructor refuses a URL
+    embeddings.client = _ServerClient(url, api_key)  # its constructor refuses a URL
     query, passage = prefixes_for(model)
     return Embedder(
         embeddings,
@@ -112,7 +101,7 @@ def text_embeddings_inference(
         query_prefix=query,
         passage_prefix=passage,
         batch=32,  # the most that the server takes in one request, unless told otherwise
-        workers=workers,
+        workers=4,
     )
 
 
@@ -123,11 +112,11 @@ class _ServerClient:
     a neighbour under `HF_HUB_OFFLINE`, and keep every response until it is closed.
     """
 
-    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
+    def __init__(self, url: str, api_key: str | None) -> None:
         import httpx
 
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(headers=headers, timeout=timeout)
+        self._http = httpx.Client(headers=headers, timeout=SECONDS)
         self._url = url
 
     def feature_extraction(self, text: list[str], **options: Any) -> np.ndarray:

@@ -1,16 +1,31 @@
-"""Any LangChain `Embeddings` as the pipeline wants it: arrays, checked, off the event loop."""
+"""Any LangChain `Embeddings` as the pipeline wants it: arrays, checked, off the event loop, and a
+passage embedded once, by whichever process met it first."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from embedding.scale import SENTENCES, measure, scale_for
+from schemas.base import embedding_id
 from schemas.errors import EmbeddingError
 from schemas.search import CosineScale
+
+
+class VectorCache(Protocol):
+    """Vectors by content id."""
+
+    def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(n, dimension) rows in the order of `ids`, and which of them are known; those that are
+        not are zeros."""
+
+    def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
+        """Keeps the vectors."""
 
 
 class Embedder:
@@ -26,6 +41,8 @@ class Embedder:
         passage_prefix: put before each passage (e5: "passage: ").
         batch: texts per call of the model or server; 64 keep MiniLM busy for 0.1 s.
         workers: batches at work at one time. One suits a model that uses all cores anyway.
+        cache: of passages; without one, each is embedded whenever it is asked for. It may be set
+            later, as it is named by the fingerprint.
     """
 
     def __init__(
@@ -37,6 +54,7 @@ class Embedder:
         passage_prefix: str = "",
         batch: int = 64,
         workers: int = 1,
+        cache: VectorCache | None = None,
     ) -> None:
         self._embeddings = embeddings
         self._fingerprint = fingerprint
@@ -44,10 +62,8 @@ class Embedder:
         self._passage_prefix = passage_prefix
         self._batch = batch
         self._dimension: int | None = getattr(embeddings, "dimension", None)
-        self.cosine_scales: Mapping[str, CosineScale] | None = getattr(
-            embeddings, "cosine_scales", None
-        )
-        """By language, where the model comes with them (`embedding.scale` measures others)."""
+        self._scales: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self.cache = cache
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="embedding")
 
     @property
@@ -64,7 +80,7 @@ class Embedder:
     def dimension(self) -> int:
         """Numbers per vector; embeds one word to find out where the model does not say."""
         if self._dimension is None:
-            self.encode_passages(["dimension"])
+            self._encode(["dimension"], self._passages)
         assert self._dimension is not None
         return self._dimension
 
@@ -72,21 +88,61 @@ class Embedder:
         """Vectors of questions. Blocks. Raises EmbeddingError."""
         return self._encode(texts, self._query)
 
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text. Blocks. Raises EmbeddingError."""
-        return self._encode(texts, self._passages)
-
     def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
         """Vectors of questions; the work begins now, and raises EmbeddingError when awaited."""
         return asyncio.get_running_loop().run_in_executor(self._pool, self.encode_queries, texts)
 
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
+
+        Blocks on the disk for those that memory lacks.
+        """
+        if self.cache is None:
+            nothing = np.zeros((len(texts), self._dimension or 0), dtype=np.float32)
+            return nothing, np.zeros(len(texts), dtype=bool)
+        return self.cache.get([embedding_id(text) for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of stored text; only unknown ones are computed, and known from then on. Blocks.
+        Raises EmbeddingError."""
+        found, known = self.known(texts)
+        unknown: list[int] = np.flatnonzero(~known).tolist()
+        missing = {text: row for row, text in enumerate(dict.fromkeys(texts[at] for at in unknown))}
+        if not missing:
+            return found
+        fresh = self._encode(list(missing), self._passages)
+        if self.cache is not None:
+            self.cache.put([embedding_id(text) for text in missing], fresh)
+        vectors = np.empty((len(texts), fresh.shape[1]), dtype=np.float32)
+        if known.any():
+            vectors[known] = found[known]
+        vectors[unknown] = fresh[[missing[texts[at]] for at in unknown]]
+        return vectors
+
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of stored text. Raises EmbeddingError."""
+        """`encode_passages` in the embedder's threads, one batch after another: other turns get
+        theirs in between."""
         loop, size = asyncio.get_running_loop(), self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
-        return np.concatenate(  # one after another: other turns get theirs in between
-            [await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches]
-        )
+        vectors = [
+            await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches
+        ]
+        return np.concatenate(vectors)
+
+    def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        if self.cache is not None:
+            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
+
+    async def cosine_scale(self, text: str) -> CosineScale:
+        """How to read the cosines of a question that is in the language of `text`.
+
+        The first call measures it where the model does not say: it embeds 48 short sentences, whose
+        vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
+        """
+        if self._scales is None:
+            self._scales = measure(await self.aencode_passages(SENTENCES))
+        return scale_for(self._scales, text)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
         return [self._embeddings.embed_query(self._query_prefix + text) for text in texts]

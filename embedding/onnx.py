@@ -40,9 +40,6 @@ class OnnxEmbeddings(Embeddings):
     for rounding: activations are quantised per token. Threads may share one object.
 
     Args:
-        threads: batches at work at one time, each on one core; by default two, as the machine's
-            count says nothing about a container's share of it. One query runs on one: splitting
-            1.2 ms of work saves little on an idle machine and costs on a busy one.
         folder: holds `model.onnx` and `tokenizer.json`.
     """
 
@@ -53,8 +50,11 @@ class OnnxEmbeddings(Embeddings):
         "ja": CosineScale(0.513, 0.196),
     }
 
-    def __init__(self, threads: int | None = None, folder: Path = FOLDER) -> None:
-        self._pool = ThreadPoolExecutor(threads or min(2, os.cpu_count() or 1), "onnx")
+    def __init__(self, folder: Path = FOLDER) -> None:
+        # Batches at work at one time, each on one core: two, as the machine's count says nothing
+        # about a container's share of it. One query runs on one: splitting 1.2 ms of work saves
+        # little on an idle machine and costs on a busy one.
+        self._pool = ThreadPoolExecutor(min(2, os.cpu_count() or 1), "onnx")
         self._folder = folder
         self._lock = Lock()
         self._loaded: tuple[Any, Any] | None = None  # tokenizer, session

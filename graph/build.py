@@ -31,7 +31,7 @@ from nodes import (
     retrieve_story,
     route,
 )
-from retrieval.cache import IndexCache
+from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource

@@ -14,7 +14,7 @@ from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
-from nodes.embed import running_chat
+from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Identifier, Strict

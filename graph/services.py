@@ -8,7 +8,6 @@ from typing import Any
 from langchain_core.language_models import BaseLLM
 
 from embedding.backends import huggingface, minilm, text_embeddings_inference
-from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
@@ -18,7 +17,7 @@ from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
 from prompts.tokens import Count, estimator, tokenizer_count
-from retrieval.cache import IndexCache
+from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker
@@ -32,23 +31,22 @@ from stores.word_index import WordIndex
 def make_services(settings: Settings) -> Services:
     """Everything a turn needs; nothing is loaded or connected before it is used."""
     embedder = _embedder(settings)
-    cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
-    remembering = CachedEmbedder(embedder, cache)
+    embedder.cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
     url = settings.chroma_url
     database = (
         ChromaDatabase(url=url) if url else ChromaDatabase(path=settings.index_dir / "chroma")
     )
     return Services(
-        embedder=remembering,
-        stories=StoryIndex(database, remembering),
+        embedder=embedder,
+        stories=StoryIndex(database, embedder),
         memory=(
-            StandingMemory(database, remembering, WordIndex(settings.index_dir / "words.sqlite"))
+            StandingMemory(database, embedder, WordIndex(settings.index_dir / "words.sqlite"))
             if settings.standing_memory
             else None
         ),
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=LazyExemplars(remembering),
+        exemplars=LazyExemplars(embedder),
         models=Models(tuple(_models(settings))),
     )
 

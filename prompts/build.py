@@ -11,8 +11,7 @@ from prompts.notes import Notes, take_notes
 from prompts.plan import plan, too_large
 from prompts.tokens import Count, estimate
 from prompts.words import Words
-from retrieval.knowledge import may_know, names_of
-from retrieval.story import event_chunk
+from retrieval.story import event_chunk, may_know, names_of
 from schemas.formats import PromptTurn, messages
 from schemas.rag import (
     ChatRAGResult,

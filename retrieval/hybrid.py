@@ -96,7 +96,6 @@ class Hit:
     row: int  # in `Index.passages`
     score: float  # probability of being relevant, 0 to 1
     why: tuple[str, ...]  # of dense, lexical, neighbour, speaker; the strongest first
-    part: int  # in `Index.parts`: the part that matched best
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,7 @@ class Evidence:
     """What speaks for each of n candidates."""
 
     measures: dict[str, np.ndarray]  # (n,) each, by `Weights`' names
-    alone: np.ndarray  # (n,) share of the query's terms in the passage's best part itself
-    part: np.ndarray  # (n,) that part, as a candidate's
+    alone: np.ndarray  # (n,) share of the query's terms in one part of the passage by itself
     clarity: float = 1.0  # how far the message speaks for itself, and not the running chat
 
     def total(self, weights: Weights) -> np.ndarray:
@@ -153,7 +151,6 @@ def rank(
             row=int(among.rows[at]),
             score=float(scores[at]),
             why=_why(evidence, at, weights, float(total[at] - gathered[at])),
-            part=int(among.parts[evidence.part[at]]),
         )
         for at in _distinct(index, among, best, limit)
     ]
@@ -182,9 +179,9 @@ def gather(
         cosine = None
         if vectors is not None and query_vectors is not None:
             cosine = query.cosines.read(vectors @ query_vectors[number])[among.parts]
-        measures, alone, part = _in_view(index, view, cosine, among, weights)
-        measures |= speaker if number else speaker | of_answers
-        found.append(Evidence(measures, alone, part))
+        evidence = _in_view(index, view, cosine, among)
+        evidence.measures.update(speaker if number else speaker | of_answers)
+        found.append(evidence)
     own, *chat = found
     return _mixed(own, chat[0], _clarity(own, query.follow_up, weights)) if chat else own
 
@@ -222,43 +219,10 @@ def probability(evidence: np.ndarray, weights: Weights, clarity: float = 1.0) ->
     return likely
 
 
-def first_to_embed(
-    index: Index,
-    query: Query,
-    missing: np.ndarray,
-    *,
-    limit: int,
-    newest: int,
-    allowed: np.ndarray | None = None,
-) -> np.ndarray:
-    """Of the parts without a vector, (parts,) bool, those whose vectors matter most to the query.
-
-    Up to `limit` part numbers, most urgent first: the `newest` at the end, then by rank in words.
-    `allowed` is that of `rank`: no other takes a place.
-    """
-    among = index.lexical.candidates(allowed)
-    if limit < 1 or not len(among.rows):
-        return among.parts[:0]
-    total = gather(index, query, among).total(CHAT)[among.owner]
-    total[max(0, len(total) - newest) :] = np.inf
-    places = np.flatnonzero(missing[among.parts])
-    urgent = places[np.argsort(-total[places], kind="stable")][:limit]
-    chosen: np.ndarray = among.parts[urgent]
-    return chosen
-
-
-def _in_view(
-    index: Index, view: View, cosine: np.ndarray | None, among: Candidates, weights: Weights
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """What one view of the query finds: measures, `Evidence.alone` and `Evidence.part`."""
+def _in_view(index: Index, view: View, cosine: np.ndarray | None, among: Candidates) -> Evidence:
+    """What one view of the query finds."""
     lexical = index.lexical.scores(view.terms, among)
     dense, dense_window = _dense(cosine, among)
-    part = _best_parts(
-        among,
-        weights.lexical_window * lexical.window
-        + weights.dense * dense
-        + weights.dense_window * dense_window,
-    )
     measures = {
         "lexical_window": among.best_of_parts(lexical.window),
         "lexical_own": lexical.own,
@@ -266,7 +230,7 @@ def _in_view(
         "dense": among.best_of_parts(dense),
         "dense_window": among.best_of_parts(dense_window),
     }
-    return measures, lexical.alone[part], part
+    return Evidence(measures, among.best_of_parts(lexical.alone))
 
 
 def _dense(cosine: np.ndarray | None, among: Candidates) -> tuple[np.ndarray, np.ndarray]:
@@ -292,23 +256,13 @@ def _clarity(own: Evidence, follow_up: float, weights: Weights) -> float:
 
 
 def _mixed(own: Evidence, chat: Evidence, clarity: float) -> Evidence:
-    """Both views' evidence; the part is that of the view which counts more."""
+    """Both views' evidence."""
     mix = {
         name: clarity * it + (1 - clarity) * chat.measures.get(name, 0.0)
         for name, it in own.measures.items()
     }
     alone = clarity * own.alone + (1 - clarity) * chat.alone
-    return Evidence(mix, alone, own.part if clarity >= 0.5 else chat.part, clarity)
-
-
-def _best_parts(among: Candidates, by_part: np.ndarray) -> np.ndarray:
-    """(n,) the part with the most evidence, the first of equals."""
-    if len(among.starts) == len(by_part):
-        return among.starts
-    most = among.best_of_parts(by_part)[among.owner]
-    first = np.where(by_part == most, np.arange(len(by_part)), len(by_part))
-    best: np.ndarray = np.minimum.reduceat(first, among.starts)
-    return best
+    return Evidence(mix, alone, clarity)
 
 
 def _circumstance(index: Index, query: Query, among: Candidates, knobs: Knobs) -> np.ndarray:

@@ -1,9 +1,12 @@
-"""Passages made ready to be ranked: their words, and their parts to embed."""
+"""Passages made ready to be ranked, and the indexes of recent chats and stories."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition
 from typing import NamedTuple
 
 import numpy as np
@@ -13,24 +16,21 @@ from retrieval.text import asks, normal, parts, tokens
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 
+MAX_PARTS = 65_536
+"""Parts in all indexes together: 100 MB of vectors at 384 numbers, 60 chats of 1,000."""
+
+WAIT = 0.05
+"""Seconds that a turn waits for another one's index of the same story or chat. That has it for some
+2 ms, where a new one of 1,000 messages takes 40; a turn that embeds is not waited for."""
+
 
 class Passage(NamedTuple):
-    """A message or an event that can be found; a tuple, as 20,000 are compared at every turn."""
+    """A message or an event that can be found; a tuple, as 10,000 are compared at every turn."""
 
     id: str
     text: str
     speaker: str = ""
     scene: str = ""  # neighbours count within a scene only
-
-
-def common(old: Sequence[object], new: Sequence[object]) -> int:
-    """How many items are the same from the start."""
-    if len(old) <= len(new) and list(new[: len(old)]) == old:  # compared in C
-        return len(old)
-    return next(
-        (at for at, (before, now) in enumerate(zip(old, new, strict=False)) if before != now),
-        min(len(old), len(new)),
-    )
 
 
 class Index:
@@ -44,12 +44,9 @@ class Index:
         self.passages: list[Passage] = []
         self.parts: list[str] = []
         self.lexical = LexicalIndex()
-        self.vectors: np.ndarray | None = None  # (up to parts, d) as `part_vectors` found them
-        self.blank = np.arange(0)  # rows of theirs that are NaN
-        self.embedder = ""  # the fingerprint of theirs
+        self.vectors: np.ndarray | None = None  # (up to parts, d): `part_vectors` keeps them here
         self._part_size = part_size
         self._starts = array("i")  # first part of each passage
-        self._speakers: dict[str, array[int]] = {}  # the passages of each
         self._asks = array("f")
         self.update(passages)
 
@@ -57,42 +54,29 @@ class Index:
         """How many passages it holds."""
         return len(self.passages)
 
-    @property
-    def speakers(self) -> list[str]:
-        """All who speak, as `normal` names."""
-        return list(self._speakers)
-
     def update(self, passages: Sequence[Passage]) -> int:
         """Make the index hold exactly these passages; returns how many it could keep.
 
         Costs what changed: everything after the first difference is read anew.
         """
-        kept = common(self.passages, passages)
-        self.replace(kept, passages[kept:])
-        return kept
-
-    def replace(self, kept: int, passages: Iterable[Passage]) -> None:
-        """Make the index hold the first `kept` of its passages, and then these."""
+        kept = _common(self.passages, passages)
         self._truncate(kept)
-        for row, passage in enumerate(passages, kept):
+        for row, passage in enumerate(passages[kept:], kept):
             self.passages.append(passage)
             self._starts.append(len(self.parts))
-            self._speakers.setdefault(normal(passage.speaker), array("i")).append(row)
             self._asks.append(asks(passage.text))
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
                 self.lexical.add(tokens(part), passage=row, scene=passage.scene)
+        return kept
 
     def _truncate(self, length: int) -> None:
         if length < len(self.passages):
             first = self._starts[length]
-            for passage in reversed(self.passages[length:]):
-                self._speakers[normal(passage.speaker)].pop()
             self.lexical.truncate(first)
             self.vectors = None if self.vectors is None else self.vectors[:first]
             del self.parts[first:], self.passages[length:]
             del self._starts[length:], self._asks[length:]
-            self._speakers = {name: rows for name, rows in self._speakers.items() if rows}
 
     def first_part(self, row: int) -> int:
         """The number of the first part of a passage."""
@@ -102,21 +86,17 @@ class Index:
         """(parts,) the passage of each part."""
         return self.lexical.candidates().owner
 
-    def said_by(self, speakers: Iterable[str]) -> np.ndarray:
+    def said_by(self, speakers: Collection[str]) -> np.ndarray:
         """(passages,) 1 / number of the named for what one of them said, else 0."""
-        said = np.zeros(len(self), dtype=np.float32)
-        rows = [self._speakers[name] for name in sorted(speakers) if name in self._speakers]
-        for theirs in rows:
-            said[np.array(theirs)] = 1 / len(rows)
-        return said
+        names = {name: normal(name) for name in {it.speaker for it in self.passages}}
+        named = {name: folded for name, folded in names.items() if folded in speakers}
+        share = 1 / max(1, len(set(named.values())))
+        said = [share * (it.speaker in named) for it in self.passages]
+        return np.array(said, dtype=np.float32)
 
     def asks(self) -> np.ndarray:
         """(passages,) 1 for what ends in a question, else 0."""
         return np.array(self._asks, dtype=np.float32)
-
-    def scenes(self) -> np.ndarray:
-        """(passages,) the same number for those of one scene."""
-        return self.lexical.candidates().scenes
 
     def content(self, row: int) -> frozenset[str]:
         """What a passage says, to be compared: its terms, or its text if it has none."""
@@ -124,3 +104,66 @@ class Index:
         own = range(self._starts[row], ends)
         terms = {term for part in own for term in self.lexical.terms(part)}
         return frozenset(terms or {normal(self.passages[row].text).strip()})
+
+
+def _common(old: list[Passage], new: Sequence[Passage]) -> int:
+    """How many are the same from the start."""
+    if list(new[: len(old)]) == old:  # compared in C
+        return len(old)
+    pairs = zip(old, new, strict=False)
+    different = (at for at, (before, now) in enumerate(pairs) if before != now)
+    return next(different, min(len(old), len(new)))
+
+
+class IndexCache:
+    """Lends an index to one borrower at a time; the least recently used go first.
+
+    The key (user and chat, or a story's name) only finds a likely index. The borrower updates it,
+    and every passage is compared, so that a wrong key costs time and leaks nothing.
+    """
+
+    def __init__(self, capacity: int = 64, max_parts: int = MAX_PARTS) -> None:
+        self._capacity = capacity
+        self._max_parts = max_parts
+        self._changed = Condition()
+        self._indexes: OrderedDict[Hashable, Index] = OrderedDict()
+        self._lent: set[Hashable] = set()
+
+    @contextmanager
+    def index(self, key: Hashable, part_size: int = PART_SIZE) -> Iterator[Index]:
+        """The last index of a key, or an empty one, for the length of the block.
+
+        A second borrower at the same time waits for the first, and after `WAIT` gets an index of
+        its own. What a block leaves by an exception is not kept.
+
+        Args:
+            key: of the chat or story.
+            part_size: of an index that has to be made.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: key not in self._lent, WAIT)
+            index = self._indexes.pop(key, None)
+            self._lent.add(key)
+        if index is None:
+            index = Index(part_size=part_size)
+        whole = False
+        try:
+            yield index
+            whole = True
+        finally:
+            with self._changed:
+                self._lent.discard(key)
+                if whole:
+                    self._indexes[key] = index
+                while self._is_full():
+                    self._indexes.popitem(last=False)
+                self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        parts = sum(len(index.parts) for index in self._indexes.values())
+        return len(self._indexes) > self._capacity or parts > self._max_parts
+
+    def forget(self, key: Hashable) -> None:
+        """Drop what is kept for a key."""
+        with self._changed:
+            self._indexes.pop(key, None)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,17 +33,9 @@ _THIRD_PERSON = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ChatLine:
-    """A line of the running chat."""
-
-    text: str
-    speaker: str = ""
-
-
 def make_query(
     message: str,
-    lines: Sequence[ChatLine] = (),
+    lines: Sequence[str] = (),
     *,
     speakers: Iterable[str] = (),
     names: Iterable[str] = (),
@@ -59,7 +50,7 @@ def make_query(
         names: characters and places of the running scene.
         present: who talk with each other now; they are "I" and "you", so "she" is none of them.
     """
-    lines = [line for line in lines if line.text.strip()][-CHAT_LINES:]
+    lines = [line for line in lines if line.strip()][-CHAT_LINES:]
     speakers = list(speakers)
     asked = [name for name in speakers if is_named(message, name)]
     meant = asked or _meant(message, lines, [name for name in speakers if name not in set(present)])
@@ -68,7 +59,7 @@ def make_query(
     terms = _without(left_out, dict.fromkeys(tokens(message), 1.0))
     views = [View(own, terms)]
     if lines:
-        chat = chat_text(line.text for line in lines)
+        chat = chat_text(lines)
         terms_of_chat = _without(left_out, _chat_terms(message, lines, names))
         views.append(View(chat, terms_of_chat, _share(own, chat)))
     meant_names = frozenset(map(normal, meant))
@@ -120,22 +111,22 @@ def _share(message: str, chat: str) -> float:
     return said / (said + len(chat))
 
 
-def _meant(message: str, lines: Sequence[ChatLine], speakers: Sequence[str]) -> list[str]:
+def _meant(message: str, lines: Sequence[str], speakers: Sequence[str]) -> list[str]:
     """Who "she" is: the speaker last named before the message, if it needs one."""
     if _THIRD_PERSON.search(normal(message)):
         for line in reversed(lines):
-            if named := [name for name in speakers if is_named(line.text, name)]:
+            if named := [name for name in speakers if is_named(line, name)]:
                 return named
     return []
 
 
-def _follow_up(message: str, terms: Mapping[str, float], lines: Sequence[ChatLine]) -> float:
+def _follow_up(message: str, terms: Mapping[str, float], lines: Sequence[str]) -> float:
     """How far a message only carries the chat on, 0 to 1.
 
     `STATEMENT` of it: it is no question. The rest: the share of its terms that the chat has just
     used.
     """
-    said = {term for line in lines for term in tokens(line.text)}
+    said = {term for line in lines for term in tokens(line)}
     repeated = len(said & terms.keys()) / max(1, len(terms))
     asked = any(asks(it) and not _is_tag(it) for it in sentences(message))
     return STATEMENT * (not asked) + (1 - STATEMENT) * repeated
@@ -146,11 +137,11 @@ def _is_tag(question: str) -> bool:
     return len(question.split()) < 3 and len(tokens(question)) < 2
 
 
-def _chat_terms(message: str, lines: Sequence[ChatLine], names: Iterable[str]) -> dict[str, float]:
+def _chat_terms(message: str, lines: Sequence[str], names: Iterable[str]) -> dict[str, float]:
     """Each term at the sum over the lines that hold it: a topic comes back, small talk does not."""
     weights = dict.fromkeys(tokens(message), 1.0)
     for age, line in enumerate(reversed(lines)):
-        for term in set(tokens(line.text)):
+        for term in set(tokens(line)):
             weights[term] = weights.get(term, 0.0) + LINE_WEIGHT * LINE_DECAY**age
     for name in names:
         for term in tokens(name):

@@ -1,14 +1,14 @@
-"""Vectors of an index's parts, as far as a turn has the time to make them."""
+"""Vectors of passages, as far as a turn has the time to make them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retrieval.hybrid import first_to_embed
+from retrieval.hybrid import CHAT, gather
 from retrieval.index import Index
+from schemas.protocols import PassageVectors
 from schemas.search import Query
 
 AT_ONCE = 64
@@ -20,27 +20,15 @@ NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
 
 
-class PassageVectors(Protocol):
-    """What knows and makes vectors of passages; both calls block."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the embedder: vectors of two never mix."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) rows, and the mask (n,) of those that are known."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) rows of unit length; what is made is known afterwards."""
-
-
 def vectors_of(
-    texts: Sequence[str], source: PassageVectors, *, at_once: int
+    texts: Sequence[str], source: PassageVectors, choose: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, list[str]]:
     """Vectors of texts, as far as a turn has the time to make them. Blocks.
 
     Args:
-        at_once: of the unknown ones so many are embedded, the first.
+        texts: of passages.
+        source: knows and makes vectors.
+        choose: of the numbers of the texts without a vector, those to be embedded now.
 
     Returns:
         (texts, d) rows of unit length, NaN where there is none yet, and those texts.
@@ -49,14 +37,13 @@ def vectors_of(
         EmbeddingError: the embedder failed.
     """
     known, found = source.known(texts)
-    missing = np.flatnonzero(~found)
-    now = missing[:at_once]
+    now = choose(np.flatnonzero(~found))
     fresh = source.encode_passages([texts[row] for row in now])
     vectors = np.full((len(texts), fresh.shape[1]), np.nan, dtype=np.float32)
     if found.any():
         vectors[found] = known[found]
-    vectors[now] = fresh
-    return vectors, [texts[row] for row in missing[at_once:]]
+    vectors[now], found[now] = fresh, True
+    return vectors, [texts[row] for row in np.flatnonzero(~found).tolist()]
 
 
 def part_vectors(
@@ -66,56 +53,58 @@ def part_vectors(
     *,
     at_once: int = AT_ONCE,
     allowed: np.ndarray | None = None,
-) -> np.ndarray:
-    """(parts, d) rows of unit length, NaN where a part has no vector yet. Blocks.
+) -> tuple[np.ndarray, list[str]]:
+    """Vectors of an index's parts, as by `vectors_of`. Blocks.
 
-    They stay with the index, so the next turn asks the source for new and missing ones only.
-    Parts of passages that are not `allowed`, (passages,) bool, are not embedded now.
+    Those up to the first part without one stay with the index, so the next turn asks the source for
+    the parts behind them: 1 ms per 1,000 parts is spared. Parts of passages that are not `allowed`,
+    (passages,) bool, are not embedded now.
 
     Raises:
         EmbeddingError: the embedder failed.
     """
-    if index.embedder != source.fingerprint:
-        index.embedder, index.vectors = source.fingerprint, None
-    asked = unread(index)
-    if index.vectors is not None and not len(asked):
-        return index.vectors
-    found, known = source.known([index.parts[row] for row in asked])
-    missing = np.zeros(len(index.parts), dtype=bool)
-    missing[asked[~known]] = True
-    rows, fresh = asked[:0], found[:0]
-    if missing.any():
-        newest = round(NEWEST * at_once)
-        rows = first_to_embed(index, query, missing, limit=at_once, newest=newest, allowed=allowed)
-        if not len(rows) and not found.shape[1]:  # none may be found yet: one tells the width
-            rows = np.flatnonzero(missing)[:1]
-        fresh = source.encode_passages([index.parts[row] for row in rows])
-    vectors = _lengthened(index.vectors, len(index.parts), fresh.shape[1])
-    if known.any():
-        vectors[asked[known]] = found[known]
-    vectors[rows] = fresh
-    missing[rows] = False
-    index.vectors, index.blank = vectors, np.flatnonzero(missing)
-    return vectors
-
-
-def unread(index: Index) -> np.ndarray:
-    """The numbers of the parts whose vectors the index does not have."""
     kept = 0 if index.vectors is None else len(index.vectors)
-    return np.append(index.blank[index.blank < kept], np.arange(kept, len(index.parts)))
+    if index.vectors is not None and kept == len(index.parts):
+        return index.vectors, []
+    newest = round(NEWEST * at_once)
+
+    def choose(missing: np.ndarray) -> np.ndarray:
+        rows = kept + missing
+        return first_to_embed(index, query, rows, at_once, newest=newest, allowed=allowed) - kept
+
+    vectors, left = vectors_of(index.parts[kept:], source, choose)
+    if index.vectors is not None:
+        vectors = np.concatenate([index.vectors, vectors])
+    known = int(np.isnan(vectors[:, :1]).all(axis=1).argmax()) if left else len(vectors)
+    index.vectors = vectors[:known] if known else None
+    return vectors, left
 
 
-def _lengthened(vectors: np.ndarray | None, rows: int, width: int) -> np.ndarray:
-    """(rows, width) these vectors and NaN behind them, in the same memory while that has room.
+def first_to_embed(
+    index: Index,
+    query: Query,
+    parts: np.ndarray,
+    limit: int,
+    *,
+    newest: int = 0,
+    allowed: np.ndarray | None = None,
+) -> np.ndarray:
+    """Of some parts, those whose vectors matter most to a query, most urgent first.
 
-    A chat grows by two messages a turn: an eighth of room spares most turns a copy of everything,
-    and takes no memory until it is written to.
+    Args:
+        index: of all parts.
+        query: what for.
+        parts: (n,) numbers of the parts that are asked about.
+        limit: how many of these at most.
+        newest: of all parts so many at the end are urgent; then comes the rank in words.
+        allowed: as in `rank`: no part of another passage takes a place.
     """
-    kept = np.empty((0, width), dtype=np.float32) if vectors is None else vectors
-    memory = kept.base
-    if memory is None or len(memory) < rows:
-        memory = np.empty((rows + rows // 8, width), dtype=np.float32)
-        memory[: len(kept)] = kept
-    longer = memory[:rows]
-    longer[len(kept) :] = np.nan
-    return longer
+    among = index.lexical.candidates(allowed)
+    if limit < 1 or not len(parts) or not len(among.rows):
+        return parts[:0]
+    total = gather(index, query, among).total(CHAT)[among.owner]
+    total[max(0, len(total) - newest) :] = np.inf
+    places = np.flatnonzero(np.isin(among.parts, parts))
+    urgent = places[np.argsort(-total[places], kind="stable")][:limit]
+    chosen: np.ndarray = among.parts[urgent]
+    return chosen

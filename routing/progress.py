@@ -25,9 +25,10 @@ from itertools import chain
 import numpy as np
 
 from retrieval.story import texts_to_embed
-from retrieval.vectors import PassageVectors, vectors_of
+from retrieval.vectors import vectors_of
 from routing.directives import parse_directive
 from routing.similarity import is_told, similarities, what_happens
+from schemas.protocols import PassageVectors
 from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress
@@ -113,7 +114,7 @@ def find_upcoming(
     ids = {event.id for event in compared}
     around = [*compared, *(event for event in (*before, *after) if event.id not in ids)]
     texts = [texts_to_embed([event]) for event in around]
-    vectors, unknown = vectors_of(list(chain(*texts)), source, at_once=AT_ONCE)
+    vectors, unknown = vectors_of(list(chain(*texts)), source, lambda rows: rows[:AT_ONCE])
     happens, _ = what_happens(_without_directive(message))
     near, *others = similarities(happens, vector, around, texts, vectors, first=len(compared))
     upcoming = Upcoming(

@@ -20,8 +20,19 @@ class ServedCount(Protocol):
         """What a pure function of a counter gives, with the server's counts where it tells them."""
 
 
-class PassageEncoder(Protocol):
-    """The part of an embedder that stores need: vectors of stored text, known or made."""
+class PassageVectors(Protocol):
+    """Knows and makes vectors of stored text: (n, dimension) float32 rows of unit length, in the
+    order given. Both calls block."""
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors; they are known afterwards. Raises EmbeddingError."""
+
+    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What needs no embedding: rows, and the mask (n,) of those that are known."""
+
+
+class PassageEncoder(PassageVectors, Protocol):
+    """The part of an embedder that stores need."""
 
     @property
     def fingerprint(self) -> str:
@@ -30,12 +41,6 @@ class PassageEncoder(Protocol):
     @property
     def dimension(self) -> int:
         """Numbers per vector."""
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, dimension) float32 rows of unit length. Blocks; raises EmbeddingError."""
-
-    def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What needs no embedding: rows, and the mask (n,) of those that are known. Blocks."""
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors from a store as known, in this process."""

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from cards.load import load_json
 from nodes.embed import search_of
 from retrieval.hybrid import STORY, Knobs, rank
-from retrieval.story import EventIndex
+from retrieval.index import Index
+from retrieval.story import EVENT_PART_SIZE, event_passages
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
@@ -81,8 +82,7 @@ async def ask(
     """
     request = ChatRequest(message=question, persona=Persona(name="-"))
     search = await search_of(request, embedder=embedder)
-    index = EventIndex()
-    index.read(story.events)
+    index = Index(event_passages(story.events), part_size=EVENT_PART_SIZE)
     masks = [np.ones(len(story.events), dtype=bool)]
     hits = rank(
         index,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from cards.load import load_json
-from embedding.cached import CachedEmbedder
+from embedding.embedder import Embedder
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Strict
@@ -51,7 +51,7 @@ def read_history(path: Path) -> list[Message]:
         raise BadRequest.from_validation(error, HistoryFile) from None
 
 
-def embed(texts: Sequence[str], embedder: CachedEmbedder) -> int:
+def embed(texts: Sequence[str], embedder: Embedder) -> int:
     """Embeds the texts that its cache lacks, with a progress bar; how many these were."""
     texts = list(dict.fromkeys(texts))
     _, known = embedder.known(texts)
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from graph.settings import load_settings
 
         embedder = make_services(load_settings()).embedder
-        assert isinstance(embedder, CachedEmbedder)
+        assert isinstance(embedder, Embedder)
         texts = [part for message in history for part in parts(message.content, PART_SIZE)]
         embedded = embed(texts, embedder)
     except IyagiError as error:

@@ -20,9 +20,10 @@ from itertools import islice
 
 import numpy as np
 
-from retrieval.hybrid import first_to_embed
+from retrieval.index import Index
 from retrieval.lexical import KERNEL
-from retrieval.story import EventIndex, event_parts
+from retrieval.story import event_parts
+from retrieval.vectors import first_to_embed
 from schemas.errors import BadRequest, StoreError
 from schemas.protocols import PassageEncoder
 from schemas.request import StoryEvent
@@ -140,7 +141,7 @@ class StoryIndex:
     def search(
         self,
         story: StoredStory,
-        index: EventIndex,
+        index: Index,
         search: Search,
         masks: Sequence[np.ndarray],
         position: int | None,
@@ -162,10 +163,8 @@ class StoryIndex:
             StoreError: the index failed.
         """
         audiences, allowed = np.array(story.audiences()), np.logical_or.reduce([*masks])
-        every = np.ones(len(index.parts), dtype=bool)
-        by_words = first_to_embed(
-            index, search.query, every, limit=NEAREST, newest=0, allowed=allowed
-        )
+        every = np.arange(len(index.parts))
+        by_words = first_to_embed(index, search.query, every, NEAREST, allowed=allowed)
         found = set(by_words.tolist())
         for mask in masks:
             circles = set(audiences[mask].tolist())
@@ -218,9 +217,7 @@ class StoryIndex:
         """
         self._learn(story, [pair for row in events for pair in _texts(row, story.events[row])])
 
-    def _vectors_of(
-        self, story: StoredStory, index: EventIndex, parts: Sequence[int]
-    ) -> np.ndarray:
+    def _vectors_of(self, story: StoredStory, index: Index, parts: Sequence[int]) -> np.ndarray:
         """(parts of the index, d) the vectors of some parts, NaN for the others."""
         owners, texts = index.owners(), [index.parts[part] for part in parts]
         events = owners[parts].tolist() if parts else []
@@ -344,7 +341,7 @@ def _in_order(events: Sequence[StoryEvent]) -> tuple[StoryEvent, ...]:
 
 
 def _audience(event: StoryEvent) -> tuple[object, ...]:
-    """What decides who may know of an event (`retrieval.knowledge.may_know`)."""
+    """What decides who may know of an event (`retrieval.story.may_know`)."""
     if event.visibility == "public":
         return ("public",)
     present = event.characters if event.visibility == "witnessed" else []

@@ -56,13 +56,13 @@ def test_a_missing_extra_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_sentence_transformers_model_works(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
     folder = tiny_model(tmp_path / "e5-tiny")
-    embedder = huggingface(str(folder), revision="1")
+    embedder = huggingface(str(folder))
     vectors = embedder.encode_passages(["the locket", "locket the", "moon \ud83c"])
     assert vectors.shape == (3, embedder.dimension) == (3, 32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     query = embedder.encode_queries(["the locket"])[0]
     assert np.dot(query, vectors[0]) < 1 - 1e-5, "it has a prefix of its own"
-    assert embedder.fingerprint.endswith("e5-tiny@1/passage:")
+    assert embedder.fingerprint.endswith("e5-tiny@main/passage:")
 
 
 @pytest.mark.huggingface

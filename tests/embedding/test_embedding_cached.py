@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from embedding.onnx import OnnxEmbeddings
@@ -44,8 +43,8 @@ def _meaning(text: str) -> np.ndarray:
     return np.array(HashEmbeddings().embed_query(text))
 
 
-def cached(embeddings: Embeddings, file: Path | None = None) -> CachedEmbedder:
-    return CachedEmbedder(Embedder(embeddings, fingerprint="fake"), VectorCache(file, "fake"))
+def cached(embeddings: Embeddings, file: Path | None = None) -> Embedder:
+    return Embedder(embeddings, fingerprint="fake", cache=VectorCache(file, "fake"))
 
 
 async def test_a_passage_is_embedded_once() -> None:

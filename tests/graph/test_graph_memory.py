@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 
 from embedding.backends import minilm
-from embedding.cached import CachedEmbedder
 from graph.pipeline import Pipeline
 from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
-from nodes.embed import running_chat, search_of
+from nodes.embed import search_of
+from retrieval.chat import running_chat
 from schemas.errors import BadRequest
 from schemas.request import ChatRequest
 from stores.chat_memory import StandingMemory
-from stores.vector_cache import VectorCache
 from tests.support import MakePipeline, ask
 
 SECRET = "My locker code is 4711, remember it."
@@ -181,6 +180,6 @@ async def test_the_next_turn_knows_the_running_chat(make_pipeline: MakePipeline)
     knows = pipeline.services.embedder
     assert knows.known([running_chat(request.history)])[1].all()
 
-    new = CachedEmbedder(minilm(), VectorCache(None, "new"))
+    new = minilm()
     found = await search_of(request, embedder=knows)
     np.testing.assert_array_equal(found.views, (await search_of(request, embedder=new)).views)

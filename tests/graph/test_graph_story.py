@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from graph.build import Services
@@ -44,7 +43,7 @@ def long_story(size: int, *, triggers: bool = True) -> list[dict[str, Any]]:
 
 
 def counting_services(folder: Path, embeddings: Counting) -> Services:
-    embedder = CachedEmbedder(Embedder(embeddings), VectorCache(folder / "v.sqlite", "counting"))
+    embedder = Embedder(embeddings, cache=VectorCache(folder / "v.sqlite", "counting"))
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
         embedder=embedder,

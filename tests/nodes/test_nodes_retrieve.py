@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding.fake import HashEmbeddings
-from nodes.embed import query_of
-from nodes.retrieve_chat import reranked, retrieve_chat_context
+from nodes.retrieve_chat import retrieve_chat_context
 from nodes.retrieve_story import retrieve_story_context
-from retrieval.chat import ChatIndex, scenes
+from retrieval.chat import beside, chat_passages, query_of, recallable, reranked, scenes
 from retrieval.hybrid import Knobs
+from retrieval.index import Index
 from retrieval.query import view_vectors
-from retrieval.recall import beside
-from retrieval.story import EventIndex
+from retrieval.story import EVENT_PART_SIZE, event_passages
 from schemas.rag import RAGChunk
 from schemas.request import ChatRequest, Message, Persona, StoryEvent
 from schemas.search import Search
@@ -48,10 +47,9 @@ def recall(
     message: str, past: list[Message], verbatim: Sequence[Message] = (), **options: Any
 ) -> list[RAGChunk]:
     looked_for, request = search(message)
-    index = ChatIndex()
-    index.read(past, request)
+    index = Index(chat_passages(past, request))
     rows = vectors(index.parts) if index.parts else None
-    options = {"allowed": index.recallable(verbatim), "top_k": 5, "knobs": Knobs(), **options}
+    options = {"allowed": recallable(past, verbatim), "top_k": 5, "knobs": Knobs(), **options}
     return retrieve_chat_context(looked_for, past, index, rows, **options)
 
 
@@ -101,13 +99,12 @@ def test_repeated_messages_are_told_once_and_notes_of_the_system_never() -> None
 
 def test_a_hit_brings_what_was_said_around_it() -> None:
     alone = recall("compass", PAST, top_k=1)
-    index = ChatIndex()
-    index.read(PAST, search("compass")[1])
-    around = beside(alone, PAST, index.scenes(), allowed=index.recallable(()), reach=1)
+    index = Index(chat_passages(PAST, search("compass")[1]))
+    around = beside(index, alone, PAST, allowed=recallable(PAST, ()), reach=1)
     assert [chunk.id for chunk in alone] == ["m0"]
     assert [(chunk.id, chunk.meta["why"]) for chunk in around] == [("m1", ["beside m0"])]
-    seen = index.recallable(PAST[1:2])
-    assert beside(alone, PAST, index.scenes(), allowed=seen, reach=1) == []
+    seen = recallable(PAST, PAST[1:2])
+    assert beside(index, alone, PAST, allowed=seen, reach=1) == []
 
 
 class ByLength:
@@ -147,8 +144,7 @@ def tell(
     events: list[StoryEvent], position: int | None, message: str = "?", **options: Any
 ) -> tuple[list[RAGChunk], list[RAGChunk]]:
     looked_for, _ = search(message)
-    index = EventIndex()
-    index.read(events)
+    index = Index(event_passages(events), part_size=EVENT_PART_SIZE)
     options = {"top_k": 50, **options}
     found = retrieve_story_context(
         looked_for,

@@ -7,44 +7,39 @@ from threading import Event
 
 import pytest
 
-from retrieval.cache import IndexCache
-from retrieval.index import Index, Passage
+from retrieval.index import Index, IndexCache, Passage
 
 ONE = [Passage("a", "one"), Passage("b", "two")]
 
 
 def lent(cache: IndexCache, key: Hashable) -> Index:
     """What the cache had for the key, which reads `ONE` now."""
-    with cache.index(key, Index) as index:
+    with cache.index(key) as index:
         index.update(ONE)
     return index
 
 
-class Other(Index):
-    """Another kind."""
-
-
-def test_an_index_is_kept_for_its_key_and_kind() -> None:
+def test_an_index_is_kept_for_its_key() -> None:
     cache = IndexCache()
     first = lent(cache, "key")
-    with cache.index("key", Index) as again, cache.index("key", Other) as other:
+    with cache.index("key") as again, cache.index("other") as other:
         assert again is first
-        assert type(other) is Other and not other.passages
+        assert not other.passages
 
 
 def test_two_borrowers_do_not_share() -> None:
     cache = IndexCache()
     lent(cache, "key")
-    with cache.index("key", Index) as first, cache.index("key", Index) as second:
+    with cache.index("key") as first, cache.index("key") as second:
         assert first is not second
 
 
 def test_the_second_borrower_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.cache.PATIENCE", 60)
+    monkeypatch.setattr("retrieval.index.WAIT", 60)
     cache, has_it = IndexCache(), Event()
 
     def first() -> Index:
-        with cache.index("key", Index) as index:
+        with cache.index("key") as index:
             has_it.set()
             time.sleep(0.01)
         return index
@@ -58,7 +53,7 @@ def test_the_second_borrower_waits_for_the_first(monkeypatch: pytest.MonkeyPatch
 
 def test_what_a_block_left_by_an_exception_is_not_kept() -> None:
     cache = IndexCache()
-    with pytest.raises(ValueError, match="half"), cache.index("key", Index) as index:
+    with pytest.raises(ValueError, match="half"), cache.index("key") as index:
         index.update(ONE[:1])
         raise ValueError("half")
     assert lent(cache, "key") is not index

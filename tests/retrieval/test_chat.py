@@ -1,4 +1,4 @@
-"""The index of a chat."""
+"""A chat as passages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.chat import ChatIndex
-from retrieval.index import Passage
+from retrieval.chat import chat_passages, recallable, scenes
+from retrieval.index import Index, Passage
 from schemas.request import ChatRequest, Message, Persona
 
 TIMES = st.none() | st.integers(0, 3).map(
@@ -33,16 +33,14 @@ def test_whatever_was_read_before_it_holds_what_it_reads_now(
     before: list[Message], kept: int, new: list[Message], user: str | None
 ) -> None:
     now = [line.model_copy() for line in before[:kept]] + new
-    index, fresh = ChatIndex(), ChatIndex()
+    index = Index()
     for length in range(len(before) + 1):  # message by message
-        index.read(before[:length], request())
-    index.read(now, request(user))
-    fresh.read(now, request(user))
+        index.update(chat_passages(before[:length], request()))
+    index.update(chat_passages(now, request(user)))
+    fresh = Index(chat_passages(now, request(user)))
     assert index.passages == fresh.passages
     assert index.parts == fresh.parts
     assert [passage.text for passage in index.passages] == [line.content for line in now]
-    for seen in (), now[:2]:
-        assert index.recallable(seen).tolist() == fresh.recallable(seen).tolist()
 
 
 def test_who_said_it_and_in_which_scene() -> None:
@@ -53,42 +51,31 @@ def test_who_said_it_and_in_which_scene() -> None:
         Message(role="narrator", content="c", timestamp=day + timedelta(days=1)),
         Message(role="character", content="d", name="미아"),
     ]
-    index = ChatIndex()
-    index.read(lines[:2], request("Jon"))
-    index.read(lines, request("Jon"))
-    assert index.passages == [
+    assert chat_passages(lines, request("Jon")) == [
         Passage("", "a", "Jon", "0"),
         Passage("x", "b", "하루", "0"),
         Passage("", "c", "Narrator", "1"),
         Passage("", "d", "미아", "1"),
     ]
+    apart = chat_passages(lines, request("Jon"), runs=[0, 0, 3, 4])
+    assert [passage.scene for passage in apart] == ["0.0", "0.0", "3.1", "4.1"]
 
 
 @given(CHATS, CHATS)
-def test_the_scene_after_some_lines_is_that_of_the_last(
-    before: list[Message], lines: list[Message]
-) -> None:
-    index, whole = ChatIndex(), ChatIndex()
-    index.read(before, request())
-    whole.read([*before, *lines], request())
-    assert index.scene_after(lines) == (whole.passages[-1].scene if len(whole) else "0")
+def test_what_is_said_next_moves_no_scene(before: list[Message], lines: list[Message]) -> None:
+    assert scenes([*before, *lines])[: len(before)] == scenes(before)
 
 
 def test_what_it_knows_is_not_made_anew() -> None:
     lines = [Message(role="user", content=text) for text in ("a", "b", "c")]
-    index = ChatIndex()
-    index.read(lines[:2], request())
-    first = index.passages[0]
-    index.read([line.model_copy() for line in lines], request())
-    assert index.passages[0] is first
+    index = Index(chat_passages(lines[:2], request()))
     dated = {"timestamp": datetime(2026, 1, 1)}
-    index.read([line.model_copy(update=dated) for line in lines], request("User"))
-    assert index.passages[0] is first, "it says the same"
+    same = [line.model_copy(update=dated) for line in lines]
+    assert index.update(chat_passages(same, request("User"))) == 2, "it says the same"
 
 
 def test_what_may_be_recalled() -> None:
     lines = [Message(role="user", content=text) for text in ("네", " ", "싫어", "네")]
-    index = ChatIndex()
-    index.read([*lines, Message(role="system", content="(pause)")], request())
-    assert index.recallable(()).tolist() == [True, False, True, True, False]
-    assert index.recallable(lines[:1]).tolist() == [False, False, True, False, False]
+    lines.append(Message(role="system", content="(pause)"))
+    assert recallable(lines, ()).tolist() == [True, False, True, True, False]
+    assert recallable(lines, lines[:1]).tolist() == [False, False, True, False, False]

@@ -16,12 +16,12 @@ from retrieval.hybrid import (
     Knobs,
     Weights,
     beside_best,
-    first_to_embed,
     rank,
 )
 from retrieval.index import Index, Passage
-from retrieval.query import ChatLine, make_query
+from retrieval.query import make_query
 from retrieval.text import tokens
+from retrieval.vectors import first_to_embed
 from schemas.search import Corpus, CosineScale
 
 SCENE = [
@@ -38,7 +38,7 @@ def ids(index: Index, hits: list[Hit]) -> list[str]:
 
 
 def ask(index: Index, message: str, **options: object) -> list[Hit]:
-    query = make_query(message, speakers=index.speakers)
+    query = make_query(message, speakers={it.speaker for it in index.passages})
     return rank(index, query, **{"limit": 3, **options})  # type: ignore[arg-type]
 
 
@@ -98,13 +98,11 @@ def test_near_duplicates_are_returned_once_and_the_newest_wins() -> None:
     assert len(found) == len(SCENE) + 2
 
 
-def test_a_long_message_takes_one_place_and_shows_the_part_that_matched() -> None:
+def test_a_long_message_takes_one_place() -> None:
     filler = "It was a quiet day in the village, and nobody spoke of it. " * 30
     index = Index([*SCENE, Passage("long", f"{filler}Then the griffin came. {filler}", "Jon", "3")])
-    (hit, *_) = ask(index, "griffin")
-    assert index.passages[hit.row].id == "long"
-    assert "griffin" in index.parts[hit.part]
-    assert len(index.parts[hit.part]) < 700
+    found = ids(index, ask(index, "griffin", limit=9))
+    assert found[0] == "long" and found.count("long") == 1
 
 
 def test_parts_without_vectors_can_still_be_found() -> None:
@@ -120,7 +118,7 @@ def test_parts_without_vectors_can_still_be_found() -> None:
 
 def test_the_chat_decides_what_the_message_leaves_open() -> None:
     index = Index(SCENE)
-    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    lines = ["Do you remember your silver locket?"]
     hits = rank(index, make_query("Tell me more about it!", lines), limit=1)
     assert ids(index, hits) == ["m4"]
     hits = rank(index, make_query("Who let the soup get cold?", lines), limit=1)
@@ -131,8 +129,8 @@ def test_a_find_of_the_running_chat_passes_a_threshold_and_noise_does_not() -> N
     rain = [Passage(f"x{row}", f"Rain {row}.", "Jon", "9") for row in range(20)]
     index = Index([*SCENE, *rain])
     lines = [
-        ChatLine("I miss my silver locket, the silver one."),
-        ChatLine("The locket was so pretty."),
+        "I miss my silver locket, the silver one.",
+        "The locket was so pretty.",
     ]
     query = make_query("It was lost near the lighthouse.", lines)
     hits = rank(index, query, limit=5, knobs=Knobs(threshold=0.001))
@@ -233,14 +231,14 @@ def test_what_is_masked_moves_no_score(texts: list[str], message: str, data: st.
     only = Index([it for it, may in zip(passages, allowed, strict=True) if may])
     vectors = one_hot(*(row % 5 for row in range(len(texts))))
     vectors[[data.draw(st.booleans()) for _ in texts]] = np.nan
-    query = make_query(message, [ChatLine("a b 가나")], speakers=["s"])
+    query = make_query(message, ["a b 가나"], speakers=["s"])
     how: dict[str, Any] = {"limit": 8, "query_vectors": one_hot(1, 2)}
     for weights in CHAT, STORY:
         how["knobs"] = Knobs(weights=weights, recency=0.05)
         masked = rank(whole, query, allowed=allowed, vectors=vectors, **how)
         alone = rank(only, query, vectors=vectors[allowed], **how)
         rows = np.flatnonzero(allowed)
-        assert masked == [replace(it, row=rows[it.row], part=rows[it.part]) for it in alone]
+        assert masked == [replace(it, row=rows[it.row]) for it in alone]
 
 
 def test_an_event_to_come_does_not_make_a_word_common() -> None:
@@ -254,19 +252,18 @@ def test_an_event_to_come_does_not_make_a_word_common() -> None:
 
 def test_what_to_embed_first() -> None:
     index = Index(SCENE)
-    missing = np.ones(5, dtype=bool)
-    missing[2] = False
-    first = first_to_embed(index, make_query("silver locket"), missing, limit=2, newest=1)
+    missing = np.array([0, 1, 3, 4])
+    first = first_to_embed(index, make_query("silver locket"), missing, 2, newest=1)
     assert first.tolist() == [4, 3]
 
 
 def test_what_may_not_be_found_takes_no_place_among_what_is_embedded() -> None:
-    missing, allowed = np.ones(5, dtype=bool), np.arange(5) < 3
+    missing, allowed = np.arange(5), np.arange(5) < 3
     query = make_query("silver locket")
-    first = first_to_embed(Index(SCENE), query, missing, limit=2, newest=0, allowed=allowed)
-    alone = first_to_embed(Index(SCENE[:3]), query, missing[:3], limit=2, newest=0)
+    first = first_to_embed(Index(SCENE), query, missing, 2, allowed=allowed)
+    alone = first_to_embed(Index(SCENE[:3]), query, missing[:3], 2)
     assert first.tolist() == alone.tolist()
-    none = first_to_embed(Index(SCENE), query, missing, limit=2, newest=1, allowed=allowed & False)
+    none = first_to_embed(Index(SCENE), query, missing, 2, newest=1, allowed=allowed & False)
     assert none.tolist() == []
 
 
@@ -304,13 +301,6 @@ def test_of_equal_passages_the_newest_comes_first_and_always_the_same() -> None:
     assert ids(index, ask(index, "locket", limit=2)) == ["box", "yew"], "also where some are cut"
 
 
-def test_of_equal_parts_the_first_is_shown() -> None:
-    sentence = "The locket lay there, and it was quiet on the shore. " * 12
-    index = Index([Passage("long", f"{sentence}\n\n{sentence}")], part_size=400)
-    (hit,) = ask(index, "boat", limit=1)
-    assert hit.part == 0 < len(index.parts) - 1
-
-
 def test_a_few_of_many_are_ranked_as_among_all() -> None:
     """With the counts of what they were chosen from, candidates have the scores of the whole."""
     lines = ["The silver locket lay there.", "A locket.", "The boat left.", *["Silver rain."] * 37]
@@ -336,7 +326,7 @@ def alike(texts: list[str], cosine: float) -> np.ndarray:
 def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
     """To some embedders unrelated texts are near: it must change nothing, in any ranking."""
     index = Index([*SCENE, Passage("m6", "Storm.", "Jon", "3"), Passage("m7", "Bread?", "Jon")])
-    lines = [ChatLine("Do you remember your silver locket?", "Jon")]
+    lines = ["Do you remember your silver locket?"]
     query = make_query("Tell me more about it!", lines)
     found = []
     for floor in (0.0, 0.8):
@@ -361,19 +351,10 @@ def test_a_cosine_that_all_texts_have_is_no_evidence(weights: Weights) -> None:
 
 
 def test_a_follow_up_needs_a_clearer_find_than_a_question() -> None:
-    query = make_query("silver locket", [ChatLine("The soup is cold."), ChatLine("The soup!")])
+    query = make_query("silver locket", ["The soup is cold.", "The soup!"])
     for follow_up, best in ((0.0, "m4"), (1.0, "m3")):
         hits = rank(Index(SCENE), replace(query, follow_up=follow_up), limit=1)
         assert ids(Index(SCENE), hits) == [best]
-
-
-def test_the_part_that_is_shown_is_that_of_who_speaks() -> None:
-    text = "Then the griffin came. " + "It was quiet. " * 30 + "The soup was cold, that soup."
-    index = Index([Passage("long", text)], part_size=100)
-    lines = [ChatLine("The soup is cold."), ChatLine("That soup!")]
-    for message, shown in (("What did the griffin do?", "griffin"), ("The soup, cold!", "soup")):
-        (hit,) = rank(index, make_query(message, lines), limit=1)
-        assert shown in index.parts[hit.part]
 
 
 def test_what_was_not_embedded_is_taken_for_one_of_the_farther() -> None:

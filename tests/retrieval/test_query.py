@@ -7,7 +7,6 @@ from retrieval.query import (
     CHAT_LINES,
     CHAT_SIZE,
     MESSAGE_WEIGHT,
-    ChatLine,
     chat_text,
     in_first_person,
     make_query,
@@ -33,13 +32,13 @@ def test_a_speaker_is_named_by_part_of_the_name_or_with_a_particle() -> None:
 
 
 def test_a_pronoun_means_the_one_last_named() -> None:
-    lines = [ChatLine("Jon was here."), ChatLine("And Mia too."), ChatLine("Really?")]
+    lines = ["Jon was here.", "And Mia too.", "Really?"]
     assert make_query("What did she say?", lines, speakers=["Mia", "Jon"]).speakers == {"mia"}
     assert not make_query("What is new?", lines, speakers=["Mia", "Jon"]).speakers
 
 
 def test_the_running_chat_is_a_view_of_its_own_with_the_newest_lines_weighing_most() -> None:
-    lines = [ChatLine(f"line{number}x") for number in range(10)]
+    lines = [f"line{number}x" for number in range(10)]
     message, chat = make_query("ring", lines, names=["harbour"]).views
     assert message.terms == {"ring": 1.0}
     assert chat.terms["ring"] > chat.terms["line9x"] > chat.terms["line8x"]
@@ -49,13 +48,13 @@ def test_the_running_chat_is_a_view_of_its_own_with_the_newest_lines_weighing_mo
 
 
 def test_a_word_that_comes_back_is_the_topic() -> None:
-    lines = [ChatLine("The harbour is cold."), ChatLine("Which harbour? Hello!")]
+    lines = ["The harbour is cold.", "Which harbour? Hello!"]
     _, chat = make_query("Yes.", lines).views
     assert chat.terms["harbour"] > chat.terms["hello"] > chat.terms["cold"]
 
 
 def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
-    lines = [ChatLine("등대에 가자.", "Jon"), ChatLine("The harbour is cold.", "Mia")]
+    lines = ["등대에 가자.", "The harbour is cold."]
     new = make_query("Where is the ring?", lines).follow_up
     stated = make_query("I lost the ring.", lines).follow_up
     assert new == 0
@@ -68,14 +67,14 @@ def test_what_asks_for_something_new_does_not_carry_the_chat_on() -> None:
 
 def test_a_name_of_the_scene_that_was_said_keeps_the_weight_of_what_was_said() -> None:
     said, unsaid = (
-        make_query("Yes.", [ChatLine(line)], names=["harbour"]).views[1].terms["harbour"]
+        make_query("Yes.", [line], names=["harbour"]).views[1].terms["harbour"]
         for line in ("The harbour is cold.", "It is cold.")
     )
     assert said > unsaid > 0
 
 
 def test_a_long_chat_is_cut_from_its_beginning() -> None:
-    query = make_query("And then?", [ChatLine("long " * 1000 + "end")])
+    query = make_query("And then?", ["long " * 1000 + "end"])
     assert len(query.texts[1]) == CHAT_SIZE
     assert query.texts[1].endswith("long end")
 
@@ -85,7 +84,7 @@ def test_a_reply_may_be_kept_trimmed() -> None:
 
 
 def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
-    lines = [ChatLine("등대로 가는 배는 언제 떠나? " * 4)]
+    lines = ["등대로 가는 배는 언제 떠나? " * 4]
     rows = np.eye(2, dtype=np.float32)  # what was said before is nothing like the message
 
     def vectors(message: str) -> np.ndarray:
@@ -95,11 +94,9 @@ def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors("응"), axis=1), 1, rtol=1e-6)
     assert vectors("응")[1][0] < vectors("응, 일곱 시에 떠나.")[1][0]
     said, before = vectors("가" * CHAT_SIZE * 2)[1]
-    assert said / before == pytest.approx(
-        MESSAGE_WEIGHT * CHAT_SIZE / len(chat_text([lines[0].text]))
-    )
+    assert said / before == pytest.approx(MESSAGE_WEIGHT * CHAT_SIZE / len(chat_text([lines[0]])))
     assert len(view_vectors(make_query("응"), rows[:1])) == 1
 
 
 def test_nothing_to_go_by() -> None:
-    assert make_query("", [ChatLine(" ")]).texts == [""]
+    assert make_query("", [" "]).texts == [""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrieval.recall import Found, joined
+from retrieval.chat import Found, joined
 from schemas.rag import RAGChunk
 
 

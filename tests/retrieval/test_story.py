@@ -2,10 +2,9 @@
 
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index
-from retrieval.knowledge import has_happened
 from retrieval.query import make_query
-from retrieval.story import EVENT_PART_SIZE, awakened, event_passages
-from schemas.request import StoryEvent
+from retrieval.story import EVENT_PART_SIZE, awakened, event_passages, told_and_hidden
+from schemas.request import Persona, StoryEvent
 
 EVENTS = [
     StoryEvent(id="e1", order=1, title="The bridge", text="It fell.", location="Eldmoor"),
@@ -28,5 +27,6 @@ def test_keywords_wake_events() -> None:
 
 
 def test_an_event_has_happened_once_the_clock_reaches_it() -> None:
-    assert [has_happened(event, 2) for event in EVENTS] == [True, True, False]
-    assert all(has_happened(event, None) for event in EVENTS), "without a clock"
+    told, _ = told_and_hidden(EVENTS, Persona(name="Mira"), 2)
+    assert told.tolist() == [True, True, False]
+    assert told_and_hidden(EVENTS, Persona(name="Mira"), None)[0].all(), "without a clock"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from retrieval.index import Index, Passage
 from retrieval.query import make_query
-from retrieval.vectors import part_vectors, unread
+from retrieval.vectors import part_vectors
 
 QUERY = make_query("anything")
 
@@ -16,8 +17,7 @@ QUERY = make_query("anything")
 class Source:
     """A cache and an embedder: the vector of a text names it; keeps what it was asked."""
 
-    def __init__(self, fingerprint: str = "one") -> None:
-        self.fingerprint = fingerprint
+    def __init__(self) -> None:
         self.asked: list[str] = []
         self.embedded: list[str] = []
 
@@ -44,23 +44,24 @@ def _texts(*numbers: int) -> list[str]:
     return [f"line {number}" for number in numbers]
 
 
-def _check(index: Index, vectors: np.ndarray) -> None:
-    """Every row belongs to its part, or is unknown and told so."""
-    left = set(unread(index).tolist())
-    for row, part in enumerate(index.parts):
-        assert (
-            np.isnan(vectors[row]).all() if row in left else (vectors[row] == _vector(part)).all()
-        )
+def _embedded(index: Index, source: Source, **how: Any) -> list[str]:
+    """The parts that have no vector yet; every row belongs to its part, or is unknown."""
+    vectors, left = part_vectors(index, QUERY, source, **how)
+    unknown = np.isnan(vectors).all(axis=1)
+    assert [part for part, it in zip(index.parts, unknown, strict=True) if it] == left
+    for row in np.flatnonzero(~unknown).tolist():
+        assert (vectors[row] == _vector(index.parts[row])).all()
+    return left
 
 
 def test_only_what_is_new_is_asked_for() -> None:
     source, index = Source(), Index(_chat(1, 2, 3))
-    _check(index, part_vectors(index, QUERY, source))
+    assert not _embedded(index, source)
     source.asked.clear()
-    assert part_vectors(index, QUERY, source) is index.vectors
+    assert not _embedded(index, source)
     assert source.asked == []
     index.update(_chat(1, 2, 3, 4))
-    _check(index, part_vectors(index, QUERY, source))
+    assert not _embedded(index, source)
     assert source.asked == _texts(4)
 
 
@@ -69,21 +70,19 @@ def test_an_edited_line_loses_its_vector_and_those_behind_it() -> None:
     part_vectors(index, QUERY, source)
     source.asked.clear()
     index.update(_chat(1, 5, 3))
-    _check(index, part_vectors(index, QUERY, source))
+    assert not _embedded(index, source)
     assert source.asked == _texts(5, 3)
     assert source.embedded.count("line 3") == 1
 
 
 def test_what_a_turn_had_no_time_for_is_asked_for_again() -> None:
     source, index = Source(), Index(_chat(*range(1, 31)))
-    _check(index, part_vectors(index, QUERY, source, at_once=10))
-    left = [index.parts[row] for row in unread(index)]
+    left = _embedded(index, source, at_once=10)
     assert len(left) == 20 and not set(left) & set(source.embedded)
     source.encode_passages(left[:15])  # after the reply
     source.asked.clear()
-    _check(index, part_vectors(index, QUERY, source, at_once=3))
-    assert source.asked == left
-    assert unread(index).tolist() == [index.parts.index(part) for part in left[18:]]
+    assert _embedded(index, source, at_once=3) == left[18:]
+    assert set(left) <= set(source.asked)
 
 
 def test_what_may_not_be_found_is_embedded_later() -> None:
@@ -95,16 +94,9 @@ def test_what_may_not_be_found_is_embedded_later() -> None:
             return (vectors if known.any() else np.zeros((len(texts), 0))), known
 
     source, index = Empty(), Index(_chat(1, 2, 3, 4))
-    _check(index, part_vectors(index, QUERY, source, allowed=np.zeros(4, dtype=bool)))
-    assert len(source.embedded) == 1
-    _check(index, part_vectors(index, QUERY, source, allowed=np.arange(4) < 2))
+    assert _embedded(index, source, allowed=np.zeros(4, dtype=bool)) == _texts(1, 2, 3, 4)
+    assert source.embedded == []
+    assert _embedded(index, source, allowed=np.arange(4) < 2) == _texts(3, 4)
     assert source.embedded == _texts(1, 2)
-    _check(index, part_vectors(index, QUERY, source))
+    assert not _embedded(index, source)
     assert sorted(source.embedded) == _texts(1, 2, 3, 4)
-
-
-def test_vectors_of_two_embedders_never_mix() -> None:
-    first, second, index = Source(), Source("two"), Index(_chat(1, 2))
-    part_vectors(index, QUERY, first)
-    _check(index, part_vectors(index, QUERY, second))
-    assert second.embedded == _texts(1, 2)

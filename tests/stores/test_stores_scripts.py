@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.cached import CachedEmbedder
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from graph.settings import ROOT
@@ -56,7 +55,7 @@ def test_building_indexes_the_story(tmp_path: Path, database: ChromaDatabase) ->
 
 def test_embedding_fills_the_cache_once(tmp_path: Path) -> None:
     cache = VectorCache(None, "m")
-    embedder = CachedEmbedder(Embedder(HashEmbeddings(16)), cache)
+    embedder = Embedder(HashEmbeddings(16), cache=cache)
     history = embed_history.read_history(saved(tmp_path, {"history": [*MESSAGES, MESSAGES[0]]}))
     assert len(history) == 3
     texts = [message.content for message in history]

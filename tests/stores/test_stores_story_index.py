@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.knowledge import may_know
-from retrieval.story import EventIndex, event_parts
+from retrieval.story import event_parts, may_know
 from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase
@@ -140,8 +139,8 @@ def test_what_may_be_known_is_found_however_many_secrets_are_nearer(
     secrets = story(*near, *far, visibility="secret")
     public = StoryEvent(id="p", order=99, text="The lamp goes out over the pier.")
     stories.build("부두", [*secrets, public])
-    built, index = stories.named("부두"), EventIndex()
-    index.read(built.events)
+    built = stories.named("부두")
+    index = Index(event_passages(built.events), part_size=EVENT_PART_SIZE)
     known, hidden = (np.arange(91) == 90), (np.arange(91) < 90)
     asked = search("누가 편지를 태웠나", encoder)
     vectors = stories.search(built, index, asked, [known, hidden], None)
