@@ -21,7 +21,7 @@ from retrieval.hybrid import CHAT, STORY, Weights
 from retrieval.index import PART_SIZE, Index, Passage
 from retrieval.query import CHAT_LINES, make_query
 from retrieval.story import EVENT_PART_SIZE
-from schemas.search import Query
+from schemas.rag import Query
 
 
 @dataclass(frozen=True, slots=True)

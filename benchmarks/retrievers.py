@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.corpus import Case, Question
+from embedding.embedder import scale_for
 from embedding.onnx import OnnxEmbeddings
-from embedding.scale import scale_for
 from retrieval.hybrid import Knobs, Weights, rank
 from retrieval.query import view_vectors
 from retrieval.vectors import first_to_embed
-from schemas.search import Query
+from schemas.rag import Query
 
 NAMES = ("hybrid", "dense", "bm25")
 DEPTH = 20  # how many are asked for

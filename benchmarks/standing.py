@@ -45,8 +45,8 @@ from retrieval.index import Index
 from retrieval.query import make_query, view_vectors
 from retrieval.vectors import part_vectors
 from schemas.base import embedding_id
+from schemas.rag import Search
 from schemas.request import ChatRequest, Message, Persona
-from schemas.search import Search
 from schemas.state import Context
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase

@@ -14,9 +14,8 @@ from cards.lorebook import Lorebook, LoreEntry
 from cards.scene import Activation
 from schemas.errors import BadRequest
 from schemas.rag import RAGChunk
-from schemas.request import StoryEvent
+from schemas.request import LORE, StoryEvent
 
-LORE = "lore"
 MAX_KEYWORDS = 200
 MAX_KEYWORD = 1_000
 
@@ -36,11 +35,6 @@ def to_events(book: Lorebook) -> list[StoryEvent]:
         for row, entry in enumerate(book.entries)
         if entry.enabled and entry.content
     ]
-
-
-def is_lore(event: StoryEvent) -> bool:
-    """Whether an event of a request is an entry of a lorebook."""
-    return LORE in event.extensions
 
 
 def split_lore(events: Sequence[StoryEvent]) -> tuple[Lorebook, list[StoryEvent]]:

@@ -4,6 +4,7 @@ passage embedded once, by whichever process met it first."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -11,10 +12,10 @@ from typing import Protocol
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from embedding.scale import SENTENCES, measure, scale_for
+from embedding.scale import SENTENCES, measure
 from schemas.base import embedding_id
 from schemas.errors import EmbeddingError
-from schemas.search import CosineScale
+from schemas.rag import CosineScale
 
 
 class VectorCache(Protocol):
@@ -199,3 +200,20 @@ def _ours(error: Exception) -> EmbeddingError:
     return EmbeddingError(
         f"the embedder failed ({type(error).__name__}{answer}); {cure}", retryable=passing
     )
+
+
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
+_HAN_AND_KANA = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def scale_for(scales: Mapping[str, CosineScale], text: str) -> CosineScale:
+    """The scale of the language that a text is in, by its letters.
+
+    A script that was not measured counts as Latin, and Chinese as Japanese.
+    """
+    size = max(1, sum(map(str.isalpha, text)))
+    if 4 * len(_HANGUL.findall(text)) >= size:  # a syllable says as much as three Latin letters
+        return scales.get("ko", CosineScale())
+    if 4 * len(_HAN_AND_KANA.findall(text)) >= size:
+        return scales.get("ja", CosineScale())
+    return scales.get("en", CosineScale())

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from schemas.search import CosineScale
+from schemas.rag import CosineScale
 
 
 class HashEmbeddings(Embeddings):

@@ -21,7 +21,7 @@ from langchain_core.embeddings import Embeddings
 
 from embedding.embedder import well_formed
 from schemas.errors import EmbeddingError
-from schemas.search import CosineScale
+from schemas.rag import CosineScale
 
 FOLDER = Path(__file__).parent / "minilm"
 DIMENSION = 384

@@ -13,12 +13,9 @@ in other words:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
 import numpy as np
 
-from schemas.search import CosineScale
+from schemas.rag import CosineScale
 
 _PAIRS = {
     "en": """
@@ -60,27 +57,11 @@ SENTENCES = [
 ]
 """What an embedder is tried on: for each language eight sentences, then their other wordings."""
 
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-_HAN_AND_KANA = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
-
 
 def measure(vectors: np.ndarray) -> dict[str, CosineScale]:
     """The scale of each language, from the vectors of `SENTENCES`: (n, d) rows of unit length."""
     by_language = np.split(vectors, len(_PAIRS))
     return {name: _scale(rows) for name, rows in zip(_PAIRS, by_language, strict=True)}
-
-
-def scale_for(scales: Mapping[str, CosineScale], text: str) -> CosineScale:
-    """The scale of the language that a text is in, by its letters.
-
-    A script that was not measured counts as Latin, and Chinese as Japanese.
-    """
-    size = max(1, sum(map(str.isalpha, text)))
-    if 4 * len(_HANGUL.findall(text)) >= size:  # a syllable says as much as three Latin letters
-        return scales.get("ko", CosineScale())
-    if 4 * len(_HAN_AND_KANA.findall(text)) >= size:
-        return scales.get("ja", CosineScale())
-    return scales.get("en", CosineScale())
 
 
 def _scale(vectors: np.ndarray) -> CosineScale:

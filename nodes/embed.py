@@ -12,8 +12,8 @@ from langgraph.runtime import Runtime
 from retrieval.chat import query_of
 from retrieval.query import view_vectors
 from schemas.protocols import Embedder
+from schemas.rag import Search
 from schemas.request import ChatRequest
-from schemas.search import Search
 from schemas.state import Context, State, request_of
 
 

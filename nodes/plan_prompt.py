@@ -7,7 +7,6 @@ from functools import partial
 
 from langgraph.runtime import Runtime
 
-from cards.events import is_lore
 from prompts.lore import active_lore
 from prompts.plan import before_retrieval, plan
 from schemas.models import Models
@@ -35,7 +34,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     """Reads `request`; writes `lore` and `plan`. It works while `embed` waits for a vector."""
     request, context = request_of(state), runtime.context or Context()
     lore = Lore()
-    if any(map(is_lore, request.story)):
+    if any(event.is_lore for event in request.story):
         model = models.choose(request.model.name)
         layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
         lore = await asyncio.to_thread(active_lore, request, model, layout.max_new_tokens)

@@ -13,9 +13,8 @@ from retrieval.index import IndexCache
 from schemas.errors import EmbeddingError, StoreError
 from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory
-from schemas.rag import ChatRAGResult, RAGChunk
+from schemas.rag import NOTHING_RECALLED, ChatRAGResult, RAGChunk, Recalled, Search
 from schemas.request import ChatRequest
-from schemas.search import NOTHING_RECALLED, Recalled, Search
 from schemas.state import Context, State, context_of, request_of
 
 __all__ = ["node", "retrieve_chat_context"]

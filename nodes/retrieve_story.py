@@ -6,7 +6,6 @@ import asyncio
 
 from langgraph.runtime import Runtime
 
-from cards.events import is_lore
 from retrieval.index import IndexCache
 from retrieval.story import retrieve_story_context, search_story
 from routing.progress import around, find_upcoming
@@ -32,7 +31,7 @@ async def node(
     """
     request, search = request_of(state), state["query"]
     context = context_of(request, runtime.context)
-    told = [event for event in request.story if not is_lore(event)]
+    told = [event for event in request.story if not event.is_lore]
     if not request.story_rag_config.enabled or not (told or request.story_id):
         return {"story": StoryRAGResult()}
     try:

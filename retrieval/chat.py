@@ -19,9 +19,8 @@ from retrieval.query import CHAT_LINES, chat_text, make_query
 from retrieval.vectors import part_vectors
 from schemas.base import embedding_id
 from schemas.protocols import PassageVectors, Reranker
-from schemas.rag import RAGChunk
+from schemas.rag import Corpus, Query, RAGChunk, Recalled, Search
 from schemas.request import ChatRequest, Message, Role
-from schemas.search import Corpus, Query, Recalled, Search
 from schemas.state import Context
 
 BREAK = timedelta(hours=4)

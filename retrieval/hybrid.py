@@ -27,7 +27,7 @@ import numpy as np
 
 from retrieval.index import Index
 from retrieval.lexical import Candidates
-from schemas.search import Corpus, Query, View
+from schemas.rag import Corpus, Query, View
 
 RICH = 32  # terms beyond which a passage is not richer: a wall of text gains nothing more
 CLEAR = 0.5  # evidence of the best passage at which a question speaks for itself by half

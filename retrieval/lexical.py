@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemas.search import Corpus
+from schemas.rag import Corpus
 
 K1, B = 1.2, 0.75  # Lucene's defaults; .9 to 1.6 and .2 to .75 differ by less than .01 here
 KERNEL = {-2: 0.49, -1: 0.7, 0: 1.0, 1: 0.3, 2: 0.09}

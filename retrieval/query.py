@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from retrieval.text import asks, mentions, normal, sentences, tokens
-from schemas.search import Query, View
+from schemas.rag import Query, View
 
 CHAT_LINES = 6  # lines before the message that make the running chat
 LINE_WEIGHT = 0.7  # of the line before the message against the message, for terms

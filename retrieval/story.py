@@ -13,9 +13,8 @@ from retrieval.text import mentioned_in, parts
 from retrieval.vectors import part_vectors
 from schemas.errors import StoreError
 from schemas.protocols import PassageVectors, Story, StorySource
-from schemas.rag import RAGChunk, StoryRAGResult
+from schemas.rag import RAGChunk, Search, StoryRAGResult
 from schemas.request import ChatRequest, Persona, StoryEvent
-from schemas.search import Search
 from schemas.state import Context
 
 EVENTS_AT_ONCE = 32

@@ -9,7 +9,7 @@ import numpy as np
 from retrieval.hybrid import CHAT, gather
 from retrieval.index import Index
 from schemas.protocols import PassageVectors
-from schemas.search import Query
+from schemas.rag import Query
 
 AT_ONCE = 64
 """Unknown parts that a turn embeds before it ranks, a batch of the embedder: those that the words

@@ -6,7 +6,7 @@
   `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`.
 - The narrator: `(narrate)`, `[narration: …]`, `(서술)`, `[해설: …]`, `【지문】` and the other words
   above, at the start or the end of the message; `narrator: …`, `서술: …` at its start.
-- The narrator, but see below: `[_OOC: …]`, `(_OOC …)`, `((…))`, `_OOC: …`, `[잡담: …]`,
+- The narrator, but see below: `[OOC: …]`, `(OOC …)`, `((…))`, `OOC: …`, `[잡담: …]`,
   `(캐릭터 밖: …)`, `[메타: …]`.
 - NAME (the narrator if so named): `/as NAME …`, `/역할 NAME …`, `/대사 NAME …`.
 - The character: `/char …`, `/character …`, `/캐릭터 …`, `(dialogue)`, `(대사)`, `(캐릭터)`.

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from schemas.rag import CosineScale, Recalled, Search
 from schemas.request import Message, StoryEvent
-from schemas.search import CosineScale, Recalled, Search
 
 T = TypeVar("T")
 

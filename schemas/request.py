@@ -92,6 +92,10 @@ class StoryRAGConfig(Strict):
     score_threshold: float | None = Field(None, ge=0, le=1)
 
 
+LORE = "lore"
+"""Key of `StoryEvent.extensions` under which an entry of a lorebook is one."""
+
+
 class StoryEvent(Strict):
     """Something that happens in the story, and who may know of it."""
 
@@ -110,6 +114,11 @@ class StoryEvent(Strict):
     constant: bool = Field(False, description="Always told, as soon as it has happened.")
     trigger: ShortText = Field("", description="In words, what makes it happen.")
     extensions: JsonObject = Field(default_factory=dict)
+
+    @property
+    def is_lore(self) -> bool:
+        """Whether it is an entry of a lorebook, which its keys call and no clock."""
+        return LORE in self.extensions
 
     @model_validator(mode="before")
     @classmethod

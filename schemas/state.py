@@ -11,10 +11,9 @@ from typing_extensions import TypedDict
 
 from schemas.base import Strict
 from schemas.errors import BadRequest
-from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, StoryRAGResult
+from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, Search, StoryRAGResult
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, ParsedReply, Usage
-from schemas.search import Search
 
 
 class Evidence(Strict):

@@ -13,15 +13,15 @@ import numpy as np
 from retrieval.index import PART_SIZE
 from retrieval.lexical import KERNEL
 from retrieval.text import parts
+from schemas.base import digest
 from schemas.errors import StoreError
 from schemas.protocols import PassageEncoder
+from schemas.rag import NOTHING_RECALLED, Recalled, Search
 from schemas.request import Message
-from schemas.search import NOTHING_RECALLED, Recalled, Search
 from stores.chat_log import ChatLog, Entry
 from stores.chat_order import (
     Place,
     Remembered,
-    digest,
     identity_digest,
     nameless_digest,
     placed,

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from schemas.base import Strict
+from schemas.base import Strict, digest
 from schemas.request import Message
 from stores.word_index import Known
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE_ALL = -(10**17)  # microseconds from 1970: earlier than the year 1
-
-
-def digest(*parts: str) -> str:
-    """160 bits over the parts, no two different lists of which run into the same bytes."""
-    coded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    joined = b"".join(len(part).to_bytes(8) + part for part in coded)
-    return hashlib.sha256(joined).hexdigest()[:40]
 
 
 class Remembered(Strict):

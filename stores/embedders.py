@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from schemas.base import digest
 from schemas.protocols import PassageEncoder
-from stores.chat_order import digest
 from stores.database import VectorDatabase
 
 COLLECTION = "ledger-embedders"

@@ -24,11 +24,11 @@ from retrieval.index import Index
 from retrieval.lexical import KERNEL
 from retrieval.story import event_parts
 from retrieval.vectors import first_to_embed
+from schemas.base import digest
 from schemas.errors import BadRequest, StoreError
 from schemas.protocols import PassageEncoder
+from schemas.rag import Search
 from schemas.request import StoryEvent
-from schemas.search import Search
-from stores.chat_order import digest
 from stores.database import Row, VectorDatabase, Where
 
 log = logging.getLogger(__name__)

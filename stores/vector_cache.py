@@ -61,12 +61,6 @@ class VectorCache:
         self._lock = threading.Lock()
         self._memory = VectorMemory(dimension, memory_rows) if dimension else None
 
-    def held(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """As `get`, of the vectors in memory alone: it reads no disk."""
-        if self._memory is None:
-            return _nothing(ids)
-        return self._memory.get(ids)
-
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The vectors that are known. Blocks on the disk for those that memory lacks.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from schemas.search import Corpus
+from schemas.rag import Corpus
 from stores.sqlite_file import SqliteFile
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from embedding.fake import HashEmbeddings
 from embedding.onnx import OnnxEmbeddings
 from embedding.scale import SENTENCES, measure
 from nodes.embed import search_of
+from schemas.rag import CosineScale
 from schemas.request import ChatRequest, Message, Persona
-from schemas.search import CosineScale
 from stores.vector_cache import VectorCache
 
 

@@ -16,9 +16,8 @@ from retrieval.hybrid import Knobs
 from retrieval.index import Index
 from retrieval.query import view_vectors
 from retrieval.story import EVENT_PART_SIZE, event_passages
-from schemas.rag import RAGChunk
+from schemas.rag import RAGChunk, Search
 from schemas.request import ChatRequest, Message, Persona, StoryEvent
-from schemas.search import Search
 
 HARU = Persona(name="하루", aliases=["Haru"])
 EMBEDDER = HashEmbeddings()

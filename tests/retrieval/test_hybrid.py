@@ -22,7 +22,7 @@ from retrieval.index import Index, Passage
 from retrieval.query import make_query
 from retrieval.text import tokens
 from retrieval.vectors import first_to_embed
-from schemas.search import Corpus, CosineScale
+from schemas.rag import Corpus, CosineScale
 
 SCENE = [
     Passage("m1", "Where did you learn to sail?", "Jon", "1"),

@@ -14,8 +14,8 @@ import numpy as np
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
 from retrieval.query import make_query, view_vectors
+from schemas.rag import Search
 from schemas.request import Message, StoryEvent
-from schemas.search import Search
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.word_index import WordIndex

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
+from schemas.base import digest
 from schemas.request import Message
 from stores.chat_log import Entry
 from stores.chat_memory import CANDIDATES, REACH, TAKEN_OVER, StandingMemory
 from stores.chat_order import (
     Remembered,
-    digest,
     identity_digest,
     placed,
     words_digest,

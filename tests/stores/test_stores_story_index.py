@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.story import event_parts, may_know
+from retrieval.index import Index
+from retrieval.story import EVENT_PART_SIZE, event_parts, event_passages, may_know
 from schemas.errors import BadRequest, StoreError
 from schemas.request import StoryEvent
 from stores.chroma import ChromaDatabase

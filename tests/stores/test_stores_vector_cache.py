@@ -56,17 +56,6 @@ def test_a_new_cache_knows_nothing_and_needs_no_file(path: Path, make: Make) -> 
     assert VectorCache(None, "m", dimension=8).get([])[0].shape == (0, 8)
 
 
-def test_what_memory_holds_is_told_without_the_disk(path: Path, make: Make) -> None:
-    fill(path, ids("a"), unit(1))
-    cache = make(path)
-    assert cache.held(ids("a"))[0].shape == (1, 0)  # before the first look into the file
-    cache.put(ids("b"), unit(1))
-    assert cache.held(ids("a", "b"))[1].tolist() == [False, True]
-    assert cache.get(ids("a", "b"))[1].all()
-    vectors, known = cache.held(ids("b", "a"))
-    assert known.all() and np.array_equal(vectors, cache.get(ids("b", "a"))[0])
-
-
 def test_without_a_path_vectors_stay_in_memory(tmp_path: Path) -> None:
     cache = VectorCache(None, "m")
     cache.put(ids("a"), unit(1))
