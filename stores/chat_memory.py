@@ -39,6 +39,9 @@ SCHEMA = "2"
 NEAREST = 64
 """Messages that each vector and each set of words nominates."""
 
+TAKEN_BACK = 1_000
+"""Finds more that are asked for at most, where some of them are in the request's own history."""
+
 CANDIDATES = 40
 """Messages that are ranked, of all that are nominated, with their neighbours."""
 
@@ -239,10 +242,11 @@ class StandingMemory:
         """Places of the candidates: those that stand high among the nearest and by words."""
         votes: defaultdict[int, float] = defaultdict(float)
         beyond = self._beyond(name, end)
+        limit = NEAREST + min(len(beyond), TAKEN_BACK)
         for view, vector in zip(search.query.views, search.views, strict=True):
-            near = self._database.nearest(name, vector, NEAREST + len(beyond))
+            near = self._database.nearest(name, vector, limit)
             corpus = self._words.corpus(name, view.terms)
-            by_words = self._words.search(name, view.terms, corpus, NEAREST + len(beyond))
+            by_words = self._words.search(name, view.terms, corpus, limit)
             by_vector = dict.fromkeys(int(id.partition(".")[0]) for id, _ in near)
             for found in (by_vector, by_words):
                 allowed = [place for place in found if place not in beyond]
@@ -270,7 +274,6 @@ class StandingMemory:
 
     def _write(self, name: str, messages: Sequence[Message]) -> int:
         known = self._words.of_identity(name, map(identity_digest, messages))
-        known += self._words.of_identity(name, map(nameless_digest, messages))
         known += self._words.of_words(name, map(words_digest, messages))
         fresh, now = placed(messages, known, self._words.newest(name)), time.time_ns()
         if fresh:
