@@ -156,9 +156,9 @@ class WordIndex:
 
     def newest(self, name: str) -> int:
         """When the newest message was said, 0 where none is known."""
-        query = "SELECT max(at) FROM messages WHERE chat = ?"
-        (at,) = self._do(lambda db: db.execute(query, (_found(db, name),)).fetchone())
-        return int(at or 0)
+        query = "SELECT at FROM messages WHERE chat = ? ORDER BY at DESC LIMIT 1"
+        row = self._do(lambda db: db.execute(query, (_found(db, name),)).fetchone())
+        return int(row[0]) if row else 0
 
     def following(self, name: str, known: Known, limit: int) -> list[Known]:
         """The message and what was said after it, in order."""
@@ -280,7 +280,9 @@ def _chat(db: sqlite3.Connection, name: str, uid: str) -> int:
 
 
 def _of(db: sqlite3.Connection, chat: int, column: str, values: Sequence[bytes]) -> list[Known]:
-    query = f"{_KNOWN} AND {column} = ?"
+    # Named, as SQLite by itself would read all messages of the chat: the key has no other column.
+    indexed = _KNOWN.replace("messages", f"messages INDEXED BY by_{column}")
+    query = f"{indexed} AND {column} = ?"
     return [known for value in values for known in _rows(db.execute(query, (chat, value)))]
 
 

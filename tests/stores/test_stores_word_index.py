@@ -121,3 +121,23 @@ def test_two_processes_share_the_file(tmp_path: Path, index: WordIndex) -> None:
         assert search(other, "ferry") == [0]
         other.forget("chat-1")
     assert search(index, "ferry") == []
+
+
+def test_no_search_reads_all_messages_of_a_chat(index: WordIndex) -> None:
+    tell(index, "the ferry", "a lamp", "the ferry again")
+    asked: list[str] = []
+    db = index._file._db
+    assert db is not None
+    db.set_trace_callback(asked.append)
+    search(index, "ferry")
+    [known] = index.of_identity("chat-1", [b"1"])
+    index.of_words("chat-1", [b"a lamp"])
+    index.following("chat-1", known, 2)
+    index.around("chat-1", [1], 2)
+    index.newest("chat-1")
+    db.set_trace_callback(None)
+    asked = [sql for sql in asked if sql.startswith(("SELECT", "WITH"))]
+    assert len(asked) > 8
+    for sql in asked:
+        for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}"):
+            assert not step.endswith("PRIMARY KEY (chat=?)"), sql
