@@ -10,6 +10,7 @@ workers that write to the same place one finds the other's row there and takes a
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -17,12 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from langchain_core.documents import Document
-from pydantic import ValidationError
 
 from retrieval.index import PART_SIZE
 from retrieval.text import parts, tokens
 from stores.chat_order import Remembered, identity_digest, words_digest
-from stores.database import CollectionState, Metadata, Row, VectorDatabase
+from stores.database import CollectionState, Row, VectorDatabase
 from stores.word_index import Known, Span, WordIndex
 
 PAGE = 1_000
@@ -37,7 +37,6 @@ class Entry:
     """A message to be written."""
 
     item: Remembered
-    written: int  # nanoseconds since 1970; of two rows of one identity the later counts
     parts: Sequence[str]
     vectors: np.ndarray  # (parts, dimension)
 
@@ -96,7 +95,7 @@ class ChatLog:
             theirs = {
                 int(str(row.id))
                 for row in self._database.fetch(name, ids)
-                if row.metadata.get("stamp") != stamp
+                if (item := _item(row)) is None or item.stamp != stamp
             }
             own += [(at, entry) for at, entry in placed if at not in theirs]
             lost = [(at, entry) for at, entry in placed if at in theirs]
@@ -112,13 +111,11 @@ class ChatLog:
         if state:
             self.read_on(name, state, pages=1 + len(own) // PAGE)
 
-    def all(self, name: str) -> list[tuple[Remembered, int]]:
-        """All messages, oldest first, with the times when they were written; of any version."""
+    def all(self, name: str) -> list[Remembered]:
+        """All messages, oldest first; of any version."""
         rows = self._database.fetch(name, self._database.ids(name))
-        found = [
-            (item, int(row.metadata.get("written", 0))) for row in rows if (item := _item(row))
-        ]
-        return sorted(found, key=lambda one: (one[0].at, one[1]))
+        found = [item for row in rows if (item := _item(row))]
+        return sorted(found, key=lambda item: (item.at, item.written))
 
     def texts(self, name: str, places: Sequence[int]) -> dict[int, Remembered]:
         """The messages at these places, as far as they exist."""
@@ -150,7 +147,7 @@ class ChatLog:
                 message = item.message
                 known = Known(
                     int(str(row.id)), identity_digest(message), words_digest(message), item.at,
-                    int(row.metadata.get("written", 0)),
+                    item.written,
                 )  # fmt: skip
                 read.append((known, dict(Counter(tokens(message.content)))))
         return read
@@ -161,20 +158,24 @@ def _id(place: int, part: int) -> str:
 
 
 def _rows_of(place: int, entry: Entry, stamp: str) -> list[Row]:
-    whole: Metadata = {
-        "item": entry.item.model_dump_json(),
-        "written": entry.written,
-        "stamp": stamp,
-    }
+    """The rows of a message. One that is a single part has its words as the row's text only: a turn
+    reads some hundred rows, and what they weigh is what it waits for."""
+    item = entry.item.model_copy(update={"stamp": stamp})
+    whole = list(entry.parts) == [item.message.content]
+    left_out = {"message": {"content"}} if whole else None
+    data = item.model_dump_json(exclude=left_out, exclude_none=True)
     return [
-        Row(_id(place, part), whole if not part else {"stamp": stamp}, vector, text)
+        Row(_id(place, part), {"stamp": stamp} if part else {"item": data}, vector, text)
         for part, (text, vector) in enumerate(zip(entry.parts, entry.vectors, strict=True))
     ]
 
 
 def _item(row: Document) -> Remembered | None:
-    """The message of a row; None where it is of another version."""
+    """The message of a row; None where it is none."""
     try:
-        return Remembered.model_validate_json(str(row.metadata.get("item", "")))
-    except ValidationError:
+        data = json.loads(str(row.metadata.get("item", "")))
+        data["message"].setdefault("content", row.page_content)
+        data.setdefault("written", row.metadata.get("written", 0))  # of version 1
+        return Remembered.model_validate(data)
+    except (ValueError, TypeError, KeyError):
         return None

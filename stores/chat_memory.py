@@ -278,7 +278,7 @@ class StandingMemory:
         fresh, now = placed(messages, known, self._words.newest(name)), time.time_ns()
         if fresh:
             self._append(name, [
-                (place, Remembered(message=messages[place.row], at=place.at), now + number)
+                (place, Remembered(message=messages[place.row], at=place.at, written=now + number))
                 for number, place in enumerate(fresh)
             ])  # fmt: skip
         return len(fresh)
@@ -307,37 +307,27 @@ class StandingMemory:
                     self._database.relabel(name, {seen: theirs.revision})
         return taken
 
-    def _missing(
-        self, name: str, theirs: Sequence[tuple[Remembered, int]]
-    ) -> list[tuple[Place, Remembered, int]]:
-        """Of messages with the times when they were written, what is to be written here."""
-        known = {
-            one.identity: one
-            for one in self._words.of_identity(
-                name, (identity_digest(item.message) for item, _ in theirs)
-            )
-        }
+    def _missing(self, name: str, theirs: Sequence[Remembered]) -> list[tuple[Place, Remembered]]:
+        """What is to be written here of messages that stand elsewhere."""
+        identities = [identity_digest(item.message) for item in theirs]
+        known = {one.identity: one for one in self._words.of_identity(name, identities)}
         fresh = []
-        for row, (item, written) in enumerate(theirs):
-            own = known.get(identity_digest(item.message))
-            if own is None or (own.written < written and own.words != words_digest(item.message)):
-                fresh.append((Place(row, item.at, own and own.place), item, written))
+        for row, (item, identity) in enumerate(zip(theirs, identities, strict=True)):
+            own, words = known.get(identity), words_digest(item.message)
+            if own is None or (own.written < item.written and own.words != words):
+                fresh.append((Place(row, item.at, own and own.place), item))
         return fresh
 
-    def _append(self, name: str, fresh: Sequence[tuple[Place, Remembered, int]]) -> None:
+    def _append(self, name: str, fresh: Sequence[tuple[Place, Remembered]]) -> None:
         """Writes messages, and removes what they stand instead of."""
         self._embedders.register()
-        cut = [parts(item.message.content, PART_SIZE) for _, item, _ in fresh]
+        cut = [parts(item.message.content, PART_SIZE) for _, item in fresh]
         vectors = self._encoder.encode_passages([text for texts in cut for text in texts])
         ends = np.cumsum([len(texts) for texts in cut])[:-1]
-        entries = [
-            Entry(item, written, texts, own)
-            for (_, item, written), texts, own in zip(
-                fresh, cut, np.split(vectors, ends), strict=True
-            )
-        ]
+        rows = zip(fresh, cut, np.split(vectors, ends), strict=True)
+        entries = [Entry(item, texts, own) for (_, item), texts, own in rows]
         self._log.append(name, self._embedders.label("chat"), entries)
-        gone = [place.instead_of for place, _, _ in fresh if place.instead_of is not None]
+        gone = [place.instead_of for place, _ in fresh if place.instead_of is not None]
         if gone:
             self._log.remove(name, gone)
 

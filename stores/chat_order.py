@@ -20,6 +20,8 @@ class Remembered(Strict):
 
     message: Message
     at: int  # microseconds since 1970
+    written: int = 0  # nanoseconds since 1970; of two rows of one identity the later counts
+    stamp: str = ""  # of the write
 
 
 def message_identity(message: Message) -> str:

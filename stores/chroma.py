@@ -63,14 +63,22 @@ class ChromaDatabase(VectorDatabase):
 
     def fetch(self, name: str, ids: Sequence[str]) -> list[Document]:
         """The rows with these ids that exist, in no order: `id`, `page_content`, `metadata`."""
+        from langchain_core.documents import Document
+
         found: list[Document] = []
         for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
+            batch = list(ids[start : start + BATCH])
 
-            def action(client: ClientAPI, batch: Sequence[str] = batch) -> list[Document]:
-                return _store(client, name).get_by_ids(batch)
+            def action(client: ClientAPI, batch: list[str] = batch) -> Any:
+                return _open(client, name).get(ids=batch, include=["documents", "metadatas"])
 
-            found += self._found(action) or []
+            # LangChain's own `get_by_ids` leaves out rows without a text, which version 1 wrote.
+            if got := self._found(action):
+                rows = zip(got["ids"], got["documents"], got["metadatas"], strict=True)
+                found += [
+                    Document(id=id, page_content=text or "", metadata=data or {})
+                    for id, text, data in rows
+                ]
         return found
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, np.ndarray]:

@@ -52,7 +52,7 @@ def remembering(database: ChromaDatabase, encoder: CountingEncoder | None = None
 
 def remembered(memory: StandingMemory, user: str = "u", session: str = "s") -> list[Message]:
     """All that stands of a chat, in its order."""
-    return [item.message for item, _ in memory._log.all(memory._name(user, session))]
+    return [item.message for item in memory._log.all(memory._name(user, session))]
 
 
 def search(text: str, encoder: CountingEncoder) -> Search:

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
+import chromadb
+import numpy as np
 import pytest
+from chromadb.config import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -243,7 +246,7 @@ def test_two_that_write_to_one_place_lose_nothing(database: ChromaDatabase) -> N
     text = "of the other " * 120
     item, cut = Remembered(message=said(text, first=None)[0], at=10**18), parts(text, PART_SIZE)
     vectors = CountingEncoder().encode_passages(cut)
-    other._log.append(name, {"kind": "chat"}, [Entry(item, 1, cut, vectors)])
+    other._log.append(name, {"kind": "chat"}, [Entry(item, cut, vectors)])
     assert words(one) == ["first", "of one", "x" * 1500, text]
     assert recall(one, "of") == recall(other, "of") == words(one)
     ids = sorted(database.ids(name))
@@ -275,6 +278,20 @@ def test_a_first_turn_under_a_new_embedder_embeds_some_and_the_rest_follows(
     assert tell(new, said("and on", first=100)) == 1
     assert words(new) == [*(line.content for line in lines), "and on"]
     assert encoder.texts == 101
+
+
+def test_what_the_first_version_wrote_is_taken_over(database: ChromaDatabase, folder: Path) -> None:
+    """Rows by what they say, without a text of their own."""
+    old, memory = digest(CountingEncoder().fingerprint, "1")[:16], remembering(database)
+    database.put("ledger-embedders", old, {"number": 1})
+    database.close()
+    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+    name = f"chat-{digest('u', 's')}-{old}"
+    chat = client.create_collection(name, embedding_function=None)
+    for row, message in enumerate(said("비밀 하나", "b")):
+        item = Remembered(message=message, at=row).model_dump_json(exclude={"written", "stamp"})
+        chat.add([f"{row}-x"], np.ones((1, 64), np.float32), [{"item": item, "written": row}])
+    assert recall(memory, "비밀") == ["비밀 하나", "b"]
 
 
 def test_workers_with_two_embedders_lose_nothing_between_them(database: ChromaDatabase) -> None:
