@@ -104,7 +104,7 @@ class Known:
     fingerprint, dimension = Texts.fingerprint, Texts.dimension
 
     def __init__(self, vectors: dict[str, np.ndarray] | None = None) -> None:
-        self._given = vectors or {}
+        self._given = {} if vectors is None else vectors
         self._cache = VectorCache(None, self.fingerprint, dimension=self.dimension)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
