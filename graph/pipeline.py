@@ -128,6 +128,7 @@ class Pipeline:
             raise BadRequest.from_validation(error, Chat) from None
         if self.services.memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
+        await self.drain()  # a turn that is just being remembered would bring it back
         self.services.indexes.forget((found.user_id, found.session_id))
         return await asyncio.to_thread(self.services.memory.forget, found.user_id, found.session_id)
 

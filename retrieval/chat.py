@@ -86,7 +86,7 @@ def search_history(
         search = search.model_copy(update={"query": query})
     with indexes.index(key) as index:
         index.update(chat_passages(past, request))
-        return _found(index, past, verbatim, search, context, source)
+        return _found(index, past, [*verbatim, _asked(request)], search, context, source)
 
 
 def search_memory(
@@ -106,7 +106,8 @@ def search_memory(
     if not messages:
         return Found([], [], [])
     index = Index(chat_passages(messages, request, recalled.runs))
-    found = _found(index, messages, request.history, search, context, source, recalled.corpus)
+    seen = [*request.history, _asked(request)]
+    found = _found(index, messages, seen, search, context, source, recalled.corpus)
     for chunk in (*found.best, *found.beside):  # below the rows of the history
         chunk.meta["row"] -= len(messages)
     return found
@@ -253,6 +254,11 @@ def beside(
                 taken.add(row)
                 around.append(_chunk(index, messages, row, None, [f"beside {chunk.id}"]))
     return around
+
+
+def _asked(request: ChatRequest) -> Message:
+    """The message of the turn, which is no memory of itself."""
+    return Message(role="user", content=request.message)
 
 
 def _found(

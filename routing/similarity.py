@@ -157,13 +157,15 @@ def _meanings(
 
     An event means what its parts do, the longer the more; of these those that are known.
     """
-    starts = np.cumsum([0, *map(len, texts[:-1])])
+    sizes = np.array([len(of_event) for of_event in texts])
+    starts, owners = np.cumsum(sizes) - sizes, np.repeat(np.arange(len(events)), sizes)
     lengths = np.array([len(text) for of_event in texts for text in of_event], dtype=np.float32)
     triggers = np.full((len(events), vectors.shape[1]), np.nan, dtype=np.float32)
     own = [row for row, event in enumerate(events) if event.trigger]
     triggers[own] = vectors[starts[own]]
     lengths[starts[own]] = 0.0
-    sums = np.add.reduceat(np.nan_to_num(vectors) * lengths[:, None], starts)
+    sums = np.zeros_like(triggers)  # an event may have no text at all
+    np.add.at(sums, owners, np.nan_to_num(vectors) * lengths[:, None])
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     return triggers, np.divide(sums, norms, where=norms > 0, out=np.full_like(sums, np.nan))
 

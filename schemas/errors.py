@@ -57,7 +57,8 @@ class BadRequest(IyagiError):
     def from_validation(cls, error: ValidationError, model: type[BaseModel]) -> BadRequest:
         """The first fault that pydantic found in `model`, and how many more there are."""
         faults = error.errors(include_url=False, include_input=False, include_context=True)
-        first = faults[0]
+        # A field that is unknown here is probably the one that is missing there.
+        first = next((it for it in faults if it["type"] == "extra_forbidden"), faults[0])
         location = first["loc"]
         field = ".".join(str(part) for part in location) or None
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -109,6 +110,8 @@ def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:
     """Pydantic's words in ours where a cure can be named."""
     location, text, context = fault["loc"], fault["msg"], fault.get("ctx", {})
     match fault["type"]:
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be a JSON object"
         case "missing":
             return "is required; add it"
         case "extra_forbidden":

@@ -80,7 +80,10 @@ async def ask(
 
     It minds neither the story's clock nor who knows what.
     """
-    request = ChatRequest(message=question, persona=Persona(name="-"))
+    try:
+        request = ChatRequest(message=question, persona=Persona(name="-"))
+    except ValidationError as error:
+        raise BadRequest.from_validation(error, ChatRequest) from None
     search = await search_of(request, embedder=embedder)
     index = Index(event_passages(story.events), part_size=EVENT_PART_SIZE)
     masks = [np.ones(len(story.events), dtype=bool)]

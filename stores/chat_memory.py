@@ -39,6 +39,9 @@ SCHEMA = "2"
 NEAREST = 64
 """Messages that each vector and each set of words nominates."""
 
+EDGE = 16
+"""Lines at each end of a history by which its place in the memory is found."""
+
 TAKEN_BACK = 1_000
 """Finds more that are asked for at most, where some of them are in the request's own history."""
 
@@ -196,20 +199,28 @@ class StandingMemory:
                 if all(item.message.role != "user" for item in items.values()):
                     return known
             return None
-        first = history[0]
-        same = self._words.of_words(name, [words_digest(first)])
-        if first.id:
-            nameless = nameless_digest(first)
+        # A line may have been said more than once, and is remembered once if it has no id ("yes").
+        # So a match counts only where the newest line of the history that is known follows soon.
+        from_the_end = (self._latest(self._same(name, it)) for it in reversed(history[-EDGE:]))
+        newest = next((found[0] for found in from_the_end if found), None)
+        for row, line in enumerate(history[:EDGE]):
+            starts = [
+                (one, self._words.following(name, one, 2 * len(history)))
+                for one in self._latest(self._same(name, line))[:NEAREST]
+            ]
+            fitting = [(one, rows) for one, rows in starts if newest is None or newest in rows]
+            if fitting:
+                return max(fitting, key=lambda start: _run(start[1], history[row:]))[0]
+        return None
+
+    def _same(self, name: str, line: Message) -> list[Known]:
+        """The remembered messages that may be this line, perhaps edited."""
+        same = self._words.of_words(name, [words_digest(line)])
+        if line.id:
+            nameless = nameless_digest(line)
             same = [known for known in same if known.identity == nameless]
-            same += self._words.of_identity(name, [identity_digest(first)])
-
-        def run(known: Known) -> int:
-            """How many lines from there on are those of the history."""
-            rows = self._words.following(name, known, len(history))
-            pairs = zip(rows, history, strict=False)
-            return sum(1 for _ in takewhile(lambda pair: _is(*pair), pairs))
-
-        return max(self._latest(same)[:NEAREST], key=run, default=None)
+            same += self._words.of_identity(name, [identity_digest(line)])
+        return same
 
     @staticmethod
     def _latest(known: Sequence[Known]) -> list[Known]:
@@ -321,7 +332,8 @@ class StandingMemory:
 
     def _append(self, name: str, fresh: Sequence[tuple[Place, Remembered]]) -> None:
         """Writes messages, and removes what they stand instead of."""
-        self._embedders.register()
+        if self._database.state(name) is None:
+            self._embedders.register()
         cut = [parts(item.message.content, PART_SIZE) for _, item in fresh]
         vectors = self._encoder.encode_passages([text for texts in cut for text in texts])
         ends = np.cumsum([len(texts) for texts in cut])[:-1]
@@ -336,6 +348,12 @@ class StandingMemory:
 def _collection(key: str, embedder: str) -> str:
     """The collection of a chat: one per embedder, so that vectors of two never mix."""
     return f"chat-{key}-{embedder}"
+
+
+def _run(remembered: Sequence[Known], history: Sequence[Message]) -> int:
+    """How many lines from the start of both are the same."""
+    pairs = zip(remembered, history, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: _is(*pair), pairs))
 
 
 def _before(known: Known, end: Known | None) -> bool:

@@ -23,7 +23,6 @@ class Embedders:
         self._database = database
         self._encoder = encoder
         self._schema = schema
-        self._registered = False
 
     @property
     def own(self) -> str:
@@ -39,10 +38,8 @@ class Embedders:
         return [self.own, *self.others()]
 
     def register(self) -> None:
-        """Lists the own one, before its first collection exists, so that none is overlooked."""
-        if not self._registered:
-            self._database.put(COLLECTION, self.own, {"embedder": self._encoder.fingerprint})
-            self._registered = True
+        """Lists the own one, before a collection of it exists, so that none is overlooked."""
+        self._database.put(COLLECTION, self.own, {"embedder": self._encoder.fingerprint})
 
     def label(self, kind: str) -> dict[str, str]:
         """What a collection is labelled with, for a person who looks into the database."""

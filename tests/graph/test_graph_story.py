@@ -19,7 +19,7 @@ from scripts import build_index
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
 from stores.vector_cache import VectorCache
-from tests.support import ask
+from tests.support import MakePipeline, ask
 
 
 class Counting(HashEmbeddings):
@@ -90,3 +90,21 @@ async def test_no_turn_waits_for_a_story_that_was_built(
     assert build_index.main([str(file)]) == 0
     before = await embedded_before_the_model(tmp_path, story_id="kings", story_position=400)
     assert before == []
+
+
+@pytest.mark.parametrize("where", ["last", "past", "blank trigger"])
+async def test_an_event_without_words_costs_no_turn(
+    make_pipeline: MakePipeline, where: str
+) -> None:
+    story = [
+        {"id": "a", "order": 1, "text": "The lamp went out."},
+        {"id": "d", "order": 2, "text": "Tom comes", "trigger": "somebody lights the lamp"},
+    ]
+    if where == "last":
+        story.append({"id": "e", "order": 3, "text": ""})
+    elif where == "past":
+        story.insert(0, {"id": "z", "order": 0, "text": ""})
+    else:
+        story[1]["trigger"] = " "
+    answer = await make_pipeline().chat(ask("*lights the lamp*", story=story, story_position=1))
+    assert answer["error"] is None and answer["response_contents"]

@@ -309,15 +309,15 @@ def test_workers_with_two_embedders_lose_nothing_between_them(database: ChromaDa
 def test_the_nearest_and_those_that_share_words_are_recalled_with_their_neighbours(
     memory: StandingMemory,
 ) -> None:
-    lines = [f"filler number {row} about nothing" for row in range(400)]
+    lines = [f"filler number {row} about nothing" for row in range(600)]
     lines[100] = "The lighthouse keeper hides a brass telescope."
     tell(memory, said(*lines))
     asked = search("Who hides the telescope?", CountingEncoder())
     found = memory.recall("u", "s", asked, [], "?")
     texts = [message.content for message in found.messages]
     assert lines[98:103] == texts[texts.index(lines[98]) :][:5]
-    assert len(texts) <= CANDIDATES * (2 * REACH + 1) < 400
-    assert found.corpus.messages == 400
+    assert len(texts) <= CANDIDATES * (2 * REACH + 1) < 600
+    assert found.corpus.messages == 600
     assert found.corpus.found["telescop"] == 1
     runs = dict(zip(texts, found.runs, strict=True))
     assert len({runs[line] for line in lines[98:103]}) == 1
@@ -352,6 +352,23 @@ def test_what_was_taken_back_takes_no_place_of_what_counts(memory: StandingMemor
     found = recall(memory, "telescope", lines[6:7])
     assert lines[0].content in found
     assert not {line.content for line in lines[6:]} & {*found}
+
+
+def test_a_window_that_begins_with_a_common_line_does_not_hide_the_memory(
+    memory: StandingMemory,
+) -> None:
+    chat = [
+        Message(role=role, content=content)
+        for row in range(10)
+        for role, content in (
+            ("user", "네." if row != 5 else "The compass lies under the floorboard."),
+            ("character", f"reply {row}"),
+        )
+    ]
+    tell(memory, chat)  # "네." is remembered once, at the chat's beginning
+    found = recall(memory, "Where does the compass lie?", chat[-4:])
+    assert "The compass lies under the floorboard." in found
+    assert "reply 9" not in found
 
 
 def test_of_lines_that_repeat_the_history_goes_on_from_the_right_one(
