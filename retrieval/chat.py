@@ -16,7 +16,7 @@ import numpy as np
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.query import CHAT_LINES, chat_text, make_query
-from retrieval.vectors import part_vectors
+from retrieval.vectors import AT_ONCE, part_vectors
 from schemas.base import embedding_id
 from schemas.protocols import PassageVectors, Reranker
 from schemas.rag import Corpus, Query, RAGChunk, Recalled, Search
@@ -107,10 +107,11 @@ def search_memory(
         return Found([], [], [])
     index = Index(chat_passages(messages, request, recalled.runs))
     seen = [*request.history, _asked(request)]
-    found = _found(index, messages, seen, search, context, source, recalled.corpus)
+    # What has no vector here has one in the memory: the ranking can do without it.
+    found = _found(index, messages, seen, search, context, source, recalled.corpus, at_once=0)
     for chunk in (*found.best, *found.beside):  # below the rows of the history
         chunk.meta["row"] -= len(messages)
-    return found
+    return replace(found, unread=[])
 
 
 def retrieve_chat_context(
@@ -269,8 +270,10 @@ def _found(
     context: Context,
     source: PassageVectors,
     corpus: Corpus | None = None,
+    *,
+    at_once: int = AT_ONCE,
 ) -> Found:
-    vectors, unread = part_vectors(index, search.query, source)
+    vectors, unread = part_vectors(index, search.query, source, at_once=at_once)
     allowed = recallable(messages, seen)
     knobs = Knobs(
         recency=context.chat_recency,
