@@ -241,8 +241,8 @@ def _open(client: ClientAPI, name: str) -> Collection:
 
 
 def _store(client: ClientAPI, name: str) -> Chroma:
-    """The collection as LangChain's `VectorStore`. It takes 7 ms to be made, searches for whole texts
-    only and overwrites what it adds, so a turn asks Chroma's own client."""
+    """The collection as LangChain's `VectorStore`. It takes 7 ms to be made, searches for whole
+    texts only and overwrites what it adds, so a turn asks Chroma's own client."""
     from langchain_chroma import Chroma
 
     return Chroma(name, client=client, create_collection_if_not_exists=False)
