@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
@@ -262,8 +262,7 @@ def timed_effects(book: CompiledBook, scene: Scene, budget: Budget) -> dict[int,
     """
     if not book.timed:
         return {}
-    now = len(scene.messages)
-    first = max(0, now - REPLAYED)
+    first = max(0, len(scene.messages) - REPLAYED)
     places: dict[int, list[int]] = {}  # key: the messages that mention it, as turns
     for turn, message in enumerate(scene.messages[first:], first):
         for key in book.timed_hits(scene.line(message), budget):
@@ -275,19 +274,26 @@ def timed_effects(book: CompiledBook, scene: Scene, budget: Budget) -> dict[int,
         for row in book.timed:
             if time.is_empty():
                 break
-            entry = book.entries[row]
-            if not entry.constant and places.keys().isdisjoint(book.primary[row]):
-                continue
-            stays = away = 0.0
-            for turn in turns:
-                if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):
-                    stays = turn + _messages(entry.sticky)
-                    away = stays + _messages(entry.cooldown)
-            if now < stays:
-                effects[row] = Effect("sticky", stays - now)
-            elif now < away:
-                effects[row] = Effect("cooldown", away - now)
+            if effect := _effect(book, row, places, scene, turns):
+                effects[row] = effect
     return effects
+
+
+def _effect(
+    book: CompiledBook, row: int, places: dict[int, list[int]], scene: Scene, turns: Sequence[int]
+) -> Effect | None:
+    """The effect that an entry is under by what past turns found."""
+    entry, now = book.entries[row], len(scene.messages)
+    if not entry.constant and places.keys().isdisjoint(book.primary[row]):
+        return None
+    stays = away = 0.0
+    for turn in turns:
+        if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):
+            stays = turn + _messages(entry.sticky)
+            away = stays + _messages(entry.cooldown)
+    if now < stays:
+        return Effect("sticky", stays - now)
+    return Effect("cooldown", away - now) if now < away else None
 
 
 def _was_found(

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from schemas.errors import DeadlineExceeded
 
-MACRO_CHARACTERS = 2_000_000
-"""Characters that macros may read and insert: 20 fields of the greatest length, 0.2 s at most."""
+MACRO_CHARACTERS = 3_000_000
+"""Characters that macros may read and insert: 30 fields of the greatest length; 0.3 s at most."""
 
 PATTERN_SECONDS = 0.5
 """For all regular expressions of users together, their compiling included: 1,000 take 0.2 s."""
@@ -37,12 +37,14 @@ class Purse:
         """Whether work was left undone."""
 
     def __enter__(self) -> Purse:
+        """From here on time is taken."""
         if not self._depth:
             self._end = time.thread_time() + self._left
         self._depth += 1
         return self
 
     def __exit__(self, *_: object) -> None:
+        """To here."""
         self._depth -= 1
         if not self._depth:
             self._left = self._end - time.thread_time()
