@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,8 @@ from langchain_core.embeddings import Embeddings
 
 from embedding.scale import SENTENCES, measure
 from schemas.base import embedding_id
-from schemas.errors import EmbeddingError
+from schemas.budget import keep_deadline
+from schemas.errors import EmbeddingError, IyagiError
 from schemas.rag import CosineScale
 
 
@@ -32,7 +34,8 @@ class VectorCache(Protocol):
 class Embedder:
     """Text to vectors: (n, dimension) float32 rows of unit length, in the order given.
 
-    Every vendor exception arrives as `EmbeddingError`. The async methods run in the embedder's own
+    Every vendor exception arrives as `EmbeddingError`; a turn that is behind its deadline embeds no
+    further batch, and gets a DeadlineExceeded. The async methods run in the embedder's own
     threads, `batch` texts at a time, so a turn's one query waits for no one's long history.
 
     Args:
@@ -91,7 +94,7 @@ class Embedder:
 
     def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
         """Vectors of questions; the work begins now, and raises EmbeddingError when awaited."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, self.encode_queries, texts)
+        return self._in_pool(self.encode_queries, texts)
 
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
@@ -123,12 +126,17 @@ class Embedder:
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """`encode_passages` in the embedder's threads, one batch after another: other turns get
         theirs in between."""
-        loop, size = asyncio.get_running_loop(), self._batch
+        size = self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
-        vectors = [
-            await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches
-        ]
+        vectors = [await self._in_pool(self.encode_passages, it) for it in batches]
         return np.concatenate(vectors)
+
+    def _in_pool(
+        self, encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str]
+    ) -> asyncio.Future[np.ndarray]:
+        """The work in the embedder's own threads, on the budget of the turn that asks for it."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, copy_context().run, encode, texts)
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors that a store has as known: in memory only, as they can be had again."""
@@ -146,12 +154,17 @@ class Embedder:
         return scale_for(self._scales, text)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
-        return [self._embeddings.embed_query(self._query_prefix + text) for text in texts]
+        vectors = []
+        for text in texts:
+            keep_deadline()
+            vectors.append(self._embeddings.embed_query(self._query_prefix + text))
+        return vectors
 
     def _passages(self, texts: list[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
         prefixed = [self._passage_prefix + text for text in texts]
         for start in range(0, len(texts), self._batch):
+            keep_deadline()
             vectors += self._embeddings.embed_documents(prefixed[start : start + self._batch])
         return vectors
 
@@ -162,7 +175,7 @@ class Embedder:
             return np.empty((0, self.dimension), dtype=np.float32)
         try:
             vectors = np.asarray(embed([well_formed(text) for text in texts]), dtype=np.float32)
-        except EmbeddingError:
+        except IyagiError:
             raise
         except Exception as error:  # a vendor's exceptions have no common base
             raise _ours(error) from error

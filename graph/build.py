@@ -33,6 +33,7 @@ from nodes import (
 )
 from retrieval.index import IndexCache
 from routing import LazyExemplars
+from schemas.budget import keep_deadline
 from schemas.models import Models
 from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
 from schemas.request import ChatRequest
@@ -111,9 +112,11 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
 
 
 def _timed(name: str, node: Node) -> StateNode[State, Context]:
-    """The node, with its own milliseconds in what it writes."""
+    """The node, with its own milliseconds in what it writes; it does not begin behind the turn's
+    deadline."""
 
     async def run(state: State, runtime: Runtime[Context]) -> dict[str, object]:
+        keep_deadline()
         started = time.perf_counter()
         written = await node(state, runtime)
         return {**written, "timing": {name: 1000 * (time.perf_counter() - started)}}

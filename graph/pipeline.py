@@ -19,6 +19,7 @@ from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Identifier, Strict
+from schemas.budget import Budget, current, spending
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
@@ -63,6 +64,9 @@ PREPARING = 4
 """Turns at once between request and prompt. More keep the event loop busy without a pause: where 64
 come at once, everything else on it waits 60 to 80 ms (p99) and not 25."""
 
+REMEMBERING = 300.0
+"""Seconds for what follows a reply: to embed 20 MB, more than a request holds, takes 170 s."""
+
 
 class Pipeline:
     """The compiled graph with its live objects, and what happens around a run of it."""
@@ -94,21 +98,23 @@ class Pipeline:
 
         Raises:
             BadRequest: the payload is at fault.
+            DeadlineExceeded: the turn has a deadline (`worker.events.within`) and missed it.
             IyagiError: a part of the pipeline failed for good.
         """
-        started = time.perf_counter()
+        started, budget = time.perf_counter(), current().anew()
         state: State = {"request": read_request(payload)}
         modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
-        parts = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
+        run = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
+        parts = cast("AsyncGenerator[Any, None]", run)
         loop = asyncio.get_running_loop()
         async with (
             AsyncExitStack() as place,
-            aclosing(cast("AsyncGenerator[Any, None]", parts)),  # leaving ends the work
+            aclosing(parts),  # leaving ends the work
         ):
             await place.enter_async_context(
                 self._places.setdefault(loop, asyncio.Semaphore(PREPARING))
             )
-            async for part in parts:
+            while part := await _next(parts, budget):
                 if part["type"] == "custom":
                     if part["data"]["type"] == "status":  # the model is asked who answers
                         await place.aclose()
@@ -180,20 +186,28 @@ class Pipeline:
         texts = [part for message in new for part in parts(message.content, PART_SIZE)]
         left = [*(unread or ()), *state.get("unread_story", ())]
         try:
-            # First, as the next turn asks for it first; alone, as a batch would pad the rest to it.
-            if chat := running_chat(messages):
-                await live.embedder.aencode_passages([chat])
-            await live.embedder.aencode_passages([*left, *texts])
-            if live.memory and request.user_id and request.session_id:
-                await asyncio.to_thread(
-                    live.memory.remember, request.user_id, request.session_id, messages
-                )
+            with spending(Budget(REMEMBERING)):
+                # First, as the next turn asks for it first; alone, as a batch would pad the rest.
+                if chat := running_chat(messages):
+                    await live.embedder.aencode_passages([chat])
+                await live.embedder.aencode_passages([*left, *texts])
+                if live.memory and request.user_id and request.session_id:
+                    await asyncio.to_thread(
+                        live.memory.remember, request.user_id, request.session_id, messages
+                    )
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
 
     async def drain(self) -> None:
         """Waits until everything that was to be remembered is written."""
         await asyncio.gather(*self._afterwards)
+
+
+async def _next(parts: AsyncGenerator[Any, None], budget: Budget) -> Any:
+    """The next part of a run, None behind the last. The budget is set while it is awaited, and not
+    while the reader of `stream` has its turn, who may do other work in the same task."""
+    with spending(budget):
+        return await anext(parts, None)
 
 
 def _timed(state: State, total: float) -> ChatResponse:

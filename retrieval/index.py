@@ -13,6 +13,7 @@ import numpy as np
 
 from retrieval.lexical import LexicalIndex
 from retrieval.text import asks, normal, parts, tokens
+from schemas.budget import keep_deadline
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 
@@ -62,6 +63,7 @@ class Index:
         kept = _common(self.passages, passages)
         self._truncate(kept)
         for row, passage in enumerate(passages[kept:], kept):
+            keep_deadline()
             self.passages.append(passage)
             self._starts.append(len(self.parts))
             self._asks.append(asks(passage.text))
