@@ -22,7 +22,7 @@ from cards.keys import CompiledBook, compiled
 from cards.lorebook import Lorebook, LoreEntry, Position
 from cards.macros import draw, expand
 from cards.scene import Activation, Active, Scene, why_barred
-from schemas.budget import Budget, current
+from schemas.budget import Budget, current, spending
 
 Count = Callable[[str], int]
 
@@ -73,6 +73,7 @@ class _Run:
         self._turn = len(scene.messages)
         self._left = budget
         self._budget = current()
+        self._macros = self._budget.anew()  # the card's words do not depend on the lore of a turn
         self._out: set[int] = set()  # found, and lost for good
         self._said: dict[str, str] = {}  # text of a taken entry: its name
         self._level = 0
@@ -157,7 +158,8 @@ class _Run:
         return True
 
     def _text(self, entry: LoreEntry, *, scanning: bool = False) -> str:
-        return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
+        with spending(self._macros):
+            return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
 
     def _lose(self, row: int, why: str) -> bool:
         self._out.add(row)

@@ -23,8 +23,11 @@ from schemas.budget import Budget
 REMEMBERED = 512
 """Texts whose keys are remembered for one set of keys, by a digest: no word of a chat stays."""
 
-REMEMBERED_ROWS = 65_536
-"""Rows of keys in all of these: 4 MB."""
+REMEMBERED_ROWS = 16_384
+"""Keys found in all of these: 1 MB."""
+
+MAX_KEPT = 8_000_000
+"""Bytes of a book that is kept ready: 2,000 long entries with 1,000 patterns have half of it."""
 
 AT_ONCE = 200_000
 """Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
@@ -215,10 +218,20 @@ class CompiledBook:
         return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, budget))
 
 
-@lru_cache(maxsize=16)
 def compiled(book: Lorebook) -> CompiledBook:
-    """The compiled book; books of equal content share one.
+    """The compiled book; books of equal content share one, unless they are very large.
 
     It costs 30 ms for 1,000 plain keys, and the first use of 1,000 patterns 130 ms.
     """
+    return _kept(book) if sum(map(_bytes_of, book.entries)) <= MAX_KEPT else CompiledBook(book)
+
+
+@lru_cache(maxsize=16)
+def _kept(book: Lorebook) -> CompiledBook:
     return CompiledBook(book)
+
+
+def _bytes_of(entry: LoreEntry) -> int:
+    """About what an entry takes when it is compiled: a pattern has 100 for each character."""
+    keys = (*entry.keys, *(key for keys, _ in entry.conditions for key in keys))
+    return 2 * len(entry.content) + sum(500 + 100 * len(it) * it.startswith("/") for it in keys)

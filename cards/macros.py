@@ -12,8 +12,9 @@ Case does not matter. What a macro inserts is not read again, except the card's 
 name such as `{{char}}` does no harm; a field that leads back to itself is left out. An unknown
 macro stays as text. Only cards and lore are expanded, never messages or what was retrieved.
 
-What is read and inserted is counted, over all texts of a turn (`schemas/budget.py`); macros behind
-the end of the budget stay as text. In a turn a text is expanded once in the same scope.
+What is read and inserted is counted, over the card of a turn and over its lore
+(`schemas/budget.py`); macros behind the end of the budget stay as text. In a turn a text is expanded
+once in the same scope.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import hashlib
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from language.korean import agree
 from schemas.budget import Budget, current
@@ -143,6 +143,7 @@ class _Expansion:
     def __init__(self, scope: Scope, budget: Budget, unknown: set[str]) -> None:
         self._scope, self._budget, self._unknown = scope, budget, unknown
         self._draws = 0
+        self._seeded: hashlib.blake2b | None = None
         self._inserted = 0
         self._fields: dict[str, str] = {}
 
@@ -262,16 +263,14 @@ class _Expansion:
 
     def _draw(self, sides: int, *seed: object) -> int:
         """`draw` from chat, place and the number of the draw, then from the seed."""
+        if self._seeded is None:
+            seed_of_all = _joined(self._scope.chat, self._scope.place)
+            self._takes(len(seed_of_all))
+            self._seeded = hashlib.blake2b(seed_of_all, digest_size=8)
         self._draws += 1
-        drawn = self._drawn.copy()
+        drawn = self._seeded.copy()
         drawn.update(_joined("", self._draws, *seed))
         return _number(drawn, sides)
-
-    @cached_property
-    def _drawn(self) -> hashlib.blake2b:
-        seed = _joined(self._scope.chat, self._scope.place)
-        self._takes(len(seed))
-        return hashlib.blake2b(seed, digest_size=8)
 
 
 def _end(parts: list[str]) -> str:

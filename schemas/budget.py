@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from schemas.errors import DeadlineExceeded
 
-MACRO_CHARACTERS = 3_000_000
-"""Characters that macros may read and insert: 30 fields of the greatest length; 0.3 s at most."""
+MACRO_CHARACTERS = 2_000_000
+"""Characters that the macros of a card, and as many that those of its lore may read and insert: 20
+fields of the greatest length, or 20,000 macros, which take 0.2 s."""
 
 PATTERN_SECONDS = 0.5
 """For all regular expressions of users together, their compiling included: 1,000 take 0.2 s."""
