@@ -125,7 +125,7 @@ def _lore(number: int, keys: list[str], text: str, **fields: Any) -> dict[str, A
 # Keywords
 
 EVIL = "a" * 3_000 + "!"
-PATTERNS = [f"/(a+)+[^a]{{{number}}}$/" for number in range(3, 203)]
+PATTERNS = [f"/(a+)+[^a]{{{number},999}}$/" for number in range(2, 202)]
 
 
 def _event(number: int, keywords: list[str]) -> dict[str, Any]:
@@ -138,8 +138,9 @@ async def test_evil_patterns_of_events_and_lore_share_one_budget_and_are_told(
     """200 events with 20 patterns took 87 s, and their thread ran on behind the deadline."""
     pipeline = make_pipeline(scripted)
     await pipeline.chat(ask())
-    events = [_event(n, [f"{it[:-1]}/i{n}"[:-1] for it in PATTERNS[:20]]) for n in range(200)]
-    events.append(_event(200, PATTERNS))
+    events = [
+        _event(n, [f"/(a+)+[^a]{{2,{20 * n + k}}}$/" for k in range(2, 22)]) for n in range(200)
+    ]
     lore = [_lore(n, PATTERNS[100 + n :], "x") for n in range(100)]
     with processor_seconds(5):
         answer = await pipeline.chat(ask(EVIL, story=[*events, *lore]))
