@@ -30,8 +30,8 @@ HEARTBEAT_SECONDS = 2.0
 """For a server to be connected to and to give a sign of life, which takes milliseconds."""
 
 OPEN_INDEXES = 64
-"""Indexes of vectors that an embedded database keeps open, those used last: 3 MB and 4 files each of
-a short chat. To open another takes some 5 ms. Chroma's own bound is the number of files."""
+"""Indexes of vectors that an embedded database keeps open, those used last: 3 MB and 4 files each
+of a short chat. To open another takes some 5 ms. Chroma's own bound is the number of files."""
 
 DAMAGED = {11, 26}  # SQLite: malformed, not a database
 NOT_THE_INDEX = {5, 6, 8, 10, 13, 14}  # SQLite: busy, locked, read-only, I/O, full, cannot open
@@ -209,8 +209,8 @@ class ChromaConnection:
 
 def _embedded(path: Path) -> ClientAPI:
     """A client of a folder, as `chromadb.PersistentClient` makes it, with fewer indexes open."""
-    from chromadb.api import ServerAPI
     from chromadb.api.client import Client
+    from chromadb.api.rust import RustBindingsAPI
     from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings, System
 
@@ -222,7 +222,7 @@ def _embedded(path: Path) -> ClientAPI:
         system = System(
             Settings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(path))
         )
-        system.instance(ServerAPI).hnsw_cache_size = OPEN_INDEXES  # type: ignore[attr-defined]
+        system.instance(RustBindingsAPI).hnsw_cache_size = OPEN_INDEXES
         system.start()
     return Client.from_system(system)
 

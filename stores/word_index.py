@@ -142,7 +142,7 @@ class WordIndex:
     def forget(self, name: str) -> None:
         """Drops all that is known of a chat, from the file as well."""
         self._do(lambda db: _drop(db, _found(db, name)), write=True)
-        self._do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        self._file.empty_log()
 
     def of_identity(self, name: str, identities: Iterable[bytes]) -> list[Known]:
         """The messages of these identities, in no order."""
