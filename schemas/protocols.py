@@ -58,6 +58,9 @@ class Embedder(PassageEncoder, Protocol):
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
 
+    def flush(self) -> None:
+        """Waits until what is known will be known to the next process. Blocks."""
+
 
 class Reranker(Protocol):
     """A model that reads the question and a passage together."""

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from schemas.base import Strict
+from schemas.errors import EmbeddingError
 from schemas.formats import PromptTurn
 from schemas.request import Message, Persona, Role, Speaker, StoryEvent
 
@@ -90,6 +91,15 @@ class Search(BaseModel):
     def in_scene(self, scene: str) -> Search:
         """The same where this scene runs."""
         return self.model_copy(update={"query": replace(self.query, scene=scene)})
+
+
+def of_one_length(*vectors: np.ndarray) -> None:
+    """Raises EmbeddingError where matrices have rows of several lengths."""
+    if len({rows.shape[-1] for rows in vectors if len(rows)}) > 1:
+        raise EmbeddingError(
+            "the embedder's vectors changed their length; new ones are begun: try again",
+            retryable=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)
