@@ -109,6 +109,7 @@ class Recalled:
     messages: tuple[Message, ...]  # in the order in which they were said
     runs: tuple[int, ...]  # of each the stretch it is in: between two of them others are left out
     corpus: Corpus  # of all that is remembered
+    source: str | None = None  # which memory of the chat: another one once it was forgotten
 
 
 NOTHING_RECALLED = Recalled((), (), Corpus(0, 0, {}))
