@@ -17,7 +17,7 @@ from embedding.scale import SENTENCES, measure
 from schemas.base import embedding_id
 from schemas.budget import keep_deadline
 from schemas.errors import EmbeddingError, IyagiError
-from schemas.rag import CosineScale
+from schemas.rag import CosineScale, of_one_length
 
 
 class VectorCache(Protocol):
@@ -30,6 +30,12 @@ class VectorCache(Protocol):
     def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
         """Keeps the vectors."""
 
+    def begin(self, dimension: int) -> None:
+        """Forgets vectors of another length than this."""
+
+    def flush(self) -> None:
+        """Waits until the vectors are on disk."""
+
 
 class Embedder:
     """Text to vectors: (n, dimension) float32 rows of unit length, in the order given.
@@ -37,6 +43,9 @@ class Embedder:
     Every vendor exception arrives as `EmbeddingError`; a turn that is behind its deadline embeds no
     further batch, and gets a DeadlineExceeded. The async methods run in the embedder's own
     threads, `batch` texts at a time, so a turn's one query waits for no one's long history.
+
+    A server's model may be replaced by one with vectors of another length. Then all vectors are
+    made anew; what is just being put together of both is a retryable error.
 
     Args:
         embeddings: does the work.
@@ -65,8 +74,10 @@ class Embedder:
         self._query_prefix = query_prefix
         self._passage_prefix = passage_prefix
         self._batch = batch
-        self._dimension: int | None = getattr(embeddings, "dimension", None)
-        self._scales: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self._declared: int | None = getattr(embeddings, "dimension", None)
+        self._dimension: int | None = self._declared
+        self._given: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self._scales = self._given
         self.cache = cache
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="embedding")
 
@@ -115,8 +126,9 @@ class Embedder:
         if not missing:
             return found
         fresh = self._encode(list(missing), self._passages)
-        if self.cache is not None:
-            self.cache.put([embedding_id(text) for text in missing], fresh)
+        if known.any():
+            of_one_length(found, fresh)
+        self._keep(list(missing), fresh)
         vectors = np.empty((len(texts), fresh.shape[1]), dtype=np.float32)
         if known.any():
             vectors[known] = found[known]
@@ -129,6 +141,7 @@ class Embedder:
         size = self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
         vectors = [await self._in_pool(self.encode_passages, it) for it in batches]
+        of_one_length(*vectors)
         return np.concatenate(vectors)
 
     def _in_pool(
@@ -140,8 +153,12 @@ class Embedder:
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        self._keep(texts, vectors, on_disk=False)
+
+    def flush(self) -> None:
+        """Waits until the vectors that are known are on disk. Blocks."""
         if self.cache is not None:
-            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
+            self.cache.flush()
 
     async def cosine_scale(self, text: str) -> CosineScale:
         """How to read the cosines of a question that is in the language of `text`.
@@ -149,9 +166,18 @@ class Embedder:
         The first call measures it where the model does not say: it embeds 48 short sentences, whose
         vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
         """
-        if self._scales is None:
-            self._scales = measure(await self.aencode_passages(SENTENCES))
-        return scale_for(self._scales, text)
+        scales = self._scales
+        if scales is None:
+            vectors = await self.aencode_passages(SENTENCES)
+            scales = measure(vectors)
+            if vectors.shape[1] == (self._dimension or vectors.shape[1]):
+                self._scales = scales
+        return scale_for(scales, text)
+
+    def _keep(self, texts: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
+        """Makes vectors known, if they have the length of the newest."""
+        if self.cache is not None and vectors.shape[1] == (self._dimension or vectors.shape[1]):
+            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=on_disk)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
         vectors = []
@@ -183,15 +209,22 @@ class Embedder:
 
     def _unit(self, vectors: np.ndarray, count: int) -> np.ndarray:
         """The vectors at unit length, or EmbeddingError where they are none."""
-        expected = (count, self._dimension or vectors.shape[-1])
+        expected = (count, self._declared or vectors.shape[-1])
         if vectors.shape != expected:
             raise EmbeddingError(f"the embedder gave shape {vectors.shape} in place of {expected}")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise EmbeddingError("the embedder gave a vector of NaN, infinity or only zeros")
-        self._dimension = vectors.shape[1]
+        self._begin(vectors.shape[1])
         unit: np.ndarray = vectors / lengths
         return unit
+
+    def _begin(self, dimension: int) -> None:
+        """Takes the length that the model's vectors have now: what is known of another is not."""
+        if dimension != self._dimension:
+            self._dimension, self._scales = dimension, self._given
+            if self.cache is not None:
+                self.cache.begin(dimension)
 
 
 def well_formed(text: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -61,8 +63,23 @@ _STEPS = {
 
 
 PREPARING = 4
-"""Turns at once between request and prompt. More keep the event loop busy without a pause: where 64
-come at once, everything else on it waits 60 to 80 ms (p99) and not 25."""
+"""Turns at once between request and prompt, of those that ask a store and of those that ask none:
+these never wait for a store. More keep the event loop busy without a pause: where 64 come at once,
+everything else on it waits 60 to 80 ms (p99) and not 25."""
+
+WAITING = 16_000_000
+"""Characters of the chats that wait to be remembered, together: some 100 MB with their requests. A
+turn more is not remembered; what its chat said comes with the history of its next one."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A turn, from its request until it is remembered."""
+
+    chat: tuple[str | None, str | None]  # user and session
+    forgotten: bool = False  # its chat was, since it began
+    remembering: asyncio.Task[None] | None = None
+
 
 REMEMBERING = 300.0
 """Seconds for what follows a reply: to embed 20 MB, more than a request holds, takes 170 s."""
@@ -76,10 +93,11 @@ class Pipeline:
         self.services = services
         self.graph = build_graph(services)
         self._may_ask = any(model.second_opinion for model in services.models.offered)
-        self._afterwards: set[asyncio.Task[None]] = set()
-        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()  # a semaphore belongs to one loop
-        )
+        self._turns: set[_Turn] = set()
+        self._waiting = 0  # characters to be remembered
+        self._places: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[bool, asyncio.Semaphore]
+        ] = WeakKeyDictionary()  # a semaphore belongs to one loop
 
     async def stream(
         self, payload: object, *, live: bool = True
@@ -102,35 +120,37 @@ class Pipeline:
             IyagiError: a part of the pipeline failed for good.
         """
         started, budget = time.perf_counter(), current().anew()
-        state: State = {"request": read_request(payload)}
-        modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
-        run = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
-        parts = cast("AsyncGenerator[Any, None]", run)
-        loop = asyncio.get_running_loop()
-        async with (
-            AsyncExitStack() as place,
-            aclosing(parts),  # leaving ends the work
-        ):
-            await place.enter_async_context(
-                self._places.setdefault(loop, asyncio.Semaphore(PREPARING))
-            )
-            while part := await _next(parts, budget):
-                if part["type"] == "custom":
-                    if part["data"]["type"] == "status":  # the model is asked who answers
-                        await place.aclose()
-                    if live:
-                        yield part["data"]
-                elif part["type"] == "values":
-                    state = part["data"]
-                    if "prompt" in state:
-                        await place.aclose()
-                    if "response" not in state:
-                        step = next(step for key, step in _STEPS.items() if key in state)
-                        yield {"type": "status", "step": step}
-        response = _timed(state, 1000 * (time.perf_counter() - started))
-        task = asyncio.create_task(self._remember(state))
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        request = read_request(payload)
+        turn = _Turn((request.user_id, request.session_id))
+        self._turns.add(turn)
+        try:
+            state: State = {"request": request}
+            modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
+            run = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
+            parts = cast("AsyncGenerator[Any, None]", run)
+            async with AsyncExitStack() as place, aclosing(parts):  # leaving ends the work
+                await place.enter_async_context(self._place(request))
+                while part := await _next(parts, budget):
+                    if part["type"] == "custom":
+                        if part["data"]["type"] == "status":  # the model is asked who answers
+                            await place.aclose()
+                        if live:
+                            yield part["data"]
+                    elif part["type"] == "values":
+                        state = part["data"]
+                        if "prompt" in state:
+                            await place.aclose()
+                        if "response" not in state:
+                            step = next(step for key, step in _STEPS.items() if key in state)
+                            yield {"type": "status", "step": step}
+            response = _timed(state, 1000 * (time.perf_counter() - started))
+            turn.remembering = asyncio.create_task(self._remember(turn, state))
+            turn.remembering.add_done_callback(lambda _: self._turns.discard(turn))
+        finally:
+            if turn.forgotten:  # what was said is in an index again
+                self.services.indexes.forget(turn.chat)
+            if turn.remembering is None:
+                self._turns.discard(turn)
         yield {"type": "final", "response": response.model_dump(mode="json")}
 
     async def chat(self, payload: object) -> dict[str, Any]:
@@ -141,7 +161,8 @@ class Pipeline:
         return response
 
     async def forget(self, chat: object) -> bool:
-        """Deletes the standing memory of a chat; whether there was any.
+        """Deletes the standing memory of a chat; whether there was any. A turn of it that began
+        before is not remembered, in this process; in another, if it found a memory.
 
         Args:
             chat: `{"user_id": ..., "session_id": ...}`.
@@ -154,13 +175,28 @@ class Pipeline:
             found = Chat.model_validate(chat)
         except ValidationError as error:
             raise BadRequest.from_validation(error, Chat) from None
-        if self.services.memory is None:
+        memory, ids = self.services.memory, (found.user_id, found.session_id)
+        if memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
-        await self.drain()  # a turn that is just being remembered would bring it back
-        self.services.indexes.forget((found.user_id, found.session_id))
-        return await asyncio.to_thread(self.services.memory.forget, found.user_id, found.session_id)
+        turns = [turn for turn in self._turns if turn.chat == ids]
+        for turn in turns:
+            turn.forgotten = True
+        await asyncio.gather(*_remembering(turns))  # one may be writing
+        self.services.indexes.forget(ids)
+        return await memory.apart(lambda: memory.forget(*ids), writes=True)
 
-    async def _remember(self, state: State) -> None:
+    def _place(self, request: ChatRequest) -> asyncio.Semaphore:
+        asks_store = request.story_id is not None or self._is_remembered(request)
+        places = self._places.setdefault(
+            asyncio.get_running_loop(),
+            {asks: asyncio.Semaphore(PREPARING) for asks in (False, True)},
+        )
+        return places[asks_store]
+
+    def _is_remembered(self, request: ChatRequest) -> bool:
+        return bool(self.services.memory and request.user_id and request.session_id)
+
+    async def _remember(self, turn: _Turn, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path: vectors of what
         has none yet and of the running chat as that turn will ask for it, and the new messages of a
         chat whose memory stands here.
@@ -181,26 +217,42 @@ class Pipeline:
             timestamp=now,
         )
         messages = [*request.history, said, reply]
+        size = sum(len(message.content) for message in messages)
+        if self._waiting and self._waiting + size > WAITING:
+            log.warning("the turn was not remembered: too many wait to be")
+            return
         unread = state.get("unread")
         new = messages if unread is None else messages[state["chat"].verbatim_from :]
         texts = [part for message in new for part in parts(message.content, PART_SIZE)]
         left = [*(unread or ()), *state.get("unread_story", ())]
+        self._waiting += size
         try:
             with spending(Budget(REMEMBERING)):
                 # First, as the next turn asks for it first; alone, as a batch would pad the rest.
                 if chat := running_chat(messages):
                     await live.embedder.aencode_passages([chat])
                 await live.embedder.aencode_passages([*left, *texts])
-                if live.memory and request.user_id and request.session_id:
-                    await asyncio.to_thread(
-                        live.memory.remember, request.user_id, request.session_id, messages
-                    )
+                if live.memory and self._is_remembered(request):
+                    remember = partial(
+                        live.memory.remember, str(request.user_id), str(request.session_id),
+                        messages, said_now=2, recalled_from=state.get("recalled_from"),
+                    )  # fmt: skip
+                    await live.memory.apart(lambda: turn.forgotten or remember(), writes=True)
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
+        finally:
+            self._waiting -= size
 
     async def drain(self) -> None:
-        """Waits until everything that was to be remembered is written."""
-        await asyncio.gather(*self._afterwards)
+        """Waits until everything that was to be remembered, in this event loop, is written."""
+        await asyncio.gather(*_remembering(self._turns))
+        await asyncio.to_thread(self.services.embedder.flush)
+
+
+def _remembering(turns: Iterable[_Turn]) -> list[asyncio.Task[None]]:
+    """What of these turns is being remembered in this event loop."""
+    loop, tasks = asyncio.get_running_loop(), [turn.remembering for turn in turns]
+    return [task for task in tasks if task and task.get_loop() is loop]
 
 
 async def _next(parts: AsyncGenerator[Any, None], budget: Budget) -> Any:

@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from retrieval.chat import query_of
 from retrieval.query import view_vectors
 from schemas.protocols import Embedder
-from schemas.rag import Search
+from schemas.rag import Search, of_one_length
 from schemas.request import ChatRequest
 from schemas.state import Context, State, request_of
 
@@ -46,6 +46,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         embedder.aencode_passages(chat),
         embedder.cosine_scale(" ".join(query.texts)),
     )
+    of_one_length(message, first, before)
     views = view_vectors(query, np.stack([*first, *before]))
     return Search(query=replace(query, cosines=cosines), views=views, message=message[0])
 

@@ -56,5 +56,5 @@ async def node(
         )
         return found.model_copy(update={"upcoming": upcoming}), left + unread
 
-    found, left = await asyncio.to_thread(find)
+    found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))
     return {"story": found, "unread_story": left}

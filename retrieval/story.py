@@ -68,8 +68,9 @@ def search_story(
                 warnings.append(f"the story is searched by words only: {error.message}")
         else:
             vectors, left = part_vectors(
-                index, search.query, source, at_once=EVENTS_AT_ONCE, allowed=told | hidden
-            )
+                index, search.query, source,
+                dimension=search.views.shape[1], at_once=EVENTS_AT_ONCE, allowed=told | hidden,
+            )  # fmt: skip
         with spending(budget):
             found = retrieve_story_context(
                 search,

@@ -86,6 +86,7 @@ class State(TypedDict, total=False):
     plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
+    recalled_from: str | None  # retrieve_chat: the memory; another one once it was forgotten
     story: StoryRAGResult  # retrieve_story
     unread_story: Annotated[list[str], UntrackedValue]  # retrieve_story: the same
     route: Route  # route
