@@ -4,6 +4,7 @@ passage embedded once, by whichever process met it first."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from langchain_core.embeddings import Embeddings
 
 from embedding.scale import SENTENCES, measure
 from schemas.base import embedding_id
-from schemas.errors import EmbeddingError
+from schemas.errors import EmbeddingError, traced
 from schemas.rag import CosineScale
+
+log = logging.getLogger(__name__)
 
 
 class VectorCache(Protocol):
@@ -195,6 +198,8 @@ def _ours(error: Exception) -> EmbeddingError:
     passing = isinstance(error, OSError | TimeoutError | httpx.TransportError)
     if status is not None:
         passing = status in (408, 429) or status >= 500
+    if not passing:
+        log.error("the embedder failed\n%s", traced(error))
     answer = f", status {status}" if status is not None else ""
     cure = "try again" if passing else "see the log for the cause"
     return EmbeddingError(

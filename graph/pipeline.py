@@ -18,8 +18,8 @@ from graph.build import Services, build_graph
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
-from schemas.base import Identifier, Strict
-from schemas.errors import BadRequest, IyagiError
+from schemas.base import MAX_TEXT, Identifier, Strict
+from schemas.errors import BadRequest, IyagiError, traced
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State, request_of
@@ -124,7 +124,7 @@ class Pipeline:
         response = _timed(state, 1000 * (time.perf_counter() - started))
         task = asyncio.create_task(self._remember(state))
         self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        task.add_done_callback(self._remembered)
         yield {"type": "final", "response": response.model_dump(mode="json")}
 
     async def chat(self, payload: object) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class Pipeline:
         reply = Message(
             role=response.responded_as,
             name=state["prompt"].speaker_name or None,
-            content="".join(piece.text for piece in response.response_contents),
+            content="".join(piece.text for piece in response.response_contents)[:MAX_TEXT],
             timestamp=now,
         )
         messages = [*request.history, said, reply]
@@ -191,9 +191,22 @@ class Pipeline:
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
 
+    def _remembered(self, task: asyncio.Task[None]) -> None:
+        """Lets go of the task; the loop would log what its exception says."""
+        self._afterwards.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the turn was not remembered\n%s", traced(error))
+
     async def drain(self) -> None:
-        """Waits until everything that was to be remembered is written."""
-        await asyncio.gather(*self._afterwards)
+        """Waits until everything that was to be remembered is written, in whichever running loop;
+        a loop that has ended writes nothing more."""
+        loops = {task: task.get_loop() for task in self._afterwards}
+        waiting = [
+            asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.wait({task}), loop))
+            for task, loop in loops.items()
+            if loop.is_running()
+        ]
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _timed(state: State, total: float) -> ChatResponse:
