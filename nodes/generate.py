@@ -75,7 +75,7 @@ async def generate_text(
         return _failed(text, error.message, error.retryable)
     except TimeoutError:
         return _failed(text, "the reply was not complete in time; try again later", True)
-    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in, with exceptions of its own
+    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in
         log.error("the model failed\n%s", traced(error))
         return _failed(text, f"the model failed ({type(error).__name__}); the log says more", True)
     usage = ending.info.get("usage")

@@ -56,7 +56,7 @@ async def second_opinion(
         why = f"no answer within {SECONDS:g} s"
     except IyagiError as error:
         why = error.message
-    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in, with exceptions of its own
+    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in
         log.error("the second opinion failed\n%s", traced(error))
         why = f"the model failed ({type(error).__name__})"
     return SecondOpinion(

@@ -157,7 +157,7 @@ class Results:
         async with open_session() as session:
             while True:
                 try:
-                    await self._post_kept(session)
+                    await self.post_kept(session)
                 except OSError as error:
                     log.warning("kept results cannot be read (%s)", type(error).__name__)
                 await asyncio.sleep(SWEEP)
@@ -187,7 +187,7 @@ class Results:
                     await self._on_disk(self._kept.delete, file)
                 self._underway.discard(file)
 
-    async def _post_kept(self, session: Any) -> None:
+    async def post_kept(self, session: Any) -> None:
         """Posts what is kept, the oldest first, until the server does not answer."""
         for file in await self._on_disk(lambda: [*self._kept.take()]):
             if file in self._underway:
