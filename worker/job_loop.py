@@ -150,16 +150,16 @@ class JobLoop:
         if self.stopping.is_set():
             self._end_sdk()
         elif not self._beginning.done():
-            await _unless(self.stopping, asyncio.shield(self._beginning))
+            await unless(self.stopping, asyncio.shield(self._beginning))
         elif (free := self._places - self._jobs()) > 0:
-            return await _unless(self.stopping, self._fetch(session, min(count, free)))
+            return await unless(self.stopping, self._fetch(session, min(count, free)))
         else:
-            await _unless(self.stopping, self._until_fewer(self._places))
+            await unless(self.stopping, self._until_fewer(self._places))
         return None
 
     async def fetch_stops(self, session: object) -> list[Any]:
         """The jobs to be cancelled; none once all jobs are reported."""
-        return await _unless(self._drained, self._fetch_stops(session)) or []
+        return await unless(self._drained, self._fetch_stops(session)) or []
 
     def stop(self, exit_code: int = 0) -> None:
         """Takes no more jobs, finishes those it has, and then ends."""
@@ -221,7 +221,7 @@ class JobLoop:
         return task
 
 
-async def _unless(event: asyncio.Event, answer: Awaitable[T]) -> T | None:
+async def unless(event: asyncio.Event, answer: Awaitable[T]) -> T | None:
     """The answer, or None as soon as the event is set; what has arrived by then is not lost."""
     answering = asyncio.ensure_future(answer)
     setting = asyncio.ensure_future(event.wait())

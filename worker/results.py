@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from schemas.base import digest
-from worker.job_loop import pause_after
+from worker.job_loop import pause_after, unless
 from worker.kept_results import KeptResults, Result
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Route:
     def __init__(self, what: str, address: str, patience: float) -> None:
         self._what, self._address, self._patience = what, address, patience
         self.down_since: float | None = None
+        self.down = asyncio.Event()
 
     def url(self, worker: str, job: str) -> str:
         """The address for a job that this worker took."""
@@ -81,6 +82,7 @@ class Route:
         """Logs the first failure in a row."""
         if self.down_since is None:
             self.down_since = time.monotonic()
+            self.down.set()
             why = f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
             log.warning("the job server takes no %s (%s); trying again", self._what, why)
 
@@ -89,6 +91,7 @@ class Route:
         if self.down_since is not None:
             log.info("the job server takes %s again", self._what)
             self.down_since = None
+            self.down.clear()
 
     def gives_up(self, begun: float) -> bool:
         """Whether a post that was begun then, in `time.monotonic()`, was tried for long enough.
@@ -132,8 +135,9 @@ class Results:
     async def handle_job(self, session: Any, config: dict[str, Any], job: dict[str, Any]) -> None:
         """Answers a job: posts each output, then all of them as its result.
 
-        An output with a true `error` ends the job as failed. What the handler holds is let go, even
-        where the job is cancelled while an output is posted.
+        The handler waits for the posts, so that it gathers tokens meanwhile, unless the server is
+        gone: then it goes on, and its result is on disk as soon as it is complete. An output with a
+        true `error` ends the job as failed. A job that is cancelled leaves nothing.
 
         Args:
             session: aiohttp's.
@@ -142,14 +146,23 @@ class Results:
         """
         handler: Callable[[Any], AsyncGenerator[Any, None]] = config["handler"]
         result: dict[str, Any] = {"output": []}
-        async with aclosing(handler(job)) as outputs:
-            async for output in outputs:
-                if isinstance(output, dict) and output.get("error"):
-                    result = {"error": str(output["error"])}
-                    break
-                result["output"].append(output)
-                await self._post_output(session, job["id"], output)
-        await self._post_result(session, Result(self._worker, job["id"], _json(result)))
+        posts: list[asyncio.Task[None]] = []
+        turn = asyncio.Lock()  # first come, first served
+        try:
+            async with aclosing(handler(job)) as outputs:
+                async for output in outputs:
+                    if isinstance(output, dict) and output.get("error"):
+                        result = {"error": str(output["error"])}
+                        break
+                    result["output"].append(output)
+                    post = Result(self._worker, job["id"], _json({"output": output}))
+                    posts.append(asyncio.create_task(self._post_output(session, post, turn)))
+                    await unless(self._outputs.down, asyncio.shield(posts[-1]))
+            end = Result(self._worker, job["id"], _json(result))
+            await self._post_result(session, end, posts)
+        finally:
+            for each in posts:
+                each.cancel()
         log.info("job %s is answered", job["id"])
 
     async def sweep(self, open_session: Callable[[], Any]) -> None:
@@ -162,20 +175,25 @@ class Results:
                     log.warning("kept results cannot be read (%s)", type(error).__name__)
                 await asyncio.sleep(SWEEP)
 
-    async def _post_output(self, session: Any, job: str, output: object) -> None:
-        """Posts one output; it may be given up, since the result holds it, too."""
-        if self._stopping.is_set() and self._outputs.down_since is not None:
-            return
-        post = Result(self._worker, job, _json({"output": output}))
-        try:
-            await self._until_answered(session, self._outputs, post)
-        except Refused as error:
-            log.warning("an output was refused (%d)", error.status)
+    async def _post_output(self, session: Any, post: Result, turn: asyncio.Lock) -> None:
+        """Posts one output in its turn; it may be given up, since the result holds it, too."""
+        async with turn:
+            if self._stopping.is_set() and self._outputs.down.is_set():
+                return
+            try:
+                await self._until_answered(session, self._outputs, post)
+            except Refused as error:
+                log.warning("an output was refused (%d)", error.status)
 
-    async def _post_result(self, session: Any, result: Result) -> None:
-        """Posts a job's result, or leaves it on disk."""
+    async def _post_result(
+        self, session: Any, result: Result, outputs: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Posts a job's result after its outputs, or leaves it on disk."""
         file, answered = self._kept.new_file(), True
         try:
+            if left := [post for post in outputs if not post.done()]:
+                await self._keep(file, result)
+                await asyncio.wait(left)
             answered = await self._until_answered(session, self._results, result, keep_in=file)
             if not answered:
                 log.warning("a result could not be posted; it is posted later")
