@@ -63,7 +63,9 @@ def _known(record: logging.LogRecord) -> str:
     if isinstance(record.msg, BaseException):
         return traced(record.msg)
     near = linecache.getlines(record.pathname)[max(0, record.lineno - 10) : record.lineno + 10]
-    words = record.msg if isinstance(record.msg, str) and record.msg in "".join(near) else "..."
+    words = str(record.msg).strip()
+    if words not in "".join(near):
+        words = "..."
     return f"{words} ({record.filename}:{record.lineno})"
 
 
