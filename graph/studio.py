@@ -24,13 +24,10 @@ def _without_words(
 ) -> MutableMapping[str, Any]:
     """An event of the log with the type and the places of its exception, and no more of it."""
     event["event"] = _QUOTED.sub(r"\1", str(event.get("event", "")))
-    match event.pop("exc_info", None):
-        case BaseException() as error:
-            event["exception"] = traced(error)
-        case (_, BaseException() as error, _):
-            event["exception"] = traced(error)
-        case True if error := sys.exception():
-            event["exception"] = traced(error)
+    info = event.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else sys.exception() if info is True else info
+    if isinstance(error, BaseException):
+        event["exception"] = traced(error)
     return event
 
 

@@ -173,8 +173,12 @@ async def test_the_servers_log_holds_no_word_of_a_run_that_fails(
     server: StudioServer, client: LangGraphClient
 ) -> None:
     words = "the-compass-lies-under-the-third-stone"
-    for spoilt in ({"persona": {"name": "x", words: 1}}, {"history": [{"role": words}]}):
-        request = {"message": words, "persona": {"name": words}, **spoilt}
+    spoilings: list[dict[str, Any]] = [
+        {"persona": {"name": "x", words: 1}},
+        {"history": [{"role": words}]},
+    ]
+    for spoilt in spoilings:
+        request: dict[str, Any] = {"message": words, "persona": {"name": words}, **spoilt}
         with pytest.raises(Exception, match="BadRequest"):
             await client.runs.wait(None, "iyagi", input={"request": request})
     assert "Background run failed" in server.log and "schemas.errors.BadRequest" in server.log
