@@ -4,6 +4,7 @@ passage embedded once, by whichever process met it first."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,10 @@ from langchain_core.embeddings import Embeddings
 from embedding.scale import SENTENCES, measure
 from schemas.base import embedding_id
 from schemas.budget import keep_deadline
-from schemas.errors import EmbeddingError, IyagiError
+from schemas.errors import EmbeddingError, IyagiError, traced
 from schemas.rag import CosineScale, of_one_length
+
+log = logging.getLogger(__name__)
 
 
 class VectorCache(Protocol):
@@ -241,6 +244,8 @@ def _ours(error: Exception) -> EmbeddingError:
     passing = isinstance(error, OSError | TimeoutError | httpx.TransportError)
     if status is not None:
         passing = status in (408, 429) or status >= 500
+    if not passing:
+        log.error("the embedder failed\n%s", traced(error))
     answer = f", status {status}" if status is not None else ""
     cure = "try again" if passing else "see the log for the cause"
     return EmbeddingError(

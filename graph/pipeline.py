@@ -20,9 +20,9 @@ from graph.build import Services, build_graph
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
-from schemas.base import Identifier, Strict
+from schemas.base import MAX_TEXT, Identifier, Strict
 from schemas.budget import Budget, current, spending
-from schemas.errors import BadRequest, IyagiError
+from schemas.errors import BadRequest, IyagiError, traced
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State, request_of
@@ -145,7 +145,7 @@ class Pipeline:
                             yield {"type": "status", "step": step}
             response = _timed(state, 1000 * (time.perf_counter() - started))
             turn.remembering = asyncio.create_task(self._remember(turn, state))
-            turn.remembering.add_done_callback(lambda _: self._turns.discard(turn))
+            turn.remembering.add_done_callback(partial(self._remembered, turn))
         finally:
             if turn.forgotten:  # what was said is in an index again
                 self.services.indexes.forget(turn.chat)
@@ -181,7 +181,7 @@ class Pipeline:
         turns = [turn for turn in self._turns if turn.chat == ids]
         for turn in turns:
             turn.forgotten = True
-        await asyncio.gather(*_remembering(turns))  # one may be writing
+        await _until_remembered(turns)  # one may be writing
         self.services.indexes.forget(ids)
         return await memory.apart(lambda: memory.forget(*ids), writes=True)
 
@@ -213,7 +213,7 @@ class Pipeline:
         reply = Message(
             role=response.responded_as,
             name=state["prompt"].speaker_name or None,
-            content="".join(piece.text for piece in response.response_contents),
+            content="".join(piece.text for piece in response.response_contents)[:MAX_TEXT],
             timestamp=now,
         )
         messages = [*request.history, said, reply]
@@ -243,16 +243,28 @@ class Pipeline:
         finally:
             self._waiting -= size
 
+    def _remembered(self, turn: _Turn, task: asyncio.Task[None]) -> None:
+        """Lets go of the turn; the loop would log what an exception says."""
+        self._turns.discard(turn)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the turn was not remembered\n%s", traced(error))
+
     async def drain(self) -> None:
-        """Waits until everything that was to be remembered, in this event loop, is written."""
-        await asyncio.gather(*_remembering(self._turns))
+        """Waits until everything that was to be remembered is written, in whichever running loop;
+        a loop that has ended writes nothing more."""
+        await _until_remembered(self._turns)
         await asyncio.to_thread(self.services.embedder.flush)
 
 
-def _remembering(turns: Iterable[_Turn]) -> list[asyncio.Task[None]]:
-    """What of these turns is being remembered in this event loop."""
-    loop, tasks = asyncio.get_running_loop(), [turn.remembering for turn in turns]
-    return [task for task in tasks if task and task.get_loop() is loop]
+async def _until_remembered(turns: Iterable[_Turn]) -> None:
+    """Waits until what of these turns is being remembered is written, whether it could be or not."""
+    loops = {task: task.get_loop() for turn in turns if (task := turn.remembering)}
+    waiting = [
+        asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.wait({task}), loop))
+        for task, loop in loops.items()
+        if loop.is_running()
+    ]
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _next(parts: AsyncGenerator[Any, None], budget: Budget) -> Any:
