@@ -569,7 +569,7 @@ def test_a_second_loop_can_drain(make_pipeline: MakePipeline) -> None:
         pass
     threading.Timer(0.2, release.set).start()
     asyncio.run(pipeline.drain())
-    assert release.is_set() and not pipeline._afterwards
+    assert release.is_set() and not pipeline._turns
     asyncio.run(pipeline.chat(ask("in a loop that ends at once")))
     other.run(pipeline.drain())
     other.stop()
