@@ -1,0 +1,246 @@
+"""A worker's process of its own, asked by `benchmarks.hostile` for measurements.
+
+    python -m benchmarks.hostile_child SECONDS SHARE
+
+A line of JSON on its input is a task, a line on its output the answer: `{"ready": ...}` first, then
+
+    {"case": "runs/message of dot", "beside": false}
+        -> {"name", "outcome", "cpu_s", "after_s", "wall_s", "blocked_ms", "waits_ms": {...}}
+
+The kernel ends the process when a task takes `SECONDS` of processor time: it writes the stacks of
+its threads to its error output, and whoever asks reads the end of the answers and starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import faulthandler
+import gc
+import io
+import json
+import logging
+import os
+import pstats
+import resource
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.hostile_cases import KINDS, Case, Size
+from graph.pipeline import Pipeline
+from graph.services import make_services
+from graph.settings import ROOT, load_settings
+from llm.scripted import ScriptedLLM
+from llm.streaming import Ending
+from schemas.errors import IyagiError
+from schemas.models import Models
+from worker.dispatch import Dispatcher
+from worker.output import OutputCheck
+
+PIECE = 4
+"""Characters of a token."""
+
+PACE = 0.02
+"""Seconds between two harmless requests."""
+
+AFTER = 3.0
+"""Seconds of processor time for what follows a reply, which no later turn waits for."""
+
+
+class Typist(ScriptedLLM):
+    """Writes what it is told token by token, and not word by word."""
+
+    async def _write(
+        self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending
+    ) -> AsyncGenerator[str, None]:
+        if not self.replies:
+            async with aclosing(super()._write(prompt, stop, sampling, ending)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        text = self.replies.pop(0)
+        for at in range(0, len(text), PIECE):
+            await asyncio.sleep(0)  # as a server's pieces come: others run in between
+            yield text[at : at + PIECE]
+
+
+def make_dispatcher(form: str = "") -> Dispatcher:
+    """A worker's dispatcher, whose model is a `Typist` with prompts of this format."""
+    settings = load_settings().model_copy(update={"llm_format": form or None})
+    services = make_services(settings)
+    model = replace(services.models.offered[0], llm=Typist())
+    pipeline = Pipeline(replace(services, models=Models((model,))))
+    return Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
+
+
+class Blocked:
+    """The longest time for which the event loop did nothing else, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.most = 0.0
+
+    async def watch(self) -> None:
+        """Looks every millisecond, until it is cancelled."""
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            self.most = max(self.most, 1000 * (time.perf_counter() - before) - 1)
+
+
+class Child:
+    """Does the tasks."""
+
+    def __init__(self, seconds: float, size: Size) -> None:
+        self._seconds, self._size = seconds, size
+        self._dispatchers: dict[str, Dispatcher] = {}
+        mock = ROOT / "data" / "mock" / "sample_request.json"
+        self._harmless = json.loads(mock.read_text(encoding="utf-8"))
+
+    def dispatcher(self, form: str = "") -> Dispatcher:
+        """The dispatcher of a format."""
+        if form not in self._dispatchers:
+            self._dispatchers[form] = make_dispatcher(form)
+        return self._dispatchers[form]
+
+    async def warm_up(self) -> None:
+        """All that is loaded once is loaded, and the harmless chat is known."""
+        await self.dispatcher().warm_up()
+        await self._ask(self.dispatcher(), self._harmless)
+        await self.dispatcher().pipeline.drain()
+
+    async def do(self, task: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one task."""
+        name = task.pop("case")
+        kind = name.partition("/")[0]
+        case = next(it for it in KINDS[kind](self._size) if it.name == name)
+        gc.collect()
+        _let_run(self._seconds)
+        return await self._measured(case, **{"beside": False, "profiled": False, **task})
+
+    async def _measured(self, case: Case, *, beside: bool, profiled: bool) -> dict[str, Any]:
+        dispatcher = self.dispatcher(case.format)
+        model = dispatcher.pipeline.services.models.offered[0].llm
+        assert isinstance(model, Typist)
+        model.replies[:] = [case.reply] * 2 if case.reply else []  # a second attempt has one, too
+        blocked, waits = Blocked(), dict[str, list[float]]()
+        watching = asyncio.create_task(blocked.watch())
+        await asyncio.sleep(0.005)
+        profile = cProfile.Profile(time.thread_time) if profiled else None
+        started, used = time.perf_counter(), time.process_time()
+        if profile:
+            profile.enable()
+        asked = asyncio.create_task(self._ask(dispatcher, case.job))
+        if beside:
+            waits = await self._harmless_beside(asked)
+        outcome = "not done"
+        with suppress(TimeoutError):
+            outcome = await asyncio.wait_for(asked, max(0.1, self._seconds * 4))
+        if profile:
+            profile.disable()
+        cpu, wall = time.process_time() - used, time.perf_counter() - started
+        await asyncio.sleep(0.002)
+        watching.cancel()
+        model.replies.clear()
+        after = await self._settle(dispatcher.pipeline)
+        return {
+            "name": case.name,
+            "outcome": outcome,
+            "cpu_s": cpu,
+            "after_s": after,
+            "wall_s": wall,
+            "blocked_ms": blocked.most,
+            "waits_ms": waits,
+            **({"profile": _eaters(profile)} if profile else {}),
+        }
+
+    async def _ask(self, dispatcher: Dispatcher, job: dict[str, Any]) -> str:
+        """How a job ended: `answered`, `refused: …`, or `fault: …` for what should not be."""
+        check = OutputCheck()
+        try:
+            async with aclosing(dispatcher.answer({"input": job})) as outputs:
+                async for output in outputs:
+                    text = json.dumps(check.checked(output), ensure_ascii=False)
+                    if "Traceback (most" in text:
+                        return "fault: a traceback"
+        except IyagiError as error:
+            lines = len(error.message.splitlines())
+            return f"refused: {error.code}, {error.message[:60]}" if lines == 1 else "fault: lines"
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which the report tells
+            return f"fault: {type(error).__name__}"
+        return "answered"
+
+    async def _harmless_beside(self, asked: asyncio.Task[str]) -> dict[str, list[float]]:
+        """Milliseconds of harmless requests that come while a job is at work: at most for the
+        seconds that a job has."""
+        waits: dict[str, list[float]] = {"turn": [], "models": [], "health": []}
+        jobs = {
+            "turn": self._harmless,
+            "models": {"openai_route": "/v1/models"},
+            "health": {"route": "/health"},
+        }
+
+        async def wait(name: str) -> None:
+            due = time.perf_counter()
+            await self._ask(self.dispatcher(), jobs[name])
+            waits[name].append(1000 * (time.perf_counter() - due))
+
+        ends, begun = time.perf_counter() + self._seconds, set[asyncio.Task[None]]()
+        while not asked.done() and time.perf_counter() < ends:
+            if len(begun) < 6:  # as patient clients: each waits for its answer
+                begun.update(asyncio.create_task(wait(name)) for name in jobs)
+            await asyncio.sleep(PACE)
+            begun = {task for task in begun if not task.done()}
+        await asyncio.gather(*begun)
+        return waits
+
+    async def _settle(self, pipeline: Pipeline) -> float:
+        """Processor seconds of what follows the reply; cut at `AFTER`."""
+        used = time.process_time()
+        _let_run(10 * AFTER)
+        draining = asyncio.ensure_future(pipeline.drain())
+        while not draining.done() and time.process_time() - used < AFTER:
+            await asyncio.wait({draining}, timeout=0.02)
+        draining.cancel()  # and with it what it waits for
+        with suppress(asyncio.CancelledError, IyagiError):
+            await draining
+        return time.process_time() - used
+
+
+def _let_run(seconds: float) -> None:
+    """Gives this process so many seconds of processor time from now on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, hard))
+
+
+def _eaters(profile: cProfile.Profile) -> list[str]:
+    """The five functions that took most time themselves."""
+    text = io.StringIO()
+    stats = pstats.Stats(profile, stream=text)
+    rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:5]  # type: ignore[attr-defined]
+    return [
+        f"{row[2]:.2f} s {Path(where[0]).name}:{where[1]} {where[2]}" for where, row in rows
+    ]
+
+
+async def _work(seconds: float, share: float) -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    child = Child(seconds, Size.share(share))
+    await child.warm_up()
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await child.do(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    faulthandler.register(signal.SIGXCPU, chain=True)  # chained: and ends
+    logging.disable(logging.CRITICAL)
+    gc.freeze()  # as a worker does
+    asyncio.run(_work(float(sys.argv[1]), float(sys.argv[2])))
