@@ -82,7 +82,13 @@ class Children:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.hostile_child", str(self._seconds), str(self._share)],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.hostile_child",
+                str(self._seconds),
+                str(self._share),
+            ],
             cwd=ROOT,
             env=environment(self._index),
             stdin=subprocess.PIPE,

@@ -28,7 +28,7 @@ class Size:
     lines: int = MAX_HISTORY
     events: int = MAX_STORY
     total: int = 2_000_000
-    """Characters of all texts of a request."""
+    """Characters of the long texts of a request: names, ids and what JSON adds come on top."""
 
     @classmethod
     def share(cls, of: float) -> Size:
@@ -81,12 +81,12 @@ CLASSES = {
     **{"dot": ".", "comma": ",", "ellipsis": "…", "wide dot": "。", "exclamation": "!"},
     **{"question": "?", "colon": ":", "wide colon": "：", "semicolon": ";", "dash": "-"},
     **{"long dash": "—", "tilde": "~", "star": "*", "quote": '"', "single": "'", "curly": "“"},
-    **{"curly single": "’", "opening": "(", "square": "[", "brace": "{", "angle": "<", "close": ")"},
-    **{"greater": ">", "corner": "「", "slash": "/", "backslash": "\\", "bar": "|", "hash": "#"},
-    **{"dollar": "$", "caret": "^", "plus": "+", "percent": "%", "at": "@", "backtick": "`"},
-    **{"accent": "\u0301", "joiner": "\u200d", "variation": "\ufe0f", "override": "\u202e"},
-    **{"isolate": "\u2067", "zero width": "\u200b", "emoji": "😀", "heart": "♡", "flag": "🇰"},
-    **{"tag": "\U000e0061", "expanding": "\ufdfa", "musical": "\U0001d160", "private": "\ue000"},
+    **{"curly single": "’", "opening": "(", "square": "[", "brace": "{", "angle": "<"},
+    **{"close": ")", "greater": ">", "corner": "「", "slash": "/", "backslash": "\\", "bar": "|"},
+    **{"hash": "#", "dollar": "$", "caret": "^", "plus": "+", "percent": "%", "at": "@"},
+    **{"backtick": "`", "accent": "\u0301", "joiner": "\u200d", "variation": "\ufe0f"},
+    **{"override": "\u202e", "isolate": "\u2067", "zero width": "\u200b", "emoji": "😀", "heart": "♡"},
+    **{"flag": "🇰", "tag": "\U000e0061", "expanding": "\ufdfa", "musical": "\U0001d160", "private": "\ue000"},
     **{"wide letter": "Ａ", "wide angle": "＜", "soft hyphen": "\xad", "byte order": "\ufeff"},
 }  # fmt: skip
 """One character of each class that some pattern tells apart."""
@@ -97,7 +97,22 @@ PAIRED = [
 ]
 """Classes that are run in pairs: those with the most patterns."""
 
-BRACKETS = ["()", "[]", "{}", "<>", "（）", "［］", "＜＞", "「」", "『』", "【】", "«»", "“”", "‘’", "《》"]
+BRACKETS = [
+    "()",
+    "[]",
+    "{}",
+    "<>",
+    "（）",
+    "［］",
+    "＜＞",
+    "「」",
+    "『』",
+    "【】",
+    "«»",
+    "“”",
+    "‘’",
+    "《》",
+]
 BRACKETS += ['""', "''", "**", "__", "``", "~~", "||"]
 
 
@@ -190,7 +205,7 @@ def card(text: str) -> Job:
 
 def brackets(size: Size) -> Iterator[Case]:
     """Brackets and quotation marks that nest, or never close."""
-    for opened, closed in BRACKETS:
+    for opened, closed in map(tuple, BRACKETS):
         for name, make in _NESTED.items():
             text = make(opened, closed, size.message)
             job = turn(
@@ -216,7 +231,7 @@ _NESTED: dict[str, Callable[[str, str, int], str]] = {
 
 def marks(size: Size) -> Iterator[Case]:
     """Unicode that grows, sorts or joins."""
-    for name, unit in _MARKS.items():
+    for name, unit in MARKS.items():
         text = run(unit, size.message)
         long = run(unit, size.each(4))
         yield Case(
@@ -230,7 +245,7 @@ def marks(size: Size) -> Iterator[Case]:
             ),
             reply=text,
         )
-    for name, (first, second) in _SORTED.items():
+    for name, (first, second) in SORTED.items():
         text = "a" + first * (size.message // 2 - 1) + second * (size.message // 2)
         yield Case(f"marks/{name} in a message", turn(text))
         half = size.each(1) // 2
@@ -244,7 +259,7 @@ def marks(size: Size) -> Iterator[Case]:
         yield Case(f"marks/{name} in a reply", turn(stream=True), reply=text)
 
 
-_MARKS = {
+MARKS = {
     "letters with many accents": "a" + "\u0301\u0323\u0308" * 20,
     "jamo that compose": "\u1112\u1161\u11ab",
     "jamo that do not": "\u1112\u1112\u1161\u1161",
@@ -267,7 +282,7 @@ _MARKS = {
     "keycaps": "1\ufe0f\u20e3",
 }
 
-_SORTED = {
+SORTED: dict[str, tuple[str, str]] = {
     "marks out of order": ("\u0315", "\u0316"),
     "vowels out of order": ("\u05b9", "\u05b0"),
     "many classes": ("\u0345", "\u0334"),
@@ -278,7 +293,7 @@ _SORTED = {
 def macros(size: Size) -> Iterator[Case]:
     """Macros that insert nothing, insert much, nest, or lead to one another."""
     text = size.each(4)
-    for name, unit in _MACROS.items():
+    for name, unit in MACROS.items():
         body = run(unit, text)
         yield Case(f"macros/{name}", turn(persona=dict(islice(card(body).items(), 4))))
         yield Case(
@@ -320,10 +335,8 @@ def macros(size: Size) -> Iterator[Case]:
         "macros/options in options",
         turn(persona={"description": run("{{random:{{pick:a,{{roll:99d9}}}},b}}", text)}),
     )
-    yield Case(
-        "macros/unknown ones",
-        turn(persona={"description": "".join("{{%s}}" % _word(n) for n in range(text // 12))}),
-    )
+    unknown = "{{" + "}}{{".join(_word(n) for n in range(text // 12)) + "}}"
+    yield Case("macros/unknown ones", turn(persona={"description": unknown}))
     yield Case(
         "macros/trim between newlines",
         turn(persona={"description": ("\n" * 50 + "{{trim}} ") * (text // 60)}),
@@ -340,7 +353,7 @@ def macros(size: Size) -> Iterator[Case]:
     )
 
 
-_MACROS = {
+MACROS = {
     "noop": "{{noop}}",
     "note": "{{//}}",
     "comment": "{{comment:x}}",
@@ -413,9 +426,8 @@ def regexes(size: Size) -> Iterator[Case]:
     events = min(200, size.events)
     for name, pattern in PATTERNS.items():
         text = texts["words"] if "word" in name or "over" in name else texts["letters"]
-        yield Case(
-            f"regexes/{name} in a key", turn(text, history=lines, story=lore(["x"], keys=[f"/{pattern}/i"]))
-        )  # fmt: skip
+        book = lore(["x"], keys=[f"/{pattern}/i"])
+        yield Case(f"regexes/{name} in a key", turn(text, history=lines, story=book))
         some = [f"/{pattern}{n}/" for n in range(20)]
         yield Case(
             f"regexes/{name} in keywords", turn(text, story=told(["x"] * events, keywords=some))
@@ -426,9 +438,8 @@ def regexes(size: Size) -> Iterator[Case]:
         )
     every = [f"/{pattern}/" for pattern in PATTERNS.values()]
     for name, text in texts.items():
-        yield Case(
-            f"regexes/all in keywords, {name}", turn(text, story=told(["x"] * events, keywords=every))
-        )  # fmt: skip
+        story = told(["x"] * events, keywords=every)
+        yield Case(f"regexes/all in keywords, {name}", turn(text, story=story))
         yield Case(
             f"regexes/all in conditions, {name}",
             turn(
@@ -528,11 +539,12 @@ def _with_data(place: str, value: Job) -> Job:
 def refusals(size: Size) -> Iterator[Case]:
     """Requests that are wrong in many places, or at great length."""
     long = "x" * size.total
-    yield Case("refusals/long field", turn(**{long: 1}))
+    yield Case("refusals/long field", turn() | {long: 1})
     yield Case("refusals/long field of a persona", turn(persona={long: 1}))
-    yield Case("refusals/nearly a field", turn(**{"story_positio" + "n" * (size.total // 2): 1}))
+    nearly = "story_positio" + "n" * (size.total // 2)
+    yield Case("refusals/nearly a field", turn() | {nearly: 1})
     fields = {_word(n): n for n in range(size.total // 20)}
-    yield Case("refusals/many fields", turn(**fields))
+    yield Case("refusals/many fields", turn() | fields)
     yield Case("refusals/many fields of a persona", turn(persona=fields))
     yield Case(
         "refusals/lines without a role", turn(history=[{"content": "x", "rôle": "u"}] * size.lines)
@@ -548,7 +560,8 @@ def refusals(size: Size) -> Iterator[Case]:
     yield Case("refusals/too long a message", turn(long))
     yield Case("refusals/too many aliases", turn(persona={"aliases": ["a"] * (size.total // 4)}))
     yield Case("refusals/long language", turn(persona={"language": "a-" * (size.total // 2)}))
-    yield Case("refusals/long language, nearly one", turn(persona={"language": "ko" + "-aaaa" * (size.total // 5) + "!"}))  # fmt: skip
+    nearly = "ko" + "-aaaa" * (size.total // 5) + "!"
+    yield Case("refusals/long language, nearly one", turn(persona={"language": nearly}))
     yield Case("refusals/long name", turn(user_name=" " * size.total + "a"))
     yield Case("refusals/long model", turn(model={"name": long}))
     yield Case("refusals/long embedding id", turn(history=said(["x"], embedding_id=long)))
@@ -683,9 +696,7 @@ def stories(size: Size) -> Iterator[Case]:
         "stories/one event with all names",
         turn(
             "Person aaaaa?",
-            story=told(
-                texts[:3], known_by=[f"Person {_word(n)}" for n in range(size.total // 20)]
-            ),
+            story=told(texts[:3], known_by=[f"Person {_word(n)}" for n in range(size.total // 20)]),
         ),
     )
     yield Case(
@@ -727,7 +738,9 @@ def histories(size: Size) -> Iterator[Case]:
             for row in range(lines)
         ]
         yield Case(f"histories/{lines} names of {role}", turn("N aaaaa?", history=named))
-        hundred = [{**line, "name": f"{line['name']:가<100}"} for line in named]
+        hundred = [{**line, "name": f"{line['name']:가<100}"} for line in named][
+            : size.total // 400
+        ]
         yield Case(f"histories/{lines} long names of {role}", turn("N aaaaa?", history=hundred))
         yield Case(
             f"histories/{lines} names of {role}, prompt of names",
@@ -766,7 +779,7 @@ def histories(size: Size) -> Iterator[Case]:
 
 def messages(size: Size) -> Iterator[Case]:
     """Messages of many words, sentences or commands."""
-    for name, unit in _MESSAGES.items():
+    for name, unit in MESSAGES.items():
         yield Case(f"messages/{name}", turn(run(unit, size.message), history=said(["Yes."] * 4)))
     words = " ".join(_word(7 * n) for n in range(size.message // 6))
     yield Case("messages/different words", turn(words, history=said([words] * 6)))
@@ -778,7 +791,7 @@ def messages(size: Size) -> Iterator[Case]:
     )
 
 
-_MESSAGES = {
+MESSAGES = {
     "sentences": "He ran. ",
     "questions": "Really? ",
     "korean questions": "정말? ",
@@ -854,9 +867,7 @@ def casts(size: Size) -> Iterator[Case]:
         for name in ("space", "newline", "hash", "colon", "angle", "letter", "wide space"):
             text = run(CLASSES[name], size.message)
             long = [run(CLASSES[name], size.each(2))]
-            yield Case(
-                f"casts/format {form}, {name}", turn(text, history=said(long)), format=form
-            )
+            yield Case(f"casts/format {form}, {name}", turn(text, history=said(long)), format=form)
 
 
 def examples(size: Size) -> Iterator[Case]:
@@ -885,6 +896,9 @@ def examples(size: Size) -> Iterator[Case]:
 
 def completions(size: Size) -> Iterator[Case]:
     """OpenAI's route: with a character of the folder, with a persona, in parts."""
+
+    long = "x" * size.total
+
     def asked(said: list[Job], **fields: Any) -> Job:
         body = {"model": "Sera", "messages": said, **fields}
         return {"openai_route": "/v1/chat/completions", "openai_input": body}
@@ -899,30 +913,31 @@ def completions(size: Size) -> Iterator[Case]:
     parts = [{"type": "text", "text": "x"}] * (size.total // 40)
     yield Case("completions/parts", asked([{"role": "user", "content": parts}]))
     nothing = [{"type": "text", "text": ""}] * (size.total // 40)
-    yield Case("completions/empty parts", asked([{"role": "user", "content": [*nothing, *parts[:5]]}]))  # fmt: skip
+    yield Case("completions/empty parts", asked([{**user, "content": nothing + parts[:5]}]))
     system = {"role": "system", "content": run("Be kind. ", size.text)}
     yield Case("completions/systems", asked([system] * max(1, size.total // size.text) + [user]))
-    yield Case("completions/long model", asked([user], model="x" * size.total))
-    yield Case("completions/long field", asked([user], **{"x" * size.total: 1}))
-    yield Case("completions/many fields", asked([user], **{_word(n): n for n in range(size.total // 20)}))  # fmt: skip
+    yield Case("completions/long model", asked([user], model=long))
+    yield Case("completions/long field", asked([user], **{long: 1}))
+    fields = {_word(n): n for n in range(size.total // 20)}
+    yield Case("completions/many fields", asked([user], **fields))
     yield Case("completions/many stops", asked([user], stop=["x"] * (size.total // 4)))
     yield Case("completions/deep field", asked([user], metadata=_deep(5_000), meta=_deep(900)))
     yield Case("completions/wrong lines", asked([{"role": "x", "content": 5}] * size.lines))
     for name in ("newline", "dot", "space", "opening"):
         text = run(CLASSES[name], size.message)
         yield Case(f"completions/runs of {name}", asked([{"role": "user", "content": text}]))
-        yield Case(
-            f"completions/stream of {name}", asked([user], stream=True), reply=text
-        )
-    fields = {"name": "Mara", "description": "{{personality}}" * 400, "personality": "{{noop}}" * 400}
-    yield Case("completions/persona", asked([user], model="iyagi", persona=fields))
+        yield Case(f"completions/stream of {name}", asked([user], stream=True), reply=text)
+    mara = {"name": "Mara", "description": "{{scenario}}" * 400, "scenario": "{{noop}}" * 400}
+    yield Case("completions/persona", asked([user], model="iyagi", persona=mara))
 
 
 def replies(size: Size) -> Iterator[Case]:
     """What the model writes: shapes that a reader of growing text may read again and again."""
     persona = {"aliases": ["Mar", "Mara Lee", "M. Lee"]}
-    history = [{"role": "character", "content": "Yes.", "name": f"Guest {_word(n)}"} for n in range(60)]
-    for name, unit in _REPLIES.items():
+    history = [
+        {"role": "character", "content": "Yes.", "name": f"Guest {_word(n)}"} for n in range(60)
+    ]
+    for name, unit in REPLIES.items():
         yield Case(
             f"replies/{name}",
             turn(persona=persona, history=history, user_name="Bart", stream=True),
@@ -938,7 +953,7 @@ def replies(size: Size) -> Iterator[Case]:
     yield Case("replies/many pieces", turn(stream=True), reply='"A" *b* ' * (size.text // 8))
 
 
-_REPLIES = {
+REPLIES = {
     "own tags": "Mara: ",
     "own tags on lines": "Mara: x\n",
     "other tags": "Guest aaaaa: ",
@@ -998,32 +1013,43 @@ _REPLIES = {
 def imports(size: Size) -> Iterator[File]:
     """Files that a user brings: chats, books and cards."""
     length = 10 * size.total
-    yield File("imports/text of newlines", b"\n" * length, "chat.txt")
-    yield File("imports/text of short lines", b"A: b\n" * (length // 5), "chat.txt")
-    yield File("imports/text of colons", b"a:" * (length // 2), "chat.txt")
-    yield File("imports/text of spaces", b" " * length + b"x", "chat.txt")
-    yield File("imports/text of names", "\n".join(f"{_word(n)}: x" for n in range(length // 10)).encode(), "chat.txt")  # fmt: skip
-    line = json.dumps({"name": "Mara", "mes": "Yes.", "is_user": False}).encode()
-    yield File("imports/log", (line + b"\n") * (length // 60), "chat.jsonl")
+    texts = {
+        "newlines": "\n" * length,
+        "short lines": "A: b\n" * (length // 5),
+        "colons": "a:" * (length // 2),
+        "spaces": " " * length + "x",
+        "names": "\n".join(f"{_word(n)}: x" for n in range(length // 10)),
+    }
+    for name, text in texts.items():
+        yield File(f"imports/text of {name}", text.encode(), "chat.txt")
+    line = json.dumps({"name": "Mara", "mes": "Yes.", "is_user": False}).encode() + b"\n"
+    yield File("imports/log", line * (length // 60), "chat.jsonl")
     yield File("imports/log of nothing", b"{}\n" * (length // 3), "chat.jsonl")
     yield File("imports/list", b"[" + b"{}," * (length // 3) + b"{}]", "chat.json")
     yield File("imports/deep", b"[" * length, "chat.json")
     yield File("imports/deep, closed", b"[" * 50_000 + b"]" * 50_000, "chat.json")
     yield File("imports/number", b"[" + b"1" * length + b"]", "chat.json")
-    entries = {str(n): {"uid": n, "key": ["a"], "content": "x"} for n in range(length // 60)}
-    yield File("imports/book", json.dumps({"entries": entries}).encode(), "book.json")
-    decorated = {"0": {"uid": 0, "key": ["a"], "content": "@@depth 4\n" * (length // 20)}}
-    yield File("imports/decorators", json.dumps({"entries": decorated}).encode(), "book.json")
-    keys = {"0": {"uid": 0, "key": ["a"] * (length // 8), "content": "x"}}
-    yield File("imports/keys", json.dumps({"entries": keys}).encode(), "book.json")
-    commas = {"0": {"uid": 0, "key": "a," * (length // 4), "content": "x"}}
-    yield File("imports/keys with commas", json.dumps({"entries": commas}).encode(), "book.json")
-    body = {"name": "Mara", "description": "x", "first_mes": "Hi.", "extensions": {"x": [0] * (length // 8)}}  # fmt: skip
-    yield File("imports/card", json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": body}).encode(), "card.json")  # fmt: skip
-    tags = {**body, "extensions": {}, "tags": [_word(n) for n in range(length // 20)], "alternate_greetings": ["x"] * (length // 20)}  # fmt: skip
-    yield File("imports/card of tags", json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": tags}).encode(), "card.json")  # fmt: skip
-    png = b"\x89PNG\r\n\x1a\n"
-    yield File("imports/image of empty chunks", png + (b"\0\0\0\0tEXt" + b"\0" * 4) * (length // 12), "card.png")  # fmt: skip
+    entry: Job = {"uid": 0, "key": ["a"], "content": "x"}
+    books: dict[str, list[Job]] = {
+        "book": [{**entry, "uid": n} for n in range(length // 60)],
+        "decorators": [{**entry, "content": "@@depth 4\n" * (length // 20)}],
+        "keys": [{**entry, "key": ["a"] * (length // 8)}],
+        "keys with commas": [{**entry, "key": "a," * (length // 4)}],
+    }
+    for name, entries in books.items():
+        book = {"entries": {str(row): entry for row, entry in enumerate(entries)}}
+        yield File(f"imports/{name}", json.dumps(book).encode())
+    body: Job = {"name": "Mara", "description": "x", "first_mes": "Hi."}
+    words = [_word(n) for n in range(length // 20)]
+    cards: dict[str, Job] = {
+        "numbers": {"extensions": {"x": [0] * (length // 8)}},
+        "words": {"tags": words, "alternate_greetings": words},
+    }
+    for name, more in cards.items():
+        content: Job = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {**body, **more}}
+        yield File(f"imports/card of {name}", json.dumps(content).encode())
+    chunk = b"\0\0\0\0tEXt" + b"\0" * 4
+    yield File("imports/image", b"\x89PNG\r\n\x1a\n" + chunk * (length // 12), "card.png")
 
 
 KINDS: dict[str, Callable[[Size], Iterator[Case]]] = {

@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hostile_cases import KINDS, Case, Size
+from benchmarks.hostile_cases import KINDS, Case, Job, Size
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, load_settings
@@ -41,7 +41,9 @@ from llm.streaming import Ending
 from schemas.errors import IyagiError
 from schemas.models import Models
 from worker.dispatch import Dispatcher
-from worker.output import OutputCheck
+from worker.output import OutputCheck, failure
+
+MOCK = ROOT / "data" / "mock" / "sample_request.json"
 
 PIECE = 4
 """Characters of a token."""
@@ -70,13 +72,62 @@ class Typist(ScriptedLLM):
             yield text[at : at + PIECE]
 
 
-def make_dispatcher(form: str = "") -> Dispatcher:
-    """A worker's dispatcher, whose model is a `Typist` with prompts of this format."""
-    settings = load_settings().model_copy(update={"llm_format": form or None})
-    services = make_services(settings)
-    model = replace(services.models.offered[0], llm=Typist())
-    pipeline = Pipeline(replace(services, models=Models((model,))))
-    return Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
+class Worker:
+    """A worker's dispatchers, one for each format of prompts, whose model is a `Typist`.
+
+    Args:
+        index_dir: where vectors are kept; unset: as the environment has it.
+    """
+
+    def __init__(self, index_dir: Path | None = None) -> None:
+        settings = load_settings()
+        self._settings = settings.model_copy(update={"index_dir": index_dir or settings.index_dir})
+        self._dispatchers: dict[str, Dispatcher] = {}
+        self.harmless = json.loads(MOCK.read_text(encoding="utf-8"))
+
+    def dispatcher(self, form: str = "") -> Dispatcher:
+        """The dispatcher of a format; empty: the model's own."""
+        if form not in self._dispatchers:
+            settings = self._settings.model_copy(update={"llm_format": form or None})
+            services = make_services(settings)
+            model = replace(services.models.offered[0], llm=Typist())
+            pipeline = Pipeline(replace(services, models=Models((model,))))
+            self._dispatchers[form] = Dispatcher(
+                pipeline, settings.characters_dir, settings.job_deadline
+            )
+        return self._dispatchers[form]
+
+    async def warm_up(self) -> None:
+        """All that is loaded once is loaded, and the harmless chat is known."""
+        await self.dispatcher().warm_up()
+        await self.ask(self.harmless)
+        await self.dispatcher().pipeline.drain()
+
+    async def answer(self, case: Case) -> str:
+        """How the job of a case ended, as `ask` says it."""
+        model = self.dispatcher(case.format).pipeline.services.models.offered[0].llm
+        assert isinstance(model, Typist)
+        model.replies[:] = [case.reply] * 2 if case.reply else []  # a second attempt has one, too
+        try:
+            return await self.ask(case.job, case.format)
+        finally:
+            model.replies.clear()
+
+    async def ask(self, job: Job, form: str = "") -> str:
+        """How a job ended: `answered`, `refused: …`, or `fault: …` for what should not be."""
+        check = OutputCheck()
+        try:
+            async with aclosing(self.dispatcher(form).answer({"input": job})) as outputs:
+                async for output in outputs:
+                    text = json.dumps(check.checked(output), ensure_ascii=False)
+                    if "Traceback (most" in text:
+                        return "fault: a traceback"
+        except IyagiError as error:
+            told = failure(error)["message"]
+            return f"refused: {told[:60]}" if "\n" not in told else "fault: several lines"
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which the report tells
+            return f"fault: {type(error).__name__}"
+        return "answered"
 
 
 class Blocked:
@@ -98,21 +149,7 @@ class Child:
 
     def __init__(self, seconds: float, size: Size) -> None:
         self._seconds, self._size = seconds, size
-        self._dispatchers: dict[str, Dispatcher] = {}
-        mock = ROOT / "data" / "mock" / "sample_request.json"
-        self._harmless = json.loads(mock.read_text(encoding="utf-8"))
-
-    def dispatcher(self, form: str = "") -> Dispatcher:
-        """The dispatcher of a format."""
-        if form not in self._dispatchers:
-            self._dispatchers[form] = make_dispatcher(form)
-        return self._dispatchers[form]
-
-    async def warm_up(self) -> None:
-        """All that is loaded once is loaded, and the harmless chat is known."""
-        await self.dispatcher().warm_up()
-        await self._ask(self.dispatcher(), self._harmless)
-        await self.dispatcher().pipeline.drain()
+        self.worker = Worker()
 
     async def do(self, task: dict[str, Any]) -> dict[str, Any]:
         """The answer to one task."""
@@ -124,10 +161,7 @@ class Child:
         return await self._measured(case, **{"beside": False, "profiled": False, **task})
 
     async def _measured(self, case: Case, *, beside: bool, profiled: bool) -> dict[str, Any]:
-        dispatcher = self.dispatcher(case.format)
-        model = dispatcher.pipeline.services.models.offered[0].llm
-        assert isinstance(model, Typist)
-        model.replies[:] = [case.reply] * 2 if case.reply else []  # a second attempt has one, too
+        pipeline = self.worker.dispatcher(case.format).pipeline
         blocked, waits = Blocked(), dict[str, list[float]]()
         watching = asyncio.create_task(blocked.watch())
         await asyncio.sleep(0.005)
@@ -135,7 +169,7 @@ class Child:
         started, used = time.perf_counter(), time.process_time()
         if profile:
             profile.enable()
-        asked = asyncio.create_task(self._ask(dispatcher, case.job))
+        asked = asyncio.create_task(self.worker.answer(case))
         if beside:
             waits = await self._harmless_beside(asked)
         outcome = "not done"
@@ -146,8 +180,7 @@ class Child:
         cpu, wall = time.process_time() - used, time.perf_counter() - started
         await asyncio.sleep(0.002)
         watching.cancel()
-        model.replies.clear()
-        after = await self._settle(dispatcher.pipeline)
+        after = await self._settle(pipeline)
         return {
             "name": case.name,
             "outcome": outcome,
@@ -159,35 +192,19 @@ class Child:
             **({"profile": _eaters(profile)} if profile else {}),
         }
 
-    async def _ask(self, dispatcher: Dispatcher, job: dict[str, Any]) -> str:
-        """How a job ended: `answered`, `refused: …`, or `fault: …` for what should not be."""
-        check = OutputCheck()
-        try:
-            async with aclosing(dispatcher.answer({"input": job})) as outputs:
-                async for output in outputs:
-                    text = json.dumps(check.checked(output), ensure_ascii=False)
-                    if "Traceback (most" in text:
-                        return "fault: a traceback"
-        except IyagiError as error:
-            lines = len(error.message.splitlines())
-            return f"refused: {error.code}, {error.message[:60]}" if lines == 1 else "fault: lines"
-        except Exception as error:  # noqa: BLE001 - a fault of ours, which the report tells
-            return f"fault: {type(error).__name__}"
-        return "answered"
-
     async def _harmless_beside(self, asked: asyncio.Task[str]) -> dict[str, list[float]]:
         """Milliseconds of harmless requests that come while a job is at work: at most for the
         seconds that a job has."""
         waits: dict[str, list[float]] = {"turn": [], "models": [], "health": []}
         jobs = {
-            "turn": self._harmless,
+            "turn": self.worker.harmless,
             "models": {"openai_route": "/v1/models"},
             "health": {"route": "/health"},
         }
 
         async def wait(name: str) -> None:
             due = time.perf_counter()
-            await self._ask(self.dispatcher(), jobs[name])
+            await self.worker.ask(jobs[name])
             waits[name].append(1000 * (time.perf_counter() - due))
 
         ends, begun = time.perf_counter() + self._seconds, set[asyncio.Task[None]]()
@@ -224,16 +241,14 @@ def _eaters(profile: cProfile.Profile) -> list[str]:
     text = io.StringIO()
     stats = pstats.Stats(profile, stream=text)
     rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:5]  # type: ignore[attr-defined]
-    return [
-        f"{row[2]:.2f} s {Path(where[0]).name}:{where[1]} {where[2]}" for where, row in rows
-    ]
+    return [f"{row[2]:.2f} s {Path(where[0]).name}:{where[1]} {where[2]}" for where, row in rows]
 
 
 async def _work(seconds: float, share: float) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     child = Child(seconds, Size.share(share))
-    await child.warm_up()
+    await child.worker.warm_up()
     print(json.dumps({"ready": True}), file=answers, flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(await child.do(json.loads(line))), file=answers, flush=True)
