@@ -140,9 +140,8 @@ def children(seconds: float, share: float) -> Iterator[Children]:
             found.stop()
 
 
-def turns(kinds: list[str], only: str, seconds: float, share: float, *, profile: bool) -> Figures:
-    """All cases of these kinds: each alone, then the busy ones beside harmless requests."""
-    names = [case.name for case in cases(Size.share(share), kinds) if only in case.name]
+def turns(names: list[str], seconds: float, share: float, *, profile: bool) -> Figures:
+    """The cases of these names: each alone, then the busy ones beside harmless requests."""
     rows = []
     with children(seconds, share) as child:
         child.ask(names[0])  # what the first job of a process finds is loaded now
@@ -210,6 +209,7 @@ def main() -> None:
     parser.add_argument("--parts", default="turns,chroma,outage,resident", help="split by commas")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of cases, split by commas")
     parser.add_argument("--only", default="", help="cases with these words in their name")
+    parser.add_argument("--every", type=int, default=1, help="one of so many cases")
     parser.add_argument("--seconds", type=float, default=10.0, help="for one case")
     parser.add_argument("--share", type=float, default=1.0, help="of the limits of a request")
     parser.add_argument("--outage", type=float, default=30.0, help="seconds")
@@ -220,10 +220,9 @@ def main() -> None:
     given = parser.parse_args()
     parts, figures = given.parts.split(","), Figures()
     if "turns" in parts:
-        kinds = given.kinds.split(",")
-        figures["turns"] = turns(
-            kinds, given.only, given.seconds, given.share, profile=given.profile
-        )
+        made = cases(Size.share(given.share), given.kinds.split(","))
+        names = [case.name for case in made if given.only in case.name][:: given.every]
+        figures["turns"] = turns(names, given.seconds, given.share, profile=given.profile)
     if "chroma" in parts:
         figures["chroma"] = chroma(given.seconds)
     if "outage" in parts:

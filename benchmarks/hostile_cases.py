@@ -85,9 +85,10 @@ CLASSES = {
     **{"close": ")", "greater": ">", "corner": "「", "slash": "/", "backslash": "\\", "bar": "|"},
     **{"hash": "#", "dollar": "$", "caret": "^", "plus": "+", "percent": "%", "at": "@"},
     **{"backtick": "`", "accent": "\u0301", "joiner": "\u200d", "variation": "\ufe0f"},
-    **{"override": "\u202e", "isolate": "\u2067", "zero width": "\u200b", "emoji": "😀", "heart": "♡"},
-    **{"flag": "🇰", "tag": "\U000e0061", "expanding": "\ufdfa", "musical": "\U0001d160", "private": "\ue000"},
-    **{"wide letter": "Ａ", "wide angle": "＜", "soft hyphen": "\xad", "byte order": "\ufeff"},
+    **{"override": "\u202e", "isolate": "\u2067", "zero width": "\u200b", "emoji": "😀"},
+    **{"heart": "♡", "flag": "🇰", "tag": "\U000e0061", "expanding": "\ufdfa"},
+    **{"musical": "\U0001d160", "private": "\ue000", "wide letter": "Ａ", "wide angle": "＜"},
+    **{"soft hyphen": "\xad", "byte order": "\ufeff"},
 }  # fmt: skip
 """One character of each class that some pattern tells apart."""
 
