@@ -21,7 +21,8 @@ Job = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How large the cases are."""
+    """How large the cases are. What a card has fits a context of 131,072 tokens, as one that does
+    not is refused before anything is done with it."""
 
     message: int = MAX_MESSAGE
     text: int = MAX_TEXT
@@ -159,7 +160,7 @@ def lore(texts: Iterable[str], **fields: Any) -> list[Job]:
 
 def runs(size: Size) -> Iterator[Case]:
     """One character of each class, as often as it fits, in each place."""
-    many = size.each(8)
+    many = size.message // 2
     for name, character in CLASSES.items():
         yield Case(f"runs/message of {name}", turn(run(character, size.message)))
         yield Case(
@@ -212,7 +213,7 @@ def brackets(size: Size) -> Iterator[Case]:
             job = turn(
                 text,
                 history=said([make(opened, closed, size.each(3))]),
-                persona={"example_dialogue": make(opened, closed, size.each(3))},
+                persona={"example_dialogue": make(opened, closed, size.message)},
                 stream=True,
             )
             yield Case(f"brackets/{opened}{closed} {name}", job, reply=text)
@@ -240,7 +241,7 @@ def marks(size: Size) -> Iterator[Case]:
             turn(
                 text,
                 history=said([long]),
-                persona={"description": long},
+                persona={"description": text},
                 story=told([long]),
                 stream=True,
             ),
@@ -293,7 +294,7 @@ SORTED: dict[str, tuple[str, str]] = {
 
 def macros(size: Size) -> Iterator[Case]:
     """Macros that insert nothing, insert much, nest, or lead to one another."""
-    text = size.each(4)
+    text = min(size.text, 3 * size.message)
     for name, unit in MACROS.items():
         body = run(unit, text)
         yield Case(f"macros/{name}", turn(persona=dict(islice(card(body).items(), 4))))

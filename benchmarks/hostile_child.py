@@ -48,6 +48,9 @@ MOCK = ROOT / "data" / "mock" / "sample_request.json"
 PIECE = 4
 """Characters of a token."""
 
+CONTEXT = 131_072
+"""Tokens: what is much longer than a short context is refused early."""
+
 PACE = 0.02
 """Seconds between two harmless requests."""
 
@@ -88,7 +91,8 @@ class Worker:
     def dispatcher(self, form: str = "") -> Dispatcher:
         """The dispatcher of a format; empty: the model's own."""
         if form not in self._dispatchers:
-            settings = self._settings.model_copy(update={"llm_format": form or None})
+            update = {"llm_format": form or None, "llm_context": CONTEXT}
+            settings = self._settings.model_copy(update=update)
             services = make_services(settings)
             model = replace(services.models.offered[0], llm=Typist())
             pipeline = Pipeline(replace(services, models=Models((model,))))
