@@ -5,6 +5,7 @@ by them, answered by the dispatcher of a worker with the scripted model and the 
 
     cpu_s         processor seconds of one job, from the job to its last output, all threads
     after_s       the same of what follows the reply (vectors, memory), cut at 3 s
+    places        of ours where most of it was spent; where it was, for a case that was stopped
     blocked_ms    the longest time for which the event loop did nothing else
     wait_ms_p99   of harmless turns, `/v1/models` and `/health` that come while a case is at work,
                   for the cases that take more than 0.1 s
@@ -70,7 +71,7 @@ class Children:
             "after_s": 0.0,
             "blocked_ms": 1000 * self._seconds,
             "waits_ms": {"turn": [1000 * self._seconds]},
-            "profile": _where(self._log.read_text(encoding="utf-8", errors="replace")),
+            "places": _where(self._log.read_text(encoding="utf-8", errors="replace")),
         }
 
     def stop(self) -> None:
@@ -140,7 +141,7 @@ def children(seconds: float, share: float) -> Iterator[Children]:
             found.stop()
 
 
-def turns(names: list[str], seconds: float, share: float, *, profile: bool) -> Figures:
+def turns(names: list[str], seconds: float, share: float) -> Figures:
     """The cases of these names: each alone, then the busy ones beside harmless requests."""
     rows = []
     with children(seconds, share) as child:
@@ -149,8 +150,6 @@ def turns(names: list[str], seconds: float, share: float, *, profile: bool) -> F
             row = child.ask(name)
             if row["cpu_s"] >= BUSY and row["outcome"] != "stopped":
                 row["waits_ms"] = child.ask(name, beside=True)["waits_ms"]
-                if profile:
-                    row["profile"] = child.ask(name, profiled=True).get("profile", [])
             rows.append(row)
             told = f"\n{row['cpu_s']:.1f} s {name}\n" if row["cpu_s"] >= 1 else "."
             print(told, end="", file=sys.stderr, flush=True)
@@ -195,7 +194,7 @@ def table(figures: Figures, worst: int) -> str:
                 f"{over}{row['cpu_s']:7.2f} {row['after_s']:8.2f} {row['blocked_ms']:8.0f} "
                 f"{row['waits_ms']:8.0f}  {row['name']} ({row['outcome']})"
             )
-            lines += [f"{'':36}{eater}" for eater in row.get("profile", [])]
+            lines += [f"{'':36}{eater}" for eater in row["places"]]
     for part in ("chroma", "outage", "resident"):
         for name, value in figures.get(part, {}).items():
             lines.append(f"{part:>10}  {name:<24} {value}")
@@ -215,14 +214,13 @@ def main() -> None:
     parser.add_argument("--outage", type=float, default=30.0, help="seconds")
     parser.add_argument("--chats", type=int, default=100, help="stories, and sessions, kept")
     parser.add_argument("--worst", type=int, default=25, help="cases in the table")
-    parser.add_argument("--profile", action="store_true", help="say what took the time")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     parts, figures = given.parts.split(","), Figures()
     if "turns" in parts:
         made = cases(Size.share(given.share), given.kinds.split(","))
         names = [case.name for case in made if given.only in case.name][:: given.every]
-        figures["turns"] = turns(names, given.seconds, given.share, profile=given.profile)
+        figures["turns"] = turns(names, given.seconds, given.share)
     if "chroma" in parts:
         figures["chroma"] = chroma(given.seconds)
     if "outage" in parts:

@@ -5,7 +5,8 @@
 A line of JSON on its input is a task, a line on its output the answer: `{"ready": ...}` first, then
 
     {"case": "runs/message of dot", "beside": false}
-        -> {"name", "outcome", "cpu_s", "after_s", "wall_s", "blocked_ms", "waits_ms": {...}}
+        -> {"name", "outcome", "cpu_s", "after_s", "wall_s", "blocked_ms", "waits_ms": {...},
+            "places"}
 
 The kernel ends the process when a task takes `SECONDS` of processor time: it writes the stacks of
 its threads to its error output, and whoever asks reads the end of the answers and starts another.
@@ -14,22 +15,22 @@ its threads to its error output, and whoever asks reads the end of the answers a
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import faulthandler
 import gc
-import io
 import json
 import logging
 import os
-import pstats
 import resource
 import signal
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks.hostile_cases import KINDS, Case, Job, Size
@@ -111,9 +112,13 @@ class Worker:
         """How the job of a case ended, as `ask` says it."""
         model = self.dispatcher(case.format).pipeline.services.models.offered[0].llm
         assert isinstance(model, Typist)
-        model.replies[:] = [case.reply] * 2 if case.reply else []  # a second attempt has one, too
+        job = case.job
+        if case.reply:
+            model.replies[:] = [case.reply] * 2  # a second attempt has one, too
+        if case.reply and "openai_route" not in job:
+            job = {**job, "gen": {"max_new_tokens": 4_096, **job.get("gen", {})}}
         try:
-            return await self.ask(case.job, case.format)
+            return await self.ask(job, case.format)
         finally:
             model.replies.clear()
 
@@ -148,6 +153,55 @@ class Blocked:
             self.most = max(self.most, 1000 * (time.perf_counter() - before) - 1)
 
 
+class Samples:
+    """Which places of ours the threads were at, looked at every so many seconds."""
+
+    EVERY = 0.005
+
+    def __init__(self) -> None:
+        self.places: Counter[str] = Counter()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Samples:
+        """Looks from now on."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Looks no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(self.EVERY):
+            for thread, frame in sys._current_frames().items():
+                if thread != self._thread.ident and (place := _place(frame)):
+                    self.places[place] += 1
+
+    def worst(self, seconds: float) -> list[str]:
+        """The places with most of so many seconds."""
+        total = sum(self.places.values())
+        return [
+            f"{seconds * count / total:.2f} s {place}"
+            for place, count in self.places.most_common(3)
+            if count > total / 10
+        ]
+
+
+def _place(frame: FrameType | None) -> str:
+    """The innermost place of the product; empty in a thread that waits for work."""
+    while frame:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] not in _NOT_OURS:
+            return f"{path.relative_to(ROOT)}:{frame.f_lineno} {frame.f_code.co_name}"
+        frame = frame.f_back
+    return ""
+
+
+_NOT_OURS = ("benchmarks", "tests", ".venv")
+
+
 class Child:
     """Does the tasks."""
 
@@ -162,25 +216,21 @@ class Child:
         case = next(it for it in KINDS[kind](self._size) if it.name == name)
         gc.collect()
         _let_run(self._seconds)
-        return await self._measured(case, **{"beside": False, "profiled": False, **task})
+        return await self._measured(case, beside=task.get("beside", False))
 
-    async def _measured(self, case: Case, *, beside: bool, profiled: bool) -> dict[str, Any]:
+    async def _measured(self, case: Case, *, beside: bool) -> dict[str, Any]:
         pipeline = self.worker.dispatcher(case.format).pipeline
         blocked, waits = Blocked(), dict[str, list[float]]()
         watching = asyncio.create_task(blocked.watch())
         await asyncio.sleep(0.005)
-        profile = cProfile.Profile(time.thread_time) if profiled else None
         started, used = time.perf_counter(), time.process_time()
-        if profile:
-            profile.enable()
-        asked = asyncio.create_task(self.worker.answer(case))
-        if beside:
-            waits = await self._harmless_beside(asked)
-        outcome = "not done"
-        with suppress(TimeoutError):
-            outcome = await asyncio.wait_for(asked, max(0.1, self._seconds * 4))
-        if profile:
-            profile.disable()
+        with Samples() as samples:
+            asked = asyncio.create_task(self.worker.answer(case))
+            if beside:
+                waits = await self._harmless_beside(asked)
+            outcome = "not done"
+            with suppress(TimeoutError):
+                outcome = await asyncio.wait_for(asked, 10 * self._seconds)
         cpu, wall = time.process_time() - used, time.perf_counter() - started
         await asyncio.sleep(0.002)
         watching.cancel()
@@ -193,7 +243,7 @@ class Child:
             "wall_s": wall,
             "blocked_ms": blocked.most,
             "waits_ms": waits,
-            **({"profile": _eaters(profile)} if profile else {}),
+            "places": samples.worst(cpu),
         }
 
     async def _harmless_beside(self, asked: asyncio.Task[str]) -> dict[str, list[float]]:
@@ -238,14 +288,6 @@ def _let_run(seconds: float) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, hard))
-
-
-def _eaters(profile: cProfile.Profile) -> list[str]:
-    """The five functions that took most time themselves."""
-    text = io.StringIO()
-    stats = pstats.Stats(profile, stream=text)
-    rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:5]  # type: ignore[attr-defined]
-    return [f"{row[2]:.2f} s {Path(where[0]).name}:{where[1]} {where[2]}" for where, row in rows]
 
 
 async def _work(seconds: float, share: float) -> None:
