@@ -52,6 +52,9 @@ PIECE = 4
 CONTEXT = 131_072
 """Tokens: what is much longer than a short context is refused early."""
 
+QUIET = "quiet"
+"""The model of harmless turns, which says nothing of what a `Typist` is told."""
+
 PACE = 0.02
 """Seconds between two harmless requests."""
 
@@ -87,7 +90,8 @@ class Worker:
         settings = load_settings()
         self._settings = settings.model_copy(update={"index_dir": index_dir or settings.index_dir})
         self._dispatchers: dict[str, Dispatcher] = {}
-        self.harmless = json.loads(MOCK.read_text(encoding="utf-8"))
+        mock = json.loads(MOCK.read_text(encoding="utf-8"))
+        self.harmless = {**mock, "model": {"name": QUIET}}
 
     def dispatcher(self, form: str = "") -> Dispatcher:
         """The dispatcher of a format; empty: the model's own."""
@@ -96,7 +100,8 @@ class Worker:
             settings = self._settings.model_copy(update=update)
             services = make_services(settings)
             model = replace(services.models.offered[0], llm=Typist())
-            pipeline = Pipeline(replace(services, models=Models((model,))))
+            models = Models((model, replace(model, name=QUIET, llm=ScriptedLLM())))
+            pipeline = Pipeline(replace(services, models=models))
             self._dispatchers[form] = Dispatcher(
                 pipeline, settings.characters_dir, settings.job_deadline
             )
