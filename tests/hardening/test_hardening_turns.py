@@ -32,7 +32,7 @@ from benchmarks.hostile_cases import (
 )  # fmt: skip
 from benchmarks.hostile_child import Worker
 
-FULL, SMALL = Size(), Size.share(0.05)
+FULL, SMALL = Size(), Size.share(0.02)
 
 Hostile = tuple[Worker, asyncio.Runner]
 
@@ -40,22 +40,17 @@ SECONDS = 2.0
 """Of processor time for one job of full size; what is measured is below .4."""
 
 WORST = [
-    "casts/accents half",
     "casts/stop strings of letters, nearly",
-    "casts/format alpaca, newline",
     "examples/colons, prompt of names",
-    "keywords/runs of letters",
     "macros/dice",
     "macros/fields that name themselves, 6000",
-    "macros/many options",
-    "marks/marks out of order in a message",
+    "marks/marks out of order in a line",
     "messages/apostrophes",
     "pairs/newline and space",
     "regexes/nested in keywords",
-    "regexes/counted deep in a key",
-    "replies/many pieces",
-    "runs/message of newline",
+    "replies/half tags",
     "runs/history of dot",
+    "runs/message of newline",
 ]
 """Of full size: shapes that have cost most."""
 
@@ -80,7 +75,7 @@ def check(hostile: Hostile, case: Case, seconds: float) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_small_cases_of_each_kind(hostile: Hostile, kind: str) -> None:
     found = list(KINDS[kind](SMALL))
-    for case in found[:: max(1, len(found) // 6)]:
+    for case in found[:: max(1, len(found) // 3)]:
         check(hostile, case, SECONDS)
 
 
@@ -100,13 +95,13 @@ UNITS = [
     *MACROS.values(), *MESSAGES.values(), *REPLIES.values(), "{{personality}}",
 ]  # fmt: skip
 TEXTS = st.lists(
-    st.tuples(st.sampled_from(UNITS), st.integers(1, 300)), min_size=1, max_size=5
+    st.tuples(st.sampled_from(UNITS), st.integers(1, 200)), min_size=1, max_size=5
 ).map(lambda parts: "".join(unit * count for unit, count in parts))
 NAMES = TEXTS.map(lambda text: " ".join(text.split())[:100].strip() or "Mara")
 KEYS = st.one_of(st.sampled_from(list(PATTERNS.values())).map("/{}/i".format), NAMES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_mixture(hostile: Hostile, data: st.DataObject) -> None:
     persona = {"name": data.draw(NAMES), "aliases": data.draw(st.lists(NAMES, max_size=3))}
