@@ -52,19 +52,8 @@ class Case:
     """Empty: what the scripted model composes."""
     format: str = ""
     """Of the prompt; empty: the model's own."""
-
-    @property
-    def kind(self) -> str:
-        """The generator that made it."""
-        return self.name.partition("/")[0]
-
-
-@dataclass(frozen=True)
-class File:
-    """A file that a user imports."""
-
-    name: str
-    content: bytes = field(repr=False)
+    file: bytes = field(default=b"", repr=False)
+    """What a user imports in place of a job."""
     file_name: str = "file.json"
 
     @property
@@ -1012,7 +1001,7 @@ REPLIES = {
 }
 
 
-def imports(size: Size) -> Iterator[File]:
+def imports(size: Size) -> Iterator[Case]:
     """Files that a user brings: chats, books and cards."""
     length = 10 * size.total
     texts = {
@@ -1023,14 +1012,19 @@ def imports(size: Size) -> Iterator[File]:
         "names": "\n".join(f"{_word(n)}: x" for n in range(length // 10)),
     }
     for name, text in texts.items():
-        yield File(f"imports/text of {name}", text.encode(), "chat.txt")
+        yield Case(f"imports/text of {name}", {}, file=text.encode(), file_name="chat.txt")
     line = json.dumps({"name": "Mara", "mes": "Yes.", "is_user": False}).encode() + b"\n"
-    yield File("imports/log", line * (length // 60), "chat.jsonl")
-    yield File("imports/log of nothing", b"{}\n" * (length // 3), "chat.jsonl")
-    yield File("imports/list", b"[" + b"{}," * (length // 3) + b"{}]", "chat.json")
-    yield File("imports/deep", b"[" * length, "chat.json")
-    yield File("imports/deep, closed", b"[" * 50_000 + b"]" * 50_000, "chat.json")
-    yield File("imports/number", b"[" + b"1" * length + b"]", "chat.json")
+    files = {
+        "log": line * (length // 60),
+        "log of nothing": b"{}\n" * (length // 3),
+        "list": b"[" + b"{}," * (length // 3) + b"{}]",
+        "deep": b"[" * length,
+        "deep, closed": b"[" * 50_000 + b"]" * 50_000,
+        "number": b"[" + b"1" * length + b"]",
+    }
+    for name, content in files.items():
+        suffix = "jsonl" if name.startswith("log") else "json"
+        yield Case(f"imports/{name}", {}, file=content, file_name=f"chat.{suffix}")
     entry: Job = {"uid": 0, "key": ["a"], "content": "x"}
     books: dict[str, list[Job]] = {
         "book": [{**entry, "uid": n} for n in range(length // 60)],
@@ -1040,7 +1034,7 @@ def imports(size: Size) -> Iterator[File]:
     }
     for name, entries in books.items():
         book = {"entries": {str(row): entry for row, entry in enumerate(entries)}}
-        yield File(f"imports/{name}", json.dumps(book).encode())
+        yield Case(f"imports/{name}", {}, file=json.dumps(book).encode())
     body: Job = {"name": "Mara", "description": "x", "first_mes": "Hi."}
     words = [_word(n) for n in range(length // 20)]
     cards: dict[str, Job] = {
@@ -1048,17 +1042,22 @@ def imports(size: Size) -> Iterator[File]:
         "words": {"tags": words, "alternate_greetings": words},
     }
     for name, more in cards.items():
-        content: Job = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {**body, **more}}
-        yield File(f"imports/card of {name}", json.dumps(content).encode())
+        wrapped: Job = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {**body, **more}}
+        yield Case(f"imports/card of {name}", {}, file=json.dumps(wrapped).encode())
     chunk = b"\0\0\0\0tEXt" + b"\0" * 4
-    yield File("imports/image", b"\x89PNG\r\n\x1a\n" + chunk * (length // 12), "card.png")
+    yield Case(
+        "imports/image",
+        {},
+        file=b"\x89PNG\r\n\x1a\n" + chunk * (length // 12),
+        file_name="card.png",
+    )
 
 
 KINDS: dict[str, Callable[[Size], Iterator[Case]]] = {
     make.__name__: make
     for make in (
         *(macros, regexes, keywords, lorebooks, stories, histories, messages, casts, examples),
-        *(completions, replies, data, refusals, marks, brackets, runs, pairs),
+        *(completions, replies, data, refusals, marks, brackets, runs, pairs, imports),
     )
 }
 

@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from types import FrameType
 from typing import Any
 
 from benchmarks.hostile_cases import KINDS, Case, Job, Size
+from cards.load import read_any
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, load_settings
@@ -114,7 +115,9 @@ class Worker:
         await self.dispatcher().pipeline.drain()
 
     async def answer(self, case: Case) -> str:
-        """How the job of a case ended, as `ask` says it."""
+        """How the job or the import of a case ended, as `ask` says it."""
+        if case.file:
+            return await _outcome(asyncio.to_thread(read_any, case.file, case.file_name))
         model = self.dispatcher(case.format).pipeline.services.models.offered[0].llm
         assert isinstance(model, Typist)
         job = case.job
@@ -129,19 +132,25 @@ class Worker:
 
     async def ask(self, job: Job, form: str = "") -> str:
         """How a job ended: `answered`, `refused: …`, or `fault: …` for what should not be."""
+        return await _outcome(self._outputs(job, form))
+
+    async def _outputs(self, job: Job, form: str) -> None:
         check = OutputCheck()
-        try:
-            async with aclosing(self.dispatcher(form).answer({"input": job})) as outputs:
-                async for output in outputs:
-                    text = json.dumps(check.checked(output), ensure_ascii=False)
-                    if "Traceback (most" in text:
-                        return "fault: a traceback"
-        except IyagiError as error:
-            told = failure(error)["message"]
-            return f"refused: {told[:60]}" if "\n" not in told else "fault: several lines"
-        except Exception as error:  # noqa: BLE001 - a fault of ours, which the report tells
-            return f"fault: {type(error).__name__}"
-        return "answered"
+        async with aclosing(self.dispatcher(form).answer({"input": job})) as outputs:
+            async for output in outputs:
+                if "Traceback (most" in json.dumps(check.checked(output), ensure_ascii=False):
+                    raise RuntimeError("a traceback")
+
+
+async def _outcome(work: Awaitable[object]) -> str:
+    try:
+        await work
+    except IyagiError as error:
+        told = failure(error)["message"]
+        return f"refused: {told[:60]}" if "\n" not in told else "fault: several lines"
+    except Exception as error:  # noqa: BLE001 - a fault of ours, which the report tells
+        return f"fault: {type(error).__name__}"
+    return "answered"
 
 
 class Blocked:
