@@ -187,7 +187,12 @@ class ChromaConnection:
         host, secure = self._address.hostname or "", self._address.scheme == "https"
         port = self._address.port or (443 if secure else 80)
         # The client has no timeout, not even for its first questions; so ask one beforehand.
-        httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=self._timeout)
+        answer = httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=self._timeout)
+        if answer.is_redirect:
+            raise StoreError(
+                f"the Chroma server points to another address (HTTP {answer.status_code}); "
+                "set IYAGI_CHROMA_URL to the final one"
+            )
         client = chromadb.HttpClient(
             host=host, port=port, ssl=secure, settings=Settings(anonymized_telemetry=False)
         )
