@@ -139,6 +139,7 @@ class Bounded(httpx2.AsyncByteStream):
         self._failed = not response.is_success
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The parts as they come."""
         answer, event, last = 0, 0, b""
         async for part in self._bytes:
             seen = last + part
