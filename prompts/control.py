@@ -167,10 +167,9 @@ def _role_lines(names: tuple[str, ...]) -> re.Pattern[str]:
     written = {unicodedata.normalize(kind, name) for kind in kinds for name in names}
     speakers = sorted(filter(None, {*written, *map(_fold, written)}))
     breaks = r"\n\r\v\f\x85\u2028\u2029"
-    return re.compile(
-        rf"(?<![^{breaks}])(?:(?![{breaks}])\s)*+(?:{'|'.join(map(re.escape, speakers))})\s*+[:：﹕]",
-        re.IGNORECASE,
-    )
+    line = rf"(?<![^{breaks}])(?:(?![{breaks}])\s)*+"
+    name = "|".join(map(re.escape, speakers))
+    return re.compile(rf"{line}(?:{name})\s*+[:：﹕]", re.IGNORECASE)
 
 
 def _is_mark(token: str) -> bool:
