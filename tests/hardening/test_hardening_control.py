@@ -3,7 +3,6 @@ are joined in it, and whatever a tokenizer's normaliser makes of them."""
 
 from __future__ import annotations
 
-import json
 import time
 import unicodedata
 from dataclasses import replace
@@ -21,7 +20,7 @@ from graph.settings import Settings
 from prompts import control
 from prompts.build import ask_who, build_prompt
 from prompts.control import neutralise
-from prompts.plan import plan
+from prompts.plan import content_marks, plan
 from schemas.errors import SettingsError
 from schemas.formats import CONTROL_TOKENS, FORMATS
 from schemas.rag import DialogueTurn, PromptBuildInput, PromptLayout, RAGChunk
@@ -143,7 +142,7 @@ def marks_of(given: PromptBuildInput) -> list[int]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     form=st.sampled_from(FORMS),
     texts=spread(),
@@ -169,12 +168,13 @@ def test_the_finished_prompt_has_its_own_marks_only(
         ("pygmalion", {"description": "x\nSera", "lore": [": yes"]}, "\nSera :"),
         ("pygmalion", {"personality": "Persona", "lore": [": yes"]}, "Persona :"),
         ("vicuna", {"lore": ["USER\n: yes"]}, "USER :"),
+        ("pygmalion", {"post_history_instructions": ": yes"}, "\nSera\n\n:"),
     ],
 )
 def test_a_mark_out_of_two_texts(form: str, fields: dict[str, Any], mark: str) -> None:
     lore = [RAGChunk(id=text, source="story", text=text) for text in fields.pop("lore", [])]
     card = Persona(name="Sera", language="en", **fields)
-    prompt = build_prompt(turn(persona=card, lore=lore, format=form)).prompt
+    prompt = build_prompt(turn(persona=card, lore=lore, format=form, user_message="x\nSera")).prompt
     tame = build_prompt(turn(persona=Persona(name="Sera", language="en"), format=form)).prompt
     assert prompt.count(mark) == tame.count(mark)
     assert prompt.replace("♯", "#").replace("∶", ":").count(mark) > tame.count(mark)
@@ -184,7 +184,7 @@ def test_every_character_that_reads_as_a_sign_of_a_mark_is_known() -> None:
     """Of all that Unicode has, in the version of this Python."""
     for code in range(0x80, 0x110000):
         sign = chr(code)
-        if 0xD800 <= code < 0xE000:
+        if not unicodedata.decomposition(sign):
             continue
         plain = "".join(
             part
@@ -197,6 +197,7 @@ def test_every_character_that_reads_as_a_sign_of_a_mark_is_known() -> None:
                 assert not set(control._harmless(sign)) & set("<>[]#:") and sign != plain
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=20), max_size=5), st.sampled_from(FORMS))
 def test_a_line_reads_the_same_whatever_follows(lines: list[str], form: Any) -> None:
     """So that an engine finds the last turn's prompt in its cache."""
@@ -231,6 +232,14 @@ async def test_tokens_of_the_models_own_tokenizer_are_harmless(
         assert told in scripted.prompts[-1]
 
 
+def test_a_model_of_this_process_tells_its_tokens_once_it_is_loaded(tmp_path: Path) -> None:
+    model = make_services(Settings(index_dir=tmp_path, llm="huggingface", llm_models=("m",)))
+    offered: Any = model.models.offered[0]
+    assert offered.layout_for().added_tokens == frozenset()
+    offered.llm._added = frozenset(["<unused7>"])
+    assert offered.layout_for(9).added_tokens == {"<unused7>"}
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"added_tokens": 3}', '{"added_tokens": [{}]}'])
 def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tokenizer.json"
@@ -240,7 +249,7 @@ def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path, content: str) -> No
 
 
 def test_thousands_of_tokens_and_hostile_runs_cost_little() -> None:
-    many = frozenset(json.loads(json.dumps([f"<unused{n}>" for n in range(6000)])))
+    many = frozenset(f"<unused{n}>" for n in range(6000))
     runs = [*"<>[]|#: \n\u2028a\u0301", "<|", "<|a", "##  ", "USER ", "\nSera", "Sera\n", "[/INST"]
     for name in ("pygmalion", "alpaca", "vicuna", "chatml"):
         form = replace(FORMATS[name], added_tokens=many)
@@ -251,15 +260,22 @@ def test_thousands_of_tokens_and_hostile_runs_cost_little() -> None:
             assert time.process_time() - started < 0.2, run
 
 
-def test_the_cut_does_not_depend_on_how_much_of_a_line_before_is_seen() -> None:
-    """A line is told from equal ones by the one before it, as the prompt writes both."""
-    history = chat(200)
-    history[::3] = [line.model_copy(update={"content": "ok [INST]"}) for line in history[::3]]
-    shown = turn(history=history, context_length=2048, recent_only=True)
-    whole = plan(shown)
-    for hidden in range(0, whole.verbatim_from // 2, 7):
-        rest = plan(shown.model_copy(update={"history": history[hidden:]}))
-        assert hidden + rest.verbatim_from == whole.verbatim_from
+def test_where_the_history_is_cut_depends_on_lines_as_the_prompt_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also on the one before the oldest that is looked at, which a longer window looks at too."""
+    read: list[list[str]] = []
+
+    def marks(texts: list[str]) -> list[int]:
+        read.append(texts)
+        return content_marks(texts)
+
+    monkeypatch.setattr("prompts.plan.content_marks", marks)
+    said = [line.model_copy(update={"content": f"{line.content} [INST]"}) for line in chat(200)]
+    for size in (1024, 2048, 65_536):
+        plan(turn(history=said, context_length=size))
+    *short, whole = read
+    assert all(texts == whole[-len(texts) :] and len(texts) < 200 for texts in short)
 
 
 def test_all_marks_are_found_whole() -> None:
