@@ -26,6 +26,8 @@ class Model:
     """Format and size of its prompts."""
     count: Callable[[str], int]
     """Tokens of a text."""
+    added_tokens: Callable[[], frozenset[str]] = frozenset
+    """What its tokenizer takes for one token wherever it stands, as far as that is known."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What the model's makers recommend, named as in GenConfig."""
     deadline: float = 300.0
@@ -43,7 +45,8 @@ class Model:
         """The layout of a prompt that keeps the first of these numbers that is set free for the
         reply, or what the model's preset recommends."""
         chosen = next((number for number in reply_tokens if number is not None), None)
-        return self.layout.model_copy(update={"max_new_tokens": chosen} if chosen else {})
+        known: dict[str, object] = {"added_tokens": self.added_tokens()}
+        return self.layout.model_copy(update=known | ({"max_new_tokens": chosen} if chosen else {}))
 
 
 @dataclass(frozen=True)

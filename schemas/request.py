@@ -7,7 +7,15 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.base import (
     EmbeddingId,
@@ -96,6 +104,12 @@ LORE = "lore"
 """Key of `StoryEvent.extensions` under which an entry of a lorebook is one."""
 
 
+_NO_LORE = (
+    "lore is public and has always happened (order 0), but this event has {narrow}; leave that "
+    "out, or leave out `extensions.lore`, so that it is an event of the story"
+)
+
+
 class StoryEvent(Strict):
     """Something that happens in the story, and who may know of it."""
 
@@ -118,7 +132,25 @@ class StoryEvent(Strict):
     @property
     def is_lore(self) -> bool:
         """Whether it is an entry of a lorebook, which its keys call and no clock."""
-        return LORE in self.extensions
+        return self.extensions.get(LORE) is not None
+
+    @field_validator("extensions")
+    @classmethod
+    def _no_secret_as_lore(cls, extensions: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Refuses lore that would pass by the filters of the story: neither the clock nor who may
+        know of an event is asked when a key calls it."""
+        rest = info.data
+        narrow = [name for name in ("order", "characters", "known_by") if rest.get(name)]
+        if rest.get("visibility", "public") != "public":
+            narrow.insert(0, "visibility")
+        if extensions.get(LORE) is None or not narrow:
+            return extensions
+        fault: InitErrorDetails = {
+            "type": PydanticCustomError("value_error", _NO_LORE, {"narrow": ", ".join(narrow)}),
+            "loc": (LORE,),
+            "input": None,
+        }
+        raise ValidationError.from_exception_data(cls.__name__, [fault])
 
     @model_validator(mode="before")
     @classmethod

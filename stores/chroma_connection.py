@@ -204,7 +204,14 @@ class ChromaConnection:
         import httpx
 
         assert self._address is not None
-        httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
+        answer = httpx.get(
+            f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS
+        )
+        if answer.is_redirect:
+            raise StoreError(
+                f"the Chroma server points to another address (HTTP {answer.status_code}); "
+                "set IYAGI_CHROMA_URL to the final one"
+            )
 
 
 def _embedded(path: Path) -> ClientAPI:
