@@ -13,19 +13,27 @@ import re
 import time
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from sys import getsizeof
 from typing import NamedTuple
 
 import regex
 
 from cards.lorebook import Logic, Lorebook, LoreEntry
 from retrieval.text import PATTERN_SECONDS, as_pattern, spaced, stands_in
+from schemas.kept import Kept
 
 PATTERNS_SECONDS = 0.1
 """What all regular expressions of an activation may cost together."""
 
-REMEMBERED = 512
-"""Texts whose keys are remembered for one set of keys, by a digest: no word of a chat stays."""
+REMEMBERED_BYTES = 500_000
+"""Of the keys in 500 texts that mention a dozen, which are remembered for one set of keys by a
+digest: no word of a chat stays."""
+
+COMPILED_BYTES = 64_000_000
+"""Of books made ready: 16 of 2,000 entries with a text of 1,000 characters."""
+
+BYTES_OF_ENTRY, BYTES_OF_KEY = 1_200, 300  # the objects that they are, beside their texts
+BYTES_OF_PATTERN = 100  # for each character; lists of words take most
 
 _SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
 
@@ -102,7 +110,12 @@ class KeyIndex:
                 self._patterns[row] = pattern
             else:
                 self.broken.append(key)
-        self._remembered: dict[bytes, Mentioned] = {}
+        self._remembered: Kept[bytes, Mentioned] = Kept(REMEMBERED_BYTES)
+
+    @property
+    def patterns_size(self) -> int:
+        """Characters of all regular expressions."""
+        return sum(len(self.keys[row].text) for row in self._patterns)
 
     def found(self, text: str, clock: Clock) -> frozenset[int]:
         """The rows of the keys that the text mentions."""
@@ -110,10 +123,8 @@ class KeyIndex:
         mentioned = self._remembered.get(digest)
         if mentioned is None:
             mentioned = self._look(text, clock)
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
             if not (self._patterns and clock.spent):
-                self._remembered[digest] = mentioned
+                self._remembered.put(digest, mentioned, 650 + 60 * len(mentioned.rows))
         clock.slow |= mentioned.slow
         return mentioned.rows
 
@@ -206,15 +217,30 @@ class CompiledBook:
         self._timed_rows = sorted(timed_rows)
         self._timed_index = KeyIndex([self.index.keys[row] for row in self._timed_rows])
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes, what it remembers included."""
+        keys, patterns = self.index.keys, self.index.patterns_size
+        texts = sum(getsizeof(entry.content) for entry in self.entries)
+        of_keys = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in keys)
+        objects = BYTES_OF_ENTRY * len(self.entries) + 2 * REMEMBERED_BYTES
+        return texts + of_keys + objects + BYTES_OF_PATTERN * patterns
+
     def timed_hits(self, text: str, clock: Clock) -> frozenset[int]:
         """The keys of entries with timed effects that a text mentions, as rows of `index`."""
         return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, clock))
 
 
-@lru_cache(maxsize=16)
 def compiled(book: Lorebook) -> CompiledBook:
     """The compiled book; books of equal content share one.
 
     Compiling costs 30 ms for 1,000 plain keys and 130 ms for 1,000 patterns, each turn otherwise.
     """
-    return CompiledBook(book)
+    known = _books.get(book)
+    if known is None:
+        known = CompiledBook(book)
+        _books.put(book, known, known.bytes)
+    return known
+
+
+_books: Kept[Lorebook, CompiledBook] = Kept(COMPILED_BYTES)

@@ -31,7 +31,7 @@ _OFFSETS = np.array([*KERNEL])[:, None]
 _KERNEL = np.array([*KERNEL.values()], dtype=np.float32)[:, None]
 REACH = 3
 """Places in a query between two terms that belong together."""
-BYTES_OF_TERM, BYTES_OF_PART = 210, 160  # a text in a dict; a part's rows here and in `Candidates`
+BYTES_OF_TERM, BYTES_OF_PART = 170, 160  # a text in a dict; a part's rows here and in `Candidates`
 MAX_QUERY_TERMS = 48  # those that weigh most; keeps the cost of a long chat as query bounded
 
 

@@ -88,9 +88,7 @@ def _english_terms(words: Sequence[str]) -> list[str]:
     bare = [word.removesuffix("'s") for word in words]
     told = [BASE_FORM.get(word, word) for word in bare if word not in STOP_WORDS]
     stems = _STEMMERS[0][2].stemWords(told)
-    return [
-        stem if "a" <= word[0] <= "z" else word for word, stem in zip(told, stems, strict=True)
-    ]
+    return [stem if "a" <= word[0] <= "z" else word for word, stem in zip(told, stems, strict=True)]
 
 
 def _word_term(word: str) -> str:
