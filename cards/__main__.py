@@ -24,6 +24,7 @@ from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
+from schemas.terminal import in_terminal
 
 SHORT = 100
 """Characters of a text that are shown."""
@@ -240,4 +241,4 @@ def _short(text: str, length: int = SHORT) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

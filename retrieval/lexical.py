@@ -273,8 +273,8 @@ class LexicalIndex:
         names, asked = [*query], np.array([*query.values()], dtype=np.float64)
         wanted = np.full(len(self._numbers), -1)
         for at, name in enumerate(names):
-            if (number := self._numbers.get(name)) is not None:
-                wanted[number] = at
+            if name in self._numbers:
+                wanted[self._numbers[name]] = at
         terms = wanted[np.array(self._occurring)]
         hits = np.flatnonzero(terms >= 0)
         hits = hits[np.argsort(terms[hits], kind="stable")]  # term by term, parts ascending

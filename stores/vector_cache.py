@@ -16,7 +16,7 @@ from stores.sqlite_file import SqliteFile
 
 MEMORY_BYTES = 60_000_000
 """34,000 vectors of 384 numbers: a chat of the longest history, or 30 of 1,000 messages. Recent
-chats have theirs with their index as well; of others, 1,000 are read from the disk in 10 to 30 ms."""
+chats have theirs with their index, too; of others, 1,000 are read from the disk in 10 to 30 ms."""
 
 DISK_BYTES = 900_000_000
 """500,000 vectors of 384 numbers: fits the smallest worker volume, and holds 500 chats of 1,000."""

@@ -61,10 +61,11 @@ def load(name: str, folder: Path) -> Character:
     files = [path, path.with_name(path.stem + STORY)]
     try:
         written = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
-        if (known := _read_before.get(written)) is None:
-            known = _read(*(file for file, _ in written))
-            _read_before.put(written, known, _size(known))
-        return known
+        found = _read_before.get(written)
+        if found is None:
+            found = _read(*(file for file, _ in written))
+            _read_before.put(written, found, _size(found))
+        return found
     except (BadRequest, OSError):
         raise SettingsError(
             f"characters/{path.name} is no character; see python -m cards validate"
