@@ -58,14 +58,14 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def read(path: Path) -> Thing:
-    """What a file holds.
+def read(path: Path, notes: list[str]) -> Thing:
+    """What a file holds; what of it is left out is told in `notes`.
 
     Raises:
         BadRequest: none of what we know, or damaged.
     """
     content = read_file(path)
-    match read_any(content, path.name):
+    match read_any(content, path.name, notes=notes):
         case Persona():
             return read_card(content)
         case Story():
@@ -150,7 +150,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = (args.out, args.picture or args.out) if args.verb == "convert" else ()
     try:
         with naming(args.file, *others):
-            thing = read(args.file)
+            notes: list[str] = []
+            thing = read(args.file, notes)
+            if isinstance(thing, Lorebook) and thing.note and args.verb != "validate":
+                notes.append(thing.note)
+            for note in notes:
+                out.print(f"warning: {escape(note)}")
             match args.verb:
                 case "show":
                     show(thing, out)

@@ -119,7 +119,7 @@ class LexicalIndex:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}  # of each term, by its first occurrence
         self._occurring = array("i")  # the distinct terms of each part
-        self._counts = array("f")  # how often each
+        self._how_often = array("f")  # how often each
         self._starts = array("i")  # of each part, its first in the two above
         self._known = array("i")  # of each part, how many terms there were before it
         self._lengths = array("f")
@@ -145,7 +145,7 @@ class LexicalIndex:
         self._known.append(len(numbers))
         counts = Counter(terms)
         self._occurring.extend([numbers.setdefault(term, len(numbers)) for term in counts])
-        self._counts.extend(counts.values())
+        self._how_often.extend(counts.values())
         self._lengths.append(len(terms))
         self._owner.append(passage)
         self._scenes.append(self._scene_numbers.setdefault(scene, len(self._scene_numbers)))
@@ -158,7 +158,7 @@ class LexicalIndex:
         while len(self._numbers) > self._known[length]:
             self._numbers.popitem()  # the one that came last
         first = self._starts[length]
-        del self._occurring[first:], self._counts[first:]
+        del self._occurring[first:], self._how_often[first:]
         del self._starts[length:], self._known[length:], self._lengths[length:]
         del self._owner[length:], self._scenes[length:]
         self._all = None
@@ -282,7 +282,7 @@ class LexicalIndex:
         places = among.place[np.searchsorted(np.array(self._starts), hits, side="right") - 1]
         inside = places >= 0
         terms, places = terms[inside], places[inside]
-        occurring = np.array(self._counts)[hits[inside]]
+        occurring = np.array(self._how_often)[hits[inside]]
         occurs_in = np.bincount(terms, minlength=len(names))
         weights = asked * among.idf(names, occurs_in, len(among.parts))
         if len(names) > MAX_QUERY_TERMS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -25,7 +24,7 @@ class Kept(Generic[K, V]):
         self.most = most
         self._count = count
         self._lock = threading.Lock()
-        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._values: dict[K, tuple[V, int]] = {}  # the one used last stands last
         self._bytes = 0
 
     @property
@@ -38,7 +37,7 @@ class Kept(Generic[K, V]):
         with self._lock:
             if key not in self._values:
                 return None
-            self._values.move_to_end(key)
+            self._values[key] = self._values.pop(key)
             return self._values[key][0]
 
     def put(self, key: K, value: V, size: int) -> None:
