@@ -149,18 +149,18 @@ class Settings(BaseSettings):
         1200.0, gt=0, description="In the GPU image: seconds until vLLM must be ready."
     )
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_blank(cls, value: object) -> object:
-        if isinstance(value, str) and value and not value.strip():
-            raise ValueError("holds spaces only; give it a value, or leave it empty")
-        return value
-
     @field_validator("llm_models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_blank(cls, value: object) -> object:
+        if isinstance(value, str) and value and not value.strip():
+            raise ValueError("holds spaces only; give it a value, or leave it empty")
         return value
 
 
