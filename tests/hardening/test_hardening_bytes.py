@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.keys import CompiledBook
@@ -42,6 +42,7 @@ def plain(length: int) -> str:
     return " ".join(CHANCE.choices(["the", "keeper", "walks", "lamp", "sea"], k=length // 5))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 40))), st.integers(1, 60))
 def test_no_more_is_kept_than_the_bound_and_the_newest_first(
     values: list[tuple[int, int]], most: int
@@ -189,6 +190,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(VALUES, st.integers(0, 200))
 def test_a_size_is_about_that_of_the_json(value: Any, most: int) -> None:
     size = size_of(value, 10**9)

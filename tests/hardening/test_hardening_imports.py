@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.__main__ import main
@@ -61,6 +61,7 @@ def test_of_a_long_chat_the_newest_messages_are_kept_and_that_is_told(
     read_request(ask(history=kept))
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 30), st.sampled_from(sorted(FORMS)))
 def test_of_a_short_chat_nothing_is_left_out(count: int, name: str) -> None:
     notes: list[str] = []

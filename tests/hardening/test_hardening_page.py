@@ -89,12 +89,13 @@ sys.exit(in_terminal(run))
 """
 
 
-def ran(code: str, redirected: str, typed: bytes = b"caf\xe9\n", **env: str) -> tuple[int, bytes]:
+def ran(code: str, redirected: str, env: dict[str, str] | None = None) -> tuple[int, bytes]:
     """The exit code and what stands on the streams."""
     command = f'"$0" -c "$1" {redirected}'
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command, sys.executable, code],
-        input=typed, capture_output=True, cwd=ROOT, env={**os.environ, **env}, timeout=60,
+        input=b"caf\xe9\n", capture_output=True, cwd=ROOT,
+        env={**os.environ, **(env or {})}, timeout=60,
     )  # fmt: skip
     assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
     return done.returncode, done.stdout + done.stderr
@@ -111,7 +112,7 @@ def ran(code: str, redirected: str, typed: bytes = b"caf\xe9\n", **env: str) -> 
     ids=["ascii", "C", "latin-1", "utf-8"],
 )
 def test_what_a_stream_cannot_write_or_read_is_escaped(env: dict[str, str]) -> None:
-    code, told = ran(SAYS, "", **env)
+    code, told = ran(SAYS, "", env)
     assert code == 0 and b"caf" in told
     utf8 = "utf-8" in env.values()
     assert ("안녕".encode() if utf8 else rb"\uc548\ub155") in told
@@ -136,7 +137,7 @@ def test_the_commands_themselves_do() -> None:
         "sys.argv[1:]", "['cards', 'show', 'data/mock/sample_history.ko.json']"
     )
     assert ran(show, "| head -c 5")[0] in (0, 1)
-    assert rb"\uc790" in ran(show, "", PYTHONIOENCODING="ascii")[1]
+    assert rb"\uc790" in ran(show, "", {"PYTHONIOENCODING": "ascii"})[1]
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
