@@ -16,9 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """What the operator decides, as `IYAGI_…` variables; `load_settings` reads `.env`, too."""
+    """What the operator decides, as `IYAGI_…` variables, of which an empty one is as good as none;
+    `load_settings` reads `.env`, too."""
 
-    model_config = SettingsConfigDict(env_prefix="IYAGI_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="IYAGI_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     llm: Literal["scripted", "openai", "huggingface"] = Field(
         "scripted",
@@ -153,6 +156,13 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_blank(cls, value: object) -> object:
+        if isinstance(value, str) and value and not value.strip():
+            raise ValueError("holds spaces only; give it a value, or leave it empty")
+        return value
+
 
 _NEEDS = {
     "llm=openai": ("llm_url", "llm_models"),
@@ -175,7 +185,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
         variable = "_".join(str(part) for part in fault["loc"]).upper()
-        raise SettingsError(f"IYAGI_{variable}: {fault['msg'].lower()}") from None
+        raise SettingsError(
+            f"IYAGI_{variable}: {fault['msg'].removeprefix('Value error, ').lower()}"
+        ) from None
     for choice, needed in _NEEDS.items():
         name, value = choice.split("=")
         if getattr(settings, name) == value and not all(getattr(settings, it) for it in needed):

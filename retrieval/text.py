@@ -28,6 +28,7 @@ _RUN = re.compile(
     f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
     rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
+_ASCII_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # what `_RUN` finds where all is ASCII
 _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
@@ -66,15 +67,27 @@ def tokens(text: str) -> list[str]:
     Words are stemmed by script, English function words left out; Hangul words lose their particles
     and, like Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
     """
+    text = normal(text)
+    if text.isascii():
+        return _english_terms(_ASCII_WORD.findall(text))
     terms: list[str] = []
-    for run in _RUN.finditer(normal(text)):
-        if run["hangul"]:
-            terms.extend(_hangul_terms(run[0]))
-        elif run["unspaced"]:
-            terms.extend(_pairs(run[0]))
-        elif term := _word_term(run[0]):
-            terms.append(term)
+    for run in _RUN.finditer(text):
+        match run.lastgroup:
+            case "hangul":
+                terms.extend(_hangul_terms(run[0]))
+            case "unspaced":
+                terms.extend(_pairs(run[0]))
+            case _ if term := _word_term(run[0]):
+                terms.append(term)
     return terms
+
+
+def _english_terms(words: Sequence[str]) -> list[str]:
+    """`_word_term` of many ASCII words at once, which takes half the time."""
+    bare = [word.removesuffix("'s") for word in words]
+    told = [BASE_FORM.get(word, word) for word in bare if word not in STOP_WORDS]
+    stems = _STEMMERS[0][2].stemWords(told)
+    return [stem if "a" <= word[0] <= "z" else word for word, stem in zip(told, stems, strict=True)]
 
 
 def _word_term(word: str) -> str:

@@ -76,6 +76,27 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_json_safe)]
 """Free-form data of the caller, kept as it came."""
 
 
+def size_of(value: Any, most: int) -> int:
+    """About how many bytes a value has as JSON, without spaces; of more than `most`, some number
+    above that. Costs no stack, and no longer than `most` bytes take."""
+    size, waiting = 0, [value]
+    while waiting and size <= most:
+        match waiting.pop():
+            case str() as text:
+                size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+            case list() | tuple() as items:
+                size += BYTES_OF_VALUE * len(items)
+                waiting += items if size <= most else ()
+            case dict() as fields:
+                size += 2 * BYTES_OF_VALUE * len(fields)
+                waiting += (*fields, *fields.values()) if size <= most else ()
+    return size
+
+
+BYTES_OF_VALUE = 4
+"""Of its quotes and commas, or of a short number."""
+
+
 def digest(*parts: str) -> str:
     """160 bits over the parts, no two different lists of which run into the same bytes."""
     coded = [part.encode("utf-8", "surrogatepass") for part in parts]

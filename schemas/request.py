@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    FailFast,
     Field,
     StringConstraints,
     ValidationError,
@@ -26,7 +27,9 @@ from schemas.base import (
     Strict,
     Text,
     embedding_id,
+    size_of,
 )
+from schemas.errors import BadRequest
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]
@@ -40,6 +43,47 @@ MAX_HISTORY = 10_000
 
 MAX_STORY = 10_000
 """Events and lore sent inline; a longer story is indexed beforehand, named by `story_id`."""
+
+
+MAX_REQUEST = 3_000_000
+"""Bytes of a request as JSON: 10,000 messages of 200 characters with names. Read for the first
+time, a megabyte takes .3 to .5 s of processor time, and the vectors of what is nearest 1 s."""
+
+MAX_IMPORT = MAX_REQUEST * 2 // 3
+"""Bytes of a chat, a book or a character that is read from a file: leaves room for the others."""
+
+MAX_FIELDS = 100
+"""Of a request, at the top."""
+
+
+def check_size(request: Any) -> Any:
+    """The data of a request as it is, looked at before anything is made of it.
+
+    Raises:
+        BadRequest: it is longer than `MAX_REQUEST`; names the longest field and the cure.
+    """
+    if not isinstance(request, dict):
+        return request
+    if len(request) > MAX_FIELDS:
+        raise BadRequest(f"has more than {MAX_FIELDS} fields; see docs/schema/request.json")
+    sizes = {str(name)[:50]: size_of(value, MAX_REQUEST) for name, value in request.items()}
+    if sum(sizes.values()) > MAX_REQUEST:
+        field = max(sizes, key=lambda name: sizes[name])
+        cure = _CURES.get(field, "shorten it")
+        raise BadRequest(
+            f"is the longest field of a request of more than {MAX_REQUEST / 1e6:g} MB; {cure}",
+            field=field,
+        )
+    return request
+
+
+_CURES = {
+    "story": "index the story beforehand and send its `story_id`",
+    **dict.fromkeys(
+        ("history", "messages"),
+        "send the newest messages only, with standing memory for those before",
+    ),
+}
 
 
 class Persona(Strict):
@@ -100,6 +144,9 @@ class StoryRAGConfig(Strict):
     score_threshold: float | None = Field(None, ge=0, le=1)
 
 
+Names = Annotated[list[Name], FailFast()]
+"""Any number of names: the first that is wrong is told."""
+
 LORE = "lore"
 """Key of `StoryEvent.extensions` under which an entry of a lorebook is one."""
 
@@ -117,8 +164,8 @@ class StoryEvent(Strict):
     order: int = Field(ge=0, le=10**9, description="Its place on the story's clock.")
     title: ShortText = ""
     text: Text
-    characters: list[Name] = Field(default_factory=list, description="Who is present.")
-    known_by: list[Name] = Field(default_factory=list, description="Who knows without being there.")
+    characters: Names = Field(default_factory=list, description="Who is present.")
+    known_by: Names = Field(default_factory=list, description="Who knows without being there.")
     visibility: Literal["public", "witnessed", "secret"] = Field(
         "public", description="Default: witnessed where characters are named, else public."
     )
@@ -187,18 +234,22 @@ NEW_SESSION = "new-"
 
 
 class ChatRequest(Strict):
-    """One turn: a message, the persona, the chat so far and the story."""
+    """One turn: a message, the persona, the chat so far and the story; 3 MB of JSON at most."""
+
+    _bounded = model_validator(mode="before")(check_size)
 
     message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)]
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")
     persona: Persona
-    history: list[Message] = Field(
+    history: Annotated[list[Message], FailFast()] = Field(
         default_factory=list, max_length=MAX_HISTORY, description="Oldest first."
     )
     chat_rag_config: ChatRAGConfig = Field(default_factory=ChatRAGConfig)
-    story: list[StoryEvent] = Field(default_factory=list, max_length=MAX_STORY)
+    story: Annotated[list[StoryEvent], FailFast()] = Field(
+        default_factory=list, max_length=MAX_STORY
+    )
     story_id: Identifier | None = Field(None, description="A story indexed beforehand.")
     story_position: int | None = Field(
         None, ge=0, le=10**9, description="Highest order that has happened; unset: all has."

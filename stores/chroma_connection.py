@@ -200,9 +200,7 @@ class ChromaConnection:
         import httpx
 
         assert self._address is not None
-        answer = httpx.get(
-            f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS
-        )
+        answer = httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
         if answer.is_redirect:
             raise StoreError(
                 f"the Chroma server points to another address (HTTP {answer.status_code}); "

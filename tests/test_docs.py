@@ -161,7 +161,7 @@ def test_the_table_of_folders_says_what_each_may_import() -> None:
 
 NOT_THE_PRODUCT = {"tests", "lab", "benchmarks", "scripts", "notebooks"}
 CACHING = {"cache", "lru_cache", "cached_property"}
-KEEPING = {"OrderedDict", "WeakKeyDictionary", "WeakValueDictionary"}
+KEEPING = {"Kept", "OrderedDict", "WeakKeyDictionary", "WeakValueDictionary"}
 CACHE_CLASS = re.compile(r"\w*Cache|KnownCounts|WordIndex")
 KEPT = re.compile(r"_\w*(?:cached?|remembered|asked|loaded|made|counts|scales)")
 
