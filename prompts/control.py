@@ -40,6 +40,9 @@ def _rest(token: str) -> str:
     return rf"(?<={_either_width(token[0])})" + "".join(map(_either_width, token[1:]))
 
 
+_ENDS = r"\n\r\v\f\x85\u2028\u2029"
+"""What ends a line, for a character class."""
+
 _TOKEN = re.compile(
     # <|name|>, <|name>, <name|> and [|name|], whatever the name is, and tokens without bars; each
     # begins with the same set of characters, which lets the engine skip to them
@@ -82,7 +85,7 @@ def _marks(form: Format, names: tuple[str, ...]) -> re.Pattern[str] | None:
     patterns = [_loose(mark) for mark in (*form.headings, *own)]
     if names:
         speakers = "|".join(re.escape(name) for name in names if name)
-        patterns.append(rf"(?<![^\n\r\v\f\x85\u2028\u2029])[^\S\n]*(?:{speakers})\s*[:：﹕]")
+        patterns.append(rf"(?<![^{_ENDS}])[^\S{_ENDS}]*+(?:{speakers})\s*[:：﹕]")
     return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
 
@@ -90,6 +93,6 @@ def _loose(mark: str) -> str:
     """A pattern for a mark in any case, and with any spaces around its words."""
     words = re.findall(r"[#<>\[\]:]+|[^\s#<>\[\]:]+", mark)
     pattern = r"[^\S\n]*".join(
-        "[#＃﹟]{2,}" if "##" in word else "".join(map(_either_width, word)) for word in words
+        "(?<![#＃﹟])[#＃﹟]{2,}+" if "##" in word else "".join(map(_either_width, word)) for word in words
     )
     return rf"(?<!\w){pattern}" if mark[0].isalnum() else pattern

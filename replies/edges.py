@@ -84,7 +84,8 @@ _OPENERS = {"」": "「", "』": "『", "】": "【", "*": "*"}
 _SOFT_END = re.compile(f"[{_SOFT}]")
 
 _END = re.compile(
-    rf"(?:[{_STOP}]+[{_SOFT}]*|[{_SOFT}]+|[ㅋㅎㅠㅜ]{{2,}}|\^\^)[{_CLOSERS}]*(?=\s)"
+    rf"(?:(?<![{_STOP}])[{_STOP}]++[{_SOFT}]*+|(?<![{_SOFT}])[{_SOFT}]++"
+    rf"|(?<![ㅋㅎㅠㅜ])[ㅋㅎㅠㅜ]{{2,}}+|\^\^)[{_CLOSERS}]*+(?=\s)"
     r"|(?<=\S)[」』】*](?=\s)|(?<=\S)(?=\n)"
 )
 """An end inside a text: only in front of white space, so `3.14` and `don’t` hold none."""

@@ -342,7 +342,7 @@ _STRESSABLE = (
 )
 _STRESSED = frozenset(_STRESSABLE.split())
 _THINKING_AFTER = re.compile(
-    r"[, \t]*(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
+    r"[, \t]*+(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
 )
 _THOUGHT_LABEL = re.compile(
     r"\s*(?:속\s?)?(?:생각|마음의? ?소리)\s*|\s*속마음\s*|\s*thoughts?\s*|\s*thinking\s*", re.I

@@ -155,7 +155,7 @@ def stands_in(words: str, text: str) -> bool:
         if _may_start(words, text[max(0, at - 1) : at]):
             behind = _HANGUL_RUN.match(text, end)
             hangul = behind[0] if behind else ""
-            if _may_end(words, hangul, text[end + len(hangul) :][:1]):
+            if _may_end(words, hangul, text[end + len(hangul) : end + len(hangul) + 1]):
                 return True
         at = text.find(words, at + 1)
     return False
@@ -175,7 +175,7 @@ def _may_end(words: str, hangul: str, following: str) -> bool:
     return is_particles(hangul) if hangul else not _LETTER.match(following)
 
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*]*\s+|[。！？][」』）]*\s*|\n\s*\n")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)*]*+\s+|[。！？][」』）]*\s*|\n\s*\n")
 
 
 def parts(text: str, size: int) -> list[str]:
