@@ -27,6 +27,9 @@ Kind = Literal["narration", "dialogue", "action", "thought"]
 _LONGEST_PAIR = 1_000
 """Characters between two partners; also bounds the search for one that never comes."""
 
+_DEEPEST = 8
+"""Quotations inside of one another; more are marks that nobody closes."""
+
 PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』"}
 """Quotation marks that show their direction; `"` does not."""
 
@@ -198,6 +201,8 @@ def _partner(text: str, at: int, end: int) -> int:
         if not (is_opening or depth):
             return here + 1
         depth += 1 if is_opening else -1
+        if depth > _DEEPEST:
+            return 0
     return 0
 
 

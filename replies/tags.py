@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from language.korean import is_syllable
+from language.normal import nfc
 from replies.edges import is_complete
 from schemas.request import Speaker
 
@@ -76,7 +77,7 @@ class Cast:
 
 def fold(name: str) -> str:
     """A name for comparison: one Unicode form, one case, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    return " ".join(nfc(name).casefold().split())
 
 
 def voices(cast: Cast) -> dict[str, Voice]:
@@ -235,9 +236,7 @@ class Tags:
         for gap in self._gaps.finditer(text, max(start - 1, len(text) - self.reach, 0), end):
             if self.may_begin(text[gap.end() :]):
                 return gap.start() + 1
-        while end > start and text[end - 1] in " \t":
-            end -= 1
-        return end
+        return start + len(text[start:end].rstrip(" \t"))
 
     @staticmethod
     def same_name(line: str, tag_text: str) -> bool:

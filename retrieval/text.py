@@ -7,7 +7,6 @@ character. Texts are compared in NFC and case-folded, and never changed where th
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -15,6 +14,7 @@ import regex
 import Stemmer
 
 from language.korean import HANGUL, is_particles, without_particles
+from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
 
 MAX_PATTERN = 200  # characters of a /regex/ keyword; lorebooks stay far below
@@ -48,7 +48,7 @@ _STEMMERS = [  # range of a word's first letter; without a cache, which would ke
 
 def normal(text: str) -> str:
     """NFC, case-folded, typographic apostrophes straight: the form in which texts compare."""
-    return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
+    return nfc(text).casefold().replace("’", "'")
 
 
 def spaced(text: str) -> str:
@@ -141,7 +141,7 @@ def as_pattern(keyword: str) -> str | None:
 
 def _searches(pattern: str, text: str) -> bool:
     try:
-        found = regex.search(pattern, unicodedata.normalize("NFC", text), timeout=PATTERN_SECONDS)
+        found = regex.search(pattern, nfc(text), timeout=PATTERN_SECONDS)
     except (regex.error, TimeoutError):
         return False
     return found is not None

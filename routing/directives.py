@@ -21,10 +21,10 @@ it belongs to somebody in the scene. A slash that is not listed is ordinary text
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from language.normal import nfc
 from schemas.request import Speaker
 
 _NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
@@ -78,7 +78,7 @@ class Directive:
 
 def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
     """The directive in `message`, or None. `names`: who is in the scene, for names of two words."""
-    text = unicodedata.normalize("NFC", message).strip()
+    text = nfc(message).strip()
     if named := _as_name(text, tuple(names)):
         return named
     for pattern, speaker, form in _FORMS:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from language.korean import (
     has_syllables,
     is_syllable,
 )
+from language.normal import nfc
 
 SPAN_LIMIT = 1200
 """Characters read of one text (its two ends): bounds the time a decision can take."""
@@ -87,7 +87,7 @@ def plain(text: str) -> str:
     """Lower case, NFC, straight apostrophes; the two ends of a text that is too long."""
     if len(text) > SPAN_LIMIT:
         text = f"{text[: SPAN_LIMIT // 2]} {text[-SPAN_LIMIT // 2 :]}"
-    return unicodedata.normalize("NFC", text).lower().replace("’", "'").strip()
+    return nfc(text).lower().replace("’", "'").strip()
 
 
 def unquoted(text: str) -> str:
@@ -247,7 +247,7 @@ def _address(name: str) -> re.Pattern[str]:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower().strip()
+    return nfc(text).lower().strip()
 
 
 _SOMEONE = re.compile(
