@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import regex
 
@@ -18,5 +19,4 @@ def nfc(text: str) -> str:
     if unicodedata.is_normalized("NFC", text):
         return text
     cuts = [0, *(match.end() for match in _PILED.finditer(text)), len(text)]
-    pieces = zip(cuts, cuts[1:], strict=False)
-    return "".join(unicodedata.normalize("NFC", text[start:end]) for start, end in pieces)
+    return "".join(unicodedata.normalize("NFC", text[at:end]) for at, end in pairwise(cuts))

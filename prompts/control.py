@@ -93,6 +93,7 @@ def _loose(mark: str) -> str:
     """A pattern for a mark in any case, and with any spaces around its words."""
     words = re.findall(r"[#<>\[\]:]+|[^\s#<>\[\]:]+", mark)
     pattern = r"[^\S\n]*".join(
-        "(?<![#＃﹟])[#＃﹟]{2,}+" if "##" in word else "".join(map(_either_width, word)) for word in words
+        "(?<![#＃﹟])[#＃﹟]{2,}+" if "##" in word else "".join(map(_either_width, word))
+        for word in words
     )
     return rf"(?<!\w){pattern}" if mark[0].isalnum() else pattern

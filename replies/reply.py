@@ -313,9 +313,10 @@ class _Patterns(NamedTuple):
 def _patterns(cast: Cast) -> _Patterns:
     """The patterns of a cast; `re` remembers what it compiled lately."""
     names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
-    start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}(?:then,?\s+|\w+ly,?\s+)?"
-    adverb = r"(?:\s+(?:\w+ly|just|then|also|both))?"
-    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s+(?:{_ACTS_EN})\b{_SUFFERED}"
+    start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}"
+    start += r"(?:then,?\s++|\w+ly,?\s++)?"
+    adverb = r"(?:\s++(?:\w+ly|just|then|also|both))?"
+    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s++(?:{_ACTS_EN})\b{_SUFFERED}"
     addressed = "|".join([*names, "당신", "너", "그대"])
     act = rf"(?P<clause>.*?(?:{_ACTS_KO})\S{{0,4}}다)\W*$"
     korean = rf"^\W*(?:{addressed})(?:은|는|이|가|께서|이가|이는|도)\s{act}"

@@ -138,8 +138,10 @@ _AFTER = (
     rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_REMARK})(?P<remark>{_REMARK})?(?P<closed>{_MARK}{{0,6}})"
     rf"[{_COLON}](?(bracket)|{_SMILEY})(?P<tail>[*_~]{{0,3}}(?(open)(?:{_HTML}|[{_CLOSE}]{{0,2}}))[*_~]{{0,3}})"
 )
-_TITLED = "".join(rf"(?<!\b{title})" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]"))
-_BOUNDARY = rf'(?:{_TITLED}\.|[!?…~。！？"”」』»)]|(?<=\S)\*)[ \t]{{1,4}}'
+_TITLED = "".join(
+    rf"(?<!\b{title}\.)" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]")
+)
+_BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
 _ANY_COLON = re.compile(f"[{_COLON}]")
@@ -210,10 +212,12 @@ class Tags:
 
     def may_begin(self, fragment: str) -> bool:
         """Whether `fragment`, the end of a text, may still grow into a tag."""
+        if len(fragment) > self.reach:
+            return False
         marks = _MARKS.match(fragment)
         rest = fragment[marks.end() :] if marks else fragment
-        if not rest or len(fragment) > self.reach:
-            return len(fragment) <= self.reach
+        if not rest:
+            return True
         folded = unicodedata.normalize("NFD", rest.casefold())
         name = re.sub(rf"{_GAP}+", " ", folded)
         return any(

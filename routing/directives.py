@@ -40,8 +40,8 @@ _ASKS_NARRATION = re.compile(
 _OPEN, _CLOSE = r"[(\[{【（［〔<]", r"[)\]}】）］〕>]"
 _FLAGS = re.IGNORECASE | re.DOTALL
 _SLASH_AS = re.compile(r"^[/／](?:as|역할|대사)\s+(.+)$", _FLAGS)
-_INSIDE = r"\s*(?:[:：]\s*([^)\]}】）］〕>]*))?"
-_TAG = rf"{_OPEN}\s*(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
+_INSIDE = r"\s*+(?:[:：]\s*+([^)\]}】）］〕>]*+))?"
+_TAG = rf"{_OPEN}\s*+(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
 _REST = r"(?:[:：]|(?=\s)|$)(.*)$"
 _BEFORE = rf"(?=.*{_CLOSE}$)(?:.*{_CLOSE}(?=.))?+[^{_CLOSE[1:]}*?"
 """Before a tag that ends the text: there is no other bracket that closes behind it."""

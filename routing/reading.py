@@ -239,7 +239,8 @@ def addresses(text: str, name: str) -> bool:
 def _address(name: str) -> re.Pattern[str]:
     name, call = re.escape(name), rf"(?:\s?(?:{VOCATIVES}))?"
     return re.compile(
-        rf"{_START}(?:{_OPENER}[,!]?\s++){{0,8}}{name}{call}(?!\w){_END}"  # "Hey, Mira, ..." at a start
+        rf"{_START}(?:{_OPENER}[,!]?\s++){{0,8}}"  # "Hey, Mira, ..." at a start
+        rf"{name}{call}(?!\w){_END}"
         rf"|[,，]\s*(?:{_OPENER}\s+)?{name}{call}(?!\w){_END}"  # "..., Mira?"
         rf"|(?<!\w){name}\s?(?:아|야|님|씨)(?=[\s,.!?~…]|$)"  # a vocative needs no comma
         rf"|(?:^|\s)@{name}(?!\w)"

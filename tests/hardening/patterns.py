@@ -29,12 +29,12 @@ def texts(pattern: re.Pattern[str], size: int) -> Iterator[str]:
     atoms = _atoms(pattern)
     words = [word for word in dict.fromkeys(_words(pattern)) if word]
     units = dict.fromkeys(
-        chain(COMMON, atoms, map("".join, product(atoms[:16], repeat=2)), words[:120])
+        chain(COMMON, atoms, map("".join, product(atoms[:12], repeat=2)), words[:80])
     )
     for unit in units:
         yield unit * (size // len(unit))
         yield unit * (size // len(unit)) + "\0."
-    for word, atom in product(words[:40], atoms[:12]):
+    for word, atom in product(words[:24], atoms[:8]):
         yield word + atom * (size - len(word)) + "\0."
         yield atom * (size - len(word)) + word
 
@@ -66,15 +66,16 @@ def _subtrees(operator: Any, value: Any) -> list[Any]:
 def _atoms(pattern: re.Pattern[str]) -> list[str]:
     """A character of each set that the pattern tells apart; those of repeats first."""
     tree = parser.parse(pattern.pattern, pattern.flags)
+    nodes = list({repr(node): node for node in _nodes(tree)}.values())
     repeats = (code.MAX_REPEAT, code.MIN_REPEAT, code.POSSESSIVE_REPEAT)
     repeated = [
         node
-        for operator, value in _nodes(tree)
+        for operator, value in nodes
         if operator in repeats and value[1] > 8
         for node in _nodes(value[2])
     ]
-    found = [*map(_sample, repeated), *COMMON, *map(_sample, _nodes(tree))]
-    tests = [test for node in _nodes(tree) if (test := _test(node, pattern.flags))]
+    found = [*map(_sample, repeated), *COMMON, *map(_sample, nodes)]
+    tests = [test for node in nodes if (test := _test(node, pattern.flags))]
     kinds: dict[tuple[bool, ...], str] = {}
     for character in found:
         if character:
@@ -84,8 +85,7 @@ def _atoms(pattern: re.Pattern[str]) -> list[str]:
 
 def _test(node: tuple[Any, Any], flags: int) -> Callable[[str], bool] | None:
     """Whether a node that takes one character takes this one."""
-    operator, value = node
-    if operator not in (code.LITERAL, code.NOT_LITERAL, code.IN):
+    if node[0] not in (code.LITERAL, code.NOT_LITERAL, code.IN):
         return None
     source = re.compile(_source(node), flags & ~re.VERBOSE)
     return lambda character: source.match(character) is not None
