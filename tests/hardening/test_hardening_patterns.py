@@ -176,11 +176,12 @@ class _Written(ast.NodeVisitor):
         if not self._inside:
             return
         place, first = ".".join(self._inside), node.args[0]
-        if isinstance(first, ast.Constant) and function.value.id == "re":
+        literal = first.value if isinstance(first, ast.Constant) else None
+        if isinstance(literal, str) and function.value.id == "re":
             flags = next((word.value for word in node.keywords if word.arg == "flags"), None)
             value = eval(ast.unparse(flags), {"re": re}) if flags else 0
-            used = Used(re.compile(first.value, value), frozenset({function.attr}))
-            self.literal[f"{place} {first.value}"] = used
+            used = Used(re.compile(literal, value), frozenset({function.attr}))
+            self.literal[f"{place} {literal}"] = used
         else:
             self.made.add(place)
 
