@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import NamedTuple
 
 from cards.lorebook import Logic, Lorebook, LoreEntry
+from language.normal import nfc
 from retrieval.patterns import Pattern, as_pattern
 from retrieval.text import spaced, stands_in
 from schemas.budget import Budget
@@ -118,7 +118,7 @@ class KeyIndex:
         rows, slow = set(before.rows if before else ()), set(before.slow if before else ())
         untried = set[int]()
         whole = before is not None or self._look_for_plain(text, rows, budget)
-        composed = unicodedata.normalize("NFC", text)
+        composed = nfc(text)
         for row in before.untried if before else self._patterns:
             try:
                 matches = self._patterns[row].matches(composed, budget)
@@ -151,7 +151,7 @@ class KeyIndex:
 
 def _exact(text: str) -> str:
     """The text in its own case, otherwise as `spaced` gives it."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(nfc(text).split())
 
 
 class Asked(NamedTuple):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from langgraph.runtime import Runtime
 
 from retrieval.chat import query_of
 from retrieval.query import view_vectors
+from schemas.base import done
 from schemas.protocols import Embedder
 from schemas.rag import Search, of_one_length
 from schemas.request import ChatRequest
@@ -36,7 +38,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         EmbeddingError: the embedder failed.
     """
     begun = embed_text(request.message, embedder=embedder)  # the query is made meanwhile
-    query = query_of(request)
+    query = await done(partial(query_of, request), aside=request.is_large)
     own, *chat = query.texts
     asked = begun if own == request.message else embed_text(own, embedder=embedder)
     # the same future twice is awaited once

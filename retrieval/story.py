@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from language.normal import nfc
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.text import mentioned_in, parts
@@ -221,4 +221,4 @@ def names_of(persona: Persona) -> frozenset[str]:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    return nfc(name).strip().casefold()

@@ -7,7 +7,6 @@ character. Texts are compared in NFC and case-folded, and never changed where th
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -15,6 +14,7 @@ from itertools import pairwise
 import Stemmer
 
 from language.korean import HANGUL, is_particles, without_particles
+from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
 from schemas.budget import current
@@ -48,7 +48,7 @@ _STEMMERS = [  # range of a word's first letter; without a cache, which would ke
 
 def normal(text: str) -> str:
     """NFC, case-folded, typographic apostrophes straight: the form in which texts compare."""
-    return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
+    return nfc(text).casefold().replace("’", "'")
 
 
 def spaced(text: str) -> str:
@@ -134,7 +134,7 @@ def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     turn's budget."""
     budget = current()
     spaced_texts = [spaced(text) for text in texts]
-    composed = [unicodedata.normalize("NFC", text) for text in texts]
+    composed = [nfc(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
         if keyword.startswith("/") and (source := as_pattern(keyword)) is not None:
@@ -176,7 +176,7 @@ def _may_end(words: str, hangul: str, following: str) -> bool:
     return is_particles(hangul) if hangul else not _LETTER.match(following)
 
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*]*\s+|[。！？][」』）]*\s*|\n\s*\n")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)*]*+\s+|[。！？][」』）]*\s*|\n\s*\n")
 
 
 def parts(text: str, size: int) -> list[str]:

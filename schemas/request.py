@@ -38,6 +38,9 @@ _VOICE = attrgetter("role", "name")
 MAX_MESSAGE = 20_000
 """Characters of the user's message: about 5,000 tokens, more than a person types."""
 
+LARGE_MESSAGE, LARGE = 2_000, 40_000
+"""Characters of a message, and of card and history, that a node reads within 40 ms."""
+
 MAX_HISTORY = 10_000
 """Messages in one request; longer chats keep their past in the standing memory."""
 
@@ -267,6 +270,13 @@ class ChatRequest(Strict):
     def voices(self) -> tuple[tuple[Role, str | None], ...]:
         """Role and name of whoever has a line in the history, the newest first."""
         return tuple(dict.fromkeys(map(_VOICE, reversed(self.history))))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a node may read it for more than 50 ms: it does so in a thread."""
+        card = sum(len(text) for text in vars(self.persona).values() if isinstance(text, str))
+        lines = sum(len(line.content) for line in self.history)
+        return len(self.message) > LARGE_MESSAGE or card + lines > LARGE
 
     @field_validator("message")
     @classmethod

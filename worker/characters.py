@@ -6,7 +6,6 @@ request's `persona`. `Sera.story.json` beside it, if there is one, holds the eve
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from cards.events import to_events
 from cards.files import parse_json, read_file
 from cards.load import load_character
+from language.normal import nfc
 from schemas.errors import BadRequest, SettingsError
 from schemas.kept import Kept
 from schemas.request import Persona, StoryEvent
@@ -54,7 +54,7 @@ def load(name: str, folder: Path) -> Character:
         BadRequest: there is none; says which there are.
         SettingsError: its file cannot be read as a character.
     """
-    path = _files(folder).get(unicodedata.normalize("NFC", name))
+    path = _files(folder).get(nfc(name))
     if path is None:
         known = ", ".join(names(folder)) or "none; send `persona`"
         raise BadRequest(f"no such character; on offer: {known}", field="model")
@@ -105,4 +105,4 @@ def _files(folder: Path) -> dict[str, Path]:
         return {}
     cards = [p for p in found if not p.name.startswith(".") and not p.name.endswith(STORY)]
     cards.sort(key=lambda path: SUFFIXES.index(path.suffix))
-    return {unicodedata.normalize("NFC", path.stem): path for path in cards}
+    return {nfc(path.stem): path for path in cards}
