@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """What the operator decides, as `IYAGI_…` variables, of which an empty one is as good as none;
-    `load_settings` reads `.env`, too."""
+    """What the operator decides, as `IYAGI_…` variables; `load_settings` reads `.env`, too.
 
-    model_config = SettingsConfigDict(
-        env_prefix="IYAGI_", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    An empty one is as good as none; but of a path it is an error, since a path that was to be there
+    and is not would move the data elsewhere.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="IYAGI_", extra="ignore", frozen=True)
 
     llm: Literal["scripted", "openai", "huggingface"] = Field(
         "scripted",
@@ -158,10 +159,15 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _not_blank(cls, value: object) -> object:
-        if isinstance(value, str) and value and not value.strip():
+    def _not_blank(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or value.strip():
+            return value
+        field = cls.model_fields[str(info.field_name)]
+        if Path in (field.annotation, *get_args(field.annotation)):
+            raise ValueError("is empty; name a file or folder, or leave the variable out")
+        if value:
             raise ValueError("holds spaces only; give it a value, or leave it empty")
-        return value
+        return field.default
 
 
 _NEEDS = {

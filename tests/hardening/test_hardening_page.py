@@ -140,14 +140,19 @@ def test_the_commands_themselves_do() -> None:
     assert rb"\uc790" in ran(show, "", {"PYTHONIOENCODING": "ascii"})[1]
 
 
+PATHS = {"llm_path", "llm_tokenizer", "index_dir", "characters_dir"}
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_an_empty_setting_is_none_and_a_blank_one_an_error(
+def test_an_empty_setting_is_none_but_of_a_path_an_error(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = f"IYAGI_{name.upper()}"
     usual = load_settings()
-    monkeypatch.setenv(variable, "")
-    assert load_settings() == usual
-    monkeypatch.setenv(variable, " ")
-    with pytest.raises(SettingsError, match=rf"^{variable}: holds spaces only"):
-        load_settings()
+    for value, told in (("", "is empty"), (" ", "is empty" if name in PATHS else "holds spaces")):
+        monkeypatch.setenv(variable, value)
+        if value or name in PATHS:
+            with pytest.raises(SettingsError, match=rf"^{variable}: {told}"):
+                load_settings()
+        else:
+            assert load_settings() == usual
