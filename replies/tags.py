@@ -144,6 +144,7 @@ _TITLED = "".join(
 _BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
+_GAP_RUN = re.compile(f"{_GAP}+")
 _ANY_COLON = re.compile(f"[{_COLON}]")
 _QUOTED = re.compile(r"[\"“「『«'‘]\s*$")
 _UNQUOTED = re.compile("[\"”」』»'’]")
@@ -219,7 +220,7 @@ class Tags:
         if not rest:
             return True
         folded = unicodedata.normalize("NFD", rest.casefold())
-        name = re.sub(rf"{_GAP}+", " ", folded)
+        name = _GAP_RUN.sub(" ", folded)
         return any(
             known.startswith(name)
             or known.startswith(name.rstrip(" "))
