@@ -122,7 +122,6 @@ def _short_forms(name: str) -> Iterator[str]:
 
 _GAP = "[ \t\u00a0\u3000]"
 _GAPS = f"{_GAP}{{0,4}}"
-_SPACES = re.compile(f"{_GAP}+")
 _COLON = ":：﹕︰∶"
 OPENING_QUOTES = '"“「『«'
 _OPEN = "<＜〈《\\[［【({（「『"
@@ -145,6 +144,7 @@ _TITLED = "".join(
 _BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
+_GAP_RUN = re.compile(f"{_GAP}+")
 _ANY_COLON = re.compile(f"[{_COLON}]")
 _QUOTED = re.compile(r"[\"“「『«'‘]\s*$")
 _UNQUOTED = re.compile("[\"”」』»'’]")
@@ -220,7 +220,7 @@ class Tags:
         if not rest:
             return True
         folded = unicodedata.normalize("NFD", rest.casefold())
-        name = _SPACES.sub(" ", folded)
+        name = _GAP_RUN.sub(" ", folded)
         return any(
             known.startswith(name)
             or known.startswith(name.rstrip(" "))
