@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "replies": {"schemas", "language"},
     "nodes": {"schemas", "language", "cards", "prompts", "retrieval", "routing", "replies"},
     "graph": {"schemas", "nodes", "embedding", "llm", "stores", "prompts", "routing", "retrieval"},
-    "worker": {"schemas", "cards", "graph"},
+    "worker": {"schemas", "language", "cards", "graph"},
     "play": {"schemas", "cards", "graph", "prompts", "worker"},
     "scripts": {
         "schemas",
