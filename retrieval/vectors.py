@@ -16,9 +16,12 @@ AT_ONCE = 64
 already point to, and the newest. The rest ranks by words, and is embedded after the reply. With 7
 messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (lab/retrieval.md)."""
 
-CHARACTERS_AT_ONCE = 16_000
-"""Characters of them together, as long texts take long: 64 lines of 250 or 26 parts of full length.
-Random letters have a token each, and take 1 s."""
+TOKENS_AT_ONCE = 4_000
+"""About how many tokens they have together: 64 lines of 250 English characters, which take 0.3 s.
+To MiniLM a token has four such characters, and a character of another script is a token."""
+
+MOST_TOKENS = 256
+"""Of one part: what is beyond, the embedder does not read."""
 
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
@@ -79,8 +82,8 @@ def part_vectors(
     def choose(missing: np.ndarray) -> np.ndarray:
         rows = kept + missing
         urgent = first_to_embed(index, query, rows, at_once, newest=newest, allowed=allowed)
-        lengths = np.array([len(index.parts[row]) for row in urgent])
-        return urgent[np.cumsum(lengths) <= CHARACTERS_AT_ONCE] - kept
+        tokens = np.array([_tokens(index.parts[row]) for row in urgent])
+        return urgent[np.cumsum(tokens) <= TOKENS_AT_ONCE] - kept
 
     vectors, left = vectors_of(index.parts[kept:], source, choose)
     if index.vectors is not None:
@@ -88,6 +91,12 @@ def part_vectors(
     known = int(np.isnan(vectors[:, :1]).all(axis=1).argmax()) if left else len(vectors)
     index.vectors = vectors[:known] if known else None
     return vectors, left
+
+
+def _tokens(text: str) -> float:
+    size = len(text)
+    others = (len(text.encode("utf-8", "surrogatepass")) - size) / 2  # of three bytes each
+    return min(MOST_TOKENS, size / 4 + others)
 
 
 def first_to_embed(
