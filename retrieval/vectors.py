@@ -16,9 +16,9 @@ AT_ONCE = 64
 already point to, and the newest. The rest ranks by words, and is embedded after the reply. With 7
 messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (lab/retrieval.md)."""
 
-TOKENS_AT_ONCE = 4_000
-"""About how many tokens they have together: 64 lines of 250 English characters, which take 0.3 s.
-To MiniLM a token has four such characters, and a character of another script is a token."""
+TOKENS_AT_ONCE = 2_000
+"""About how many tokens they have together: 64 lines of 125 English characters, which take 0.4 s of
+processor time. To MiniLM a token has four such characters, and one of another script is a token."""
 
 MOST_TOKENS = 256
 """Of one part: what is beyond, the embedder does not read."""
