@@ -4,7 +4,6 @@ passage embedded once, by whichever process met it first."""
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from embedding.scale import SENTENCES, measure
+from language.script import language_of
 from schemas.base import embedding_id
 from schemas.errors import EmbeddingError
 from schemas.rag import CosineScale
@@ -142,7 +142,10 @@ class Embedder:
         vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
         """
         if self._scales is None:
-            self._scales = measure(await self.aencode_passages(SENTENCES))
+            passages = await self.aencode_passages(SENTENCES)
+            asked = self._query_prefix != self._passage_prefix
+            queries = await self.begin_queries(SENTENCES) if asked else passages
+            self._scales = measure(queries, passages)
         return scale_for(self._scales, text)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
@@ -202,18 +205,6 @@ def _ours(error: Exception) -> EmbeddingError:
     )
 
 
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-_HAN_AND_KANA = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
-
-
 def scale_for(scales: Mapping[str, CosineScale], text: str) -> CosineScale:
-    """The scale of the language that a text is in, by its letters.
-
-    A script that was not measured counts as Latin, and Chinese as Japanese.
-    """
-    size = max(1, sum(map(str.isalpha, text)))
-    if 4 * len(_HANGUL.findall(text)) >= size:  # a syllable says as much as three Latin letters
-        return scales.get("ko", CosineScale())
-    if 4 * len(_HAN_AND_KANA.findall(text)) >= size:
-        return scales.get("ja", CosineScale())
-    return scales.get("en", CosineScale())
+    """The scale of the language that a text is in, by its letters."""
+    return scales.get(language_of(text), CosineScale())

@@ -51,8 +51,8 @@ MINILM = Bundled(
     max_tokens=256,
     scales={
         "en": CosineScale(0.0, 1.0),
-        "ko": CosineScale(0.671, 0.062),
-        "ja": CosineScale(0.513, 0.196),
+        "ko": CosineScale(0.671, 0.062, 0.987),
+        "ja": CosineScale(0.513, 0.196, 0.94),
     },
 )
 """Knows English."""
@@ -61,7 +61,11 @@ E5 = Bundled(
     "multilingual-e5-small",
     HERE / "e5",
     max_tokens=512,
-    scales={},
+    scales={
+        "en": CosineScale(0.0, 1.0, 0.5),
+        "ko": CosineScale(0.107, 0.866, 0.708),
+        "ja": CosineScale(0.119, 1.0, 0.804),
+    },
     query="query: ",
     passage="passage: ",
 )
@@ -147,8 +151,8 @@ class OnnxEmbeddings(Embeddings):
         path = self.model.folder / name
         if not os.access(path, os.R_OK):
             raise EmbeddingError(
-                f"embedding/{self.model.folder.name}/{name} cannot be read; restore it from the repository or run "
-                "lab/export_embedder.py"
+                f"embedding/{self.model.folder.name}/{name} cannot be read; restore it from the "
+                "repository or run lab/export_embedder.py"
             )
         return path
 

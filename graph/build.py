@@ -34,7 +34,8 @@ from nodes import (
 from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Models
-from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
+from schemas.protocols import Reranker
+from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State
 
@@ -45,9 +46,7 @@ Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
 class Services:
     """The live objects of a process."""
 
-    embedder: Embedder
-    stories: StorySource
-    memory: StandingMemory | None
+    readers: Readers
     reranker: Reranker | None
     indexes: IndexCache
     exemplars: LazyExemplars
@@ -73,22 +72,16 @@ class Input(TypedDict):
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(embed.node, embedder=live.embedder),
+        "embed": partial(embed.node, readers=live.readers, exemplars=live.exemplars),
         "plan_prompt": partial(plan_prompt.node, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,
-            embedder=live.embedder,
-            memory=live.memory,
+            readers=live.readers,
             reranker=live.reranker,
             indexes=live.indexes,
             models=live.models,
         ),
-        "retrieve_story": partial(
-            retrieve_story.node,
-            embedder=live.embedder,
-            stories=live.stories,
-            indexes=live.indexes,
-        ),
+        "retrieve_story": partial(retrieve_story.node, readers=live.readers, indexes=live.indexes),
         "route": partial(route.node, exemplars=live.exemplars, models=live.models),
         "build_prompt": partial(build_prompt.node, models=live.models),
         "generate": partial(generate.node, models=live.models),

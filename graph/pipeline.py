@@ -15,6 +15,7 @@ from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
+from language.script import SCRIPTS
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
@@ -148,11 +149,13 @@ class Pipeline:
             found = Chat.model_validate(chat)
         except ValidationError as error:
             raise BadRequest.from_validation(error, Chat) from None
-        if self.services.memory is None:
+        memory = self.services.readers["latin"].memory  # knows those of all embedders
+        if memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
         await self.drain()  # a turn that is just being remembered would bring it back
-        self.services.indexes.forget((found.user_id, found.session_id))
-        return await asyncio.to_thread(self.services.memory.forget, found.user_id, found.session_id)
+        for script in SCRIPTS:
+            self.services.indexes.forget((found.user_id, found.session_id, script))
+        return await asyncio.to_thread(memory.forget, found.user_id, found.session_id)
 
     async def _remember(self, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path: vectors of what
@@ -163,7 +166,7 @@ class Pipeline:
         verbatim lines; of a story, what is left unread. A failure costs the memory and not the
         reply: it is logged, without any of the words.
         """
-        request, response, live = request_of(state), state["response"], self.services
+        request, response, readers = request_of(state), state["response"], self.services.readers
         if response.error or not response.response_contents:
             return
         now = datetime.now(UTC)
@@ -178,15 +181,17 @@ class Pipeline:
         unread = state.get("unread")
         new = messages if unread is None else messages[state["chat"].verbatim_from :]
         texts = [part for message in new for part in parts(message.content, PART_SIZE)]
-        left = [*(unread or ()), *state.get("unread_story", ())]
+        embedder, _, memory = readers[state["script"]]
         try:
             # First, as the next turn asks for it first; alone, as a batch would pad the rest to it.
             if chat := running_chat(messages):
-                await live.embedder.aencode_passages([chat])
-            await live.embedder.aencode_passages([*left, *texts])
-            if live.memory and request.user_id and request.session_id:
+                await embedder.aencode_passages([chat])
+            await embedder.aencode_passages([*(unread or ()), *texts])
+            if left := state.get("unread_story"):
+                await readers[state["story_script"]].embedder.aencode_passages(left)
+            if memory and request.user_id and request.session_id:
                 await asyncio.to_thread(
-                    live.memory.remember, request.user_id, request.session_id, messages
+                    memory.remember, request.user_id, request.session_id, messages
                 )
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)

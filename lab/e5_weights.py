@@ -120,7 +120,7 @@ def _is_kept(row: int, piece: str) -> bool:
     no marks and digits of other scripts."""
     scripts = {_script(letter) for letter in piece if letter.isalpha()}
     if row < len(SPECIAL) or len(piece) == 1:
-        return row < len(SPECIAL) or scripts <= KEPT and not _is_foreign(piece)
+        return row < len(SPECIAL) or (scripts <= KEPT and not _is_foreign(piece))
     plain = "LATIN" not in scripts or (row < FREQUENT and not _ACCENTED.search(piece))
     return plain and scripts <= KEPT and not any(map(_is_foreign, piece))
 

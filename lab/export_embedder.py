@@ -84,7 +84,7 @@ passage: お茶をありがとう。煙とオレンジの味がして、祖母�
 passage: ねえ、明日のことを考えると胸がどきどきして眠れないんだけど……
 passage: 我们需要三样东西：一张地道的地图、一条不漏水的船，还有一个漂亮的谎言。
 query: Who gave you the silver locket?
-passage: Captain Elena hates being called ma'am; she has been a sailor since she was eleven.""".splitlines()
+passage: Captain Elena hates being called ma'am; she went to sea at eleven.""".splitlines()
 """With e5's prefixes: it reads Korean, Japanese and Chinese, and the English that they quote."""
 
 

@@ -15,6 +15,7 @@ from graph.build import Services
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import Settings
+from schemas.readers import Reader, Readers
 from scripts import build_index
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -44,10 +45,10 @@ def long_story(size: int, *, triggers: bool = True) -> list[dict[str, Any]]:
 
 def counting_services(folder: Path, embeddings: Counting) -> Services:
     embedder = Embedder(embeddings, cache=VectorCache(folder / "v.sqlite", "counting"))
+    reader = Reader(embedder, StoryIndex(ChromaDatabase(path=folder / "chroma"), embedder), None)
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
-        embedder=embedder,
-        stories=StoryIndex(ChromaDatabase(path=folder / "chroma"), embedder),
+        readers=Readers(lambda script: reader),
     )
 
 
