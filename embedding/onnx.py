@@ -62,9 +62,9 @@ E5 = Bundled(
     HERE / "e5",
     max_tokens=512,
     scales={
-        "en": CosineScale(0.0, 1.0, 0.5),
-        "ko": CosineScale(0.107, 0.866, 0.708),
-        "ja": CosineScale(0.119, 1.0, 0.804),
+        "en": CosineScale(0.0, 1.0, 0.497),
+        "ko": CosineScale(0.108, 0.866, 0.711),
+        "ja": CosineScale(0.121, 1.0, 0.803),
     },
     query="query: ",
     passage="passage: ",

@@ -35,7 +35,7 @@ behind a closing quote."""
 
 _CASES = """
     에게 에게서 에서 께 께서 한테 한테서 하고 까지 부터 마저 조차 밖에 처럼 보다 만큼 마다 커녕
-    이랑 랑 과 와 으로 로 으로서 로서 으로써 로써 이라도 라도 이든 이든지 든지 이나 나 대로 에
+    이랑 랑 과 와 으로 로 으로서 로서 으로써 로써 이라도 라도 이든 이든지 든지 이나 대로 에
 """
 _TOPICS = "은 는 이 가 을 를 의 도 만 요"
 _ENDINGS = """
@@ -55,7 +55,7 @@ _ENDINGS = """
 """
 """Endings that no noun ends in: what they leave is a stem, be it one syllable."""
 _SHORT = """
-    다 어 아 여 지 네 나 니 냐 자 라 게 래 대 고 기 음 은 을 데 군 걸 요 면 러 려 서 야 도 까 구
+    다 어 아 여 지 네 니 냐 자 라 게 래 대 고 기 음 은 을 데 군 걸 요 면 러 려 서 야 도 까 구
     다가
 """
 """Endings that nouns end in as well."""
@@ -65,18 +65,17 @@ _SLIPS = re.compile("[햇엿됫됏봣왓갓랫댓졋쳣셧켯겻럿엇앗줫낫�
 """햇어 for 했어."""
 
 
+LAYERS = 3
+"""Endings that are cut off one after the other, at most."""
+
+
 def _jamo(text: str) -> str:
     return normalize("NFD", text)
 
 
-def _endings(*parts: str) -> dict[str, str]:
-    """One of each of the parts, joined in all ways, in jamo; with what must stand before: "closed"
-    or "open", or nothing.
-
-    ㄴ, ㄹ and ㅂ close an open syllable. 은, 을, 이, 과 and all in 으 follow a consonant, 를, 가 and 와
-    a vowel.
-    """
-    before = dict.fromkeys("으은을이과음", "closed") | dict.fromkeys("를가와ㄴㄹㅂ", "open")
+def _endings(*parts: str, before: dict[str, str]) -> dict[str, str]:
+    """One of each of the parts, joined in all ways, in jamo; with what must stand before it by its
+    first letter, "closed" (a consonant) or "open" (a vowel), else nothing."""
     final = {"ㄴ": "ᆫ", "ㄹ": "ᆯ", "ㅂ": "ᆸ"}
     joined = {"".join(some) for some in product(*(part.split(",") for part in parts))} - {""}
     return {_jamo(final.get(it[0], it[0]) + it[1:]): before.get(it[0], "") for it in joined}
@@ -86,8 +85,17 @@ def _listed(text: str) -> str:
     return ",".join(text.split())
 
 
-_NOUNS = _endings(",들,님,쯤", "," + _listed(_CASES), "," + _listed(_TOPICS))
-_SURE, _UNSURE = _endings(_listed(_ENDINGS)), _endings(_listed(_SHORT))
+_CLOSED = dict.fromkeys("으은을이음", "closed")
+_NOUNS = _endings(
+    ",들,님,쯤",
+    "," + _listed(_CASES),
+    "," + _listed(_TOPICS),
+    before=_CLOSED | {"과": "closed"} | dict.fromkeys("를가는와랑나", "open"),
+)
+_SURE, _UNSURE = (
+    _endings(_listed(some), before=_CLOSED | dict.fromkeys("ㄴㄹㅂ", "open"))
+    for some in (_ENDINGS, _SHORT)
+)
 _LONGEST = max(map(len, [*_NOUNS, *_SURE]))
 _HAVE = {_jamo("이"), _jamo("미")}
 """What ㅆ does not make past: 있다, 재밌다."""
@@ -102,6 +110,10 @@ _WHOLE = {_jamo("여"), _jamo("뭐"), *map(_jamo, "과화좌콰")}
 """Syllables that are none of these: 여자, 뭐, 사과, 영화."""
 
 
+_FADING = {_jamo(it) for it in ("파", "퍼", "빠", "뻐")}
+"""What 아파, 슬퍼, 바빠 and 예뻐 end in; their stems in ㅡ."""
+
+
 def stems(word: str) -> list[str]:
     """The stems of a word of Hangul syllables; none if it carries no topic.
 
@@ -114,19 +126,21 @@ def stems(word: str) -> list[str]:
 
 
 def _cut(word: str) -> list[str]:
-    """The stem, and the word where it is unsure. All in jamo, here and below."""
-    if past := _before_past(word):
-        return [_verb(_QUOTED.sub("", _verb(past)))]
-    if stem := _before(_SURE, word):
-        return [_verb(stem)]
-    if noun := _before(_NOUNS, word):
-        return _cut(noun) if _syllables(noun) > 1 else [noun, word]
-    if (stem := _verb(word)) != word:
-        return [stem]
-    if stem := _before(_UNSURE, word):
-        stem = _verb(stem)
-        return [stem] if _syllables(stem) > 1 else [stem, word]
-    return [word]
+    """The stem, and the word where it is unsure. All in jamo, here and below.
+
+    What is left is cut again, so that a name that ends like a particle (세라피나) is cut alike with
+    and without one.
+    """
+    for _ in range(LAYERS):
+        sure = _before_past(word) or _before(_SURE, word)
+        stem = _verb(sure) if sure else _before(_NOUNS, word) or _verb(word)
+        if stem == word:
+            break
+        if _syllables(stem) < 2:
+            return [stem] if sure else [stem, word]
+        word = stem
+    stem = _verb(_before(_UNSURE, word) or word)
+    return [stem] if stem == word or _syllables(stem) > 1 else [stem, word]
 
 
 def _before(endings: dict[str, str], word: str) -> str:
@@ -145,7 +159,7 @@ def _before_past(word: str) -> str:
         at = word.find("ᆻ", at + 1)
     head = word[: max(0, at)]
     ending = next((it for it in _PAST if head.endswith(it)), "")
-    return head.removesuffix(ending)
+    return _QUOTED.sub("", head.removesuffix(ending))
 
 
 def _verb(stem: str) -> str:
@@ -167,7 +181,7 @@ def _alike(stem: str) -> str:
         stem = stem.rstrip("ᆫᆯᆷ")
         if stem.endswith(_jamo("우")) and stem[-3] < "ᆨ":
             stem = stem[:-2] + "ᆸ"
-        if stem[-1] in "ᅡᅥ":
+        if stem[-2:] in _FADING:
             stem = stem[:-1] + "ᅳ"
     return normalize("NFC", stem)
 
