@@ -95,4 +95,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from graph.logs import set_up
+
+    set_up()
     sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from cards.keys import Key, KeyIndex
 from cards.load import Story, book_of, naming, read_any
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
+from schemas.budget import Budget, Purse
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
 
@@ -114,6 +116,7 @@ def unknown_macros(persona: Persona) -> list[str]:
 def book_warnings(book: Lorebook) -> list[str]:
     """What is odd in a book: fields, and keys that are no valid pattern."""
     index = KeyIndex([Key(key) for key in {key for entry in book.entries for key in entry.keys}])
+    index.found("", Budget(patterns=Purse(math.inf)))  # tries each
     broken = sorted(key.text for key in index.broken)
     return [
         *book.warnings,

@@ -5,6 +5,7 @@
    first, then the card's own, then by priority and order; what does not fit leaves room to smaller.
 3. What was taken is scanned itself, until nothing new comes up.
 
+Keys that the turn's budget does not allow to look for are not found, and the outcome says so.
 Nothing is stored between turns, and the same chat always gives the same outcome: sticky and
 cooldown are replayed from the messages.
 """
@@ -12,14 +13,16 @@ cooldown are replayed from the messages.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from itertools import accumulate
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
-from cards.keys import Clock, CompiledBook, compiled
+from cards.keys import CompiledBook, compiled
 from cards.lorebook import Lorebook, LoreEntry, Position
 from cards.macros import draw, expand
 from cards.scene import Activation, Active, Scene, why_barred
+from schemas.budget import Budget, current, spending
 
 Count = Callable[[str], int]
 
@@ -28,6 +31,9 @@ BUDGET_SHARE = 0.25
 
 REPLAYED = 400
 """Newest messages that are replayed; an effect that began before them is over."""
+
+MAX_BROKEN = 100
+"""Invalid patterns that the outcome names."""
 
 _PLACES = {place: number for number, place in enumerate(get_args(Position))}
 
@@ -66,24 +72,25 @@ class _Run:
         self._book, self._scene, self._count = book, scene, count
         self._turn = len(scene.messages)
         self._left = budget
-        self._clock = Clock()
+        self._budget = current()
+        self._macros = self._budget.anew()  # the card's words do not depend on the lore of a turn
         self._out: set[int] = set()  # found, and lost for good
         self._said: dict[str, str] = {}  # text of a taken entry: its name
         self._level = 0
         self._inside: dict[int, str] = {}  # key: the taken entry that mentions it
+        self._back: dict[int, int] = {}  # key: the messages behind the newest one that mentions it
+        self._taken_of: dict[str, int] = {}  # group: the entry that was taken of it
         depth = max(book.windows, default=0)
         newest = reversed(scene.messages[-depth:] if depth else [])
-        self._recent = [book.index.found(scene.line(line), self._clock) for line in newest]
-        self._windows = {
-            depth: frozenset[int]().union(*self._recent[:depth]) for depth in book.windows
-        }
-        self._effects = timed_effects(book, scene, self._clock)
+        for back, line in enumerate(newest):
+            for key in book.index.found(scene.line(line), self._budget):
+                self._back.setdefault(key, back)
+        self._effects = timed_effects(book, scene, self._budget)
         self._sticky = {row for row, effect in self._effects.items() if effect.kind == "sticky"}
 
     def start(self) -> list[int]:
         """Takes what the chat calls for; gives the rows."""
-        everything = frozenset[int]().union(*self._windows.values())
-        rows = {row for key in everything for row in self._book.by_key[key]}
+        rows = {row for key in self._back for row in self._book.by_key[key]}
         return self._take(rows.union(self._book.always, self._sticky))
 
     def recurse(self, fresh: list[int]) -> None:
@@ -98,22 +105,27 @@ class _Run:
 
     def _mentioned(self, fresh: Iterable[int]) -> set[int]:
         """The keys that these entries' texts mention for the first time."""
-        before = set(self._inside)
+        first = set[int]()
         for row in fresh:
             entry = self._book.entries[row]
             if not entry.prevent_recursion:
-                for key in self._book.index.found(self._text(entry, scanning=True), self._clock):
-                    self._inside.setdefault(key, _label(entry))
-        return self._inside.keys() - before
+                found = self._book.index.found(self._text(entry, scanning=True), self._budget)
+                new = found - self._inside.keys()
+                self._inside.update(dict.fromkeys(new, _label(entry)))
+                first |= new
+        return first
 
     def _take(self, rows: Iterable[int]) -> list[int]:
         """Takes those of the rows that are called for, as far as the budget goes."""
         found: dict[int, str] = {}
-        for row in rows:
-            if row not in self.taken and row not in self._out:
-                called, why = self._is_called(row)
-                (found if called else self.reasons)[row] = why
-        self._settle_groups(found)
+        with self._budget.keywords as time:
+            for row in rows:
+                if time.is_empty():
+                    break
+                if row not in self.taken and row not in self._out:
+                    called, why = self._is_called(row)
+                    (found if called else self.reasons)[row] = why
+            self._settle_groups(found)
         chosen = sorted(found.keys() - self._out, key=self._claim)
         return [row for row in chosen if self._afford(row, found[row])]
 
@@ -123,6 +135,7 @@ class _Run:
         return passing, one.drop_first, one.rank, -one.priority, -one.order, row
 
     def _afford(self, row: int, why: str) -> bool:
+        self._budget.check()
         entry = self._book.entries[row]
         if row not in self._sticky and not is_lucky(entry, self._scene, self._turn):
             return self._lose(row, f"found, but chance ({entry.probability:g} %) was against it")
@@ -139,11 +152,14 @@ class _Run:
             self._left -= tokens
         self._said[text] = _label(entry)
         self.taken[row] = Active(entry, text, tokens, why, len(self.taken))
+        for group in entry.groups:
+            self._taken_of.setdefault(group, row)
         self.reasons.pop(row, None)
         return True
 
     def _text(self, entry: LoreEntry, *, scanning: bool = False) -> str:
-        return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
+        with spending(self._macros):
+            return expand(entry.content, self._scene.scope(entry, scanning=scanning)).strip()
 
     def _lose(self, row: int, why: str) -> bool:
         self._out.add(row)
@@ -162,28 +178,32 @@ class _Run:
             return False, "waits to be found in other entries"
         if entry.constant:
             return True, "constant"
-        hits = self._hits(row)
-        key = next((key for key in self._book.primary[row] if key in hits), None)
+        is_found = self._looks(row)
+        key = next(filter(is_found, self._book.primary[row]), None)
         if key is None:
             return False, "no key found" if entry.keys else "has no keys"
         for asked in self._book.asked[row]:
-            if not asked.holds(hits):
+            if not asked.holds(is_found):
                 return False, f"a key found, but `{asked.logic}` of its other keys does not hold"
         return True, f"key `{self._book.index.keys[key].text}` {self._where(row, key)}"
 
-    def _hits(self, row: int) -> frozenset[int]:
-        """The keys found where an entry looks."""
-        entry = self._book.entries[row]
-        hits = self._windows[entry.scan_depth]
-        for name in entry.scan_also:
-            if text := self._scene.fields.get(name):
-                hits |= self._book.index.found(text, self._clock)
-        return hits if entry.exclude_recursion or not self._inside else hits.union(self._inside)
+    def _looks(self, row: int) -> Callable[[int], bool]:
+        """Whether a key is found where an entry looks."""
+        entry, back = self._book.entries[row], self._back
+        texts = filter(None, map(self._scene.fields.get, entry.scan_also))
+        others: list[Container[int]] = [self._book.index.found(it, self._budget) for it in texts]
+        if not entry.exclude_recursion:
+            others.append(self._inside)
+
+        def is_found(key: int) -> bool:
+            return back.get(key, math.inf) < entry.scan_depth or any(key in it for it in others)
+
+        return is_found
 
     def _where(self, row: int, key: int) -> str:
-        for back, hits in enumerate(self._recent[: self._book.entries[row].scan_depth]):
-            if key in hits:
-                return "in the message" if back == 0 else f"in the message {back} before"
+        back = self._back.get(key, math.inf)
+        if back < self._book.entries[row].scan_depth:
+            return "in the message" if back == 0 else f"in the message {back} before"
         return f"in the entry `{self._inside[key]}`" if key in self._inside else "in the card"
 
     def _settle_groups(self, found: Iterable[int]) -> None:
@@ -195,8 +215,9 @@ class _Run:
                 groups.setdefault(group, []).append(row)
         for group, members in groups.items():
             rivals = [row for row in members if row not in self._out]
-            before = (row for row in self.taken if group in entries[row].groups)
-            winner = next(before, None)
+            if self._budget.keywords.is_empty():
+                break
+            winner = self._taken_of.get(group)
             if winner is None and rivals:
                 winner = self._winner(rivals, group)
             for row in rivals:
@@ -219,18 +240,13 @@ class _Run:
 
     def _score(self, row: int) -> int:
         """How many keys of an entry were found; other keys count where finding them is asked."""
-        hits = self._hits(row)
         wanted = [asked.rows for asked in self._book.asked[row] if asked.logic.startswith("and")]
-        return sum(key in hits for keys in (self._book.primary[row], *wanted) for key in keys)
+        return sum(map(self._looks(row), chain(self._book.primary[row], *wanted)))
 
     def warnings(self) -> list[str]:
         """Keys that could not be used."""
-        slow = sorted({key.text for key in self._clock.slow})
-        return [
-            *(f"key `{key.text}` is no valid pattern" for key in self._book.index.broken),
-            *(f"key `{text}` takes too long" for text in slow),
-            *(["the patterns took too long together; some were not tried"] * self._clock.spent),
-        ]
+        broken = (f"key `{key.text}` is no valid pattern" for key in self._book.index.broken)
+        return [*islice(broken, MAX_BROKEN), *self._budget.warnings()]
 
 
 class Effect(NamedTuple):
@@ -240,7 +256,7 @@ class Effect(NamedTuple):
     left: float
 
 
-def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, Effect]:
+def timed_effects(book: CompiledBook, scene: Scene, budget: Budget) -> dict[int, Effect]:
     """Which entries stay or stay away in this turn, by their row in the book.
 
     Each message of the user stands for a turn that was generated behind it. What a group, the
@@ -248,41 +264,55 @@ def timed_effects(book: CompiledBook, scene: Scene, clock: Clock) -> dict[int, E
     """
     if not book.timed:
         return {}
-    now = len(scene.messages)
-    first = max(0, now - REPLAYED)
-    past = scene.messages[first:]
-    hits = [book.timed_hits(scene.line(message), clock) for message in past]
-    ends = [end for end, message in enumerate(past[:-1], 1) if message.role == "user"]
-    mentioned = frozenset[int]().union(*hits)
-    windows = {
-        depth: [frozenset[int]().union(*hits[max(0, end - depth) : end]) for end in ends]
-        for depth in {book.entries[row].scan_depth for row in book.timed}
-    }
+    first = max(0, len(scene.messages) - REPLAYED)
+    places: dict[int, list[int]] = {}  # key: the messages that mention it, as turns
+    for turn, message in enumerate(scene.messages[first:], first):
+        for key in book.timed_hits(scene.line(message), budget):
+            places.setdefault(key, []).append(turn)
+    past = enumerate(scene.messages[first:-1], first + 1)
+    turns = [turn for turn, message in past if message.role == "user"]
     effects = {}
-    for row in book.timed:
-        entry = book.entries[row]
-        if not entry.constant and mentioned.isdisjoint(book.primary[row]):
-            continue
-        stays = away = 0.0
-        for end, seen in zip(ends, windows[entry.scan_depth], strict=True):
-            turn = first + end
-            if turn >= max(stays, away) and _was_found(book, row, seen, scene, turn):
-                stays = turn + _messages(entry.sticky)
-                away = stays + _messages(entry.cooldown)
-        if now < stays:
-            effects[row] = Effect("sticky", stays - now)
-        elif now < away:
-            effects[row] = Effect("cooldown", away - now)
+    with budget.keywords as time:
+        for row in book.timed:
+            if time.is_empty():
+                break
+            if effect := _effect(book, row, places, scene, turns):
+                effects[row] = effect
     return effects
 
 
-def _was_found(book: CompiledBook, row: int, seen: frozenset[int], scene: Scene, turn: int) -> bool:
-    """Whether an entry was found on a past turn, by the keys that it saw."""
+def _effect(
+    book: CompiledBook, row: int, places: dict[int, list[int]], scene: Scene, turns: Sequence[int]
+) -> Effect | None:
+    """The effect that an entry is under by what past turns found."""
+    entry, now = book.entries[row], len(scene.messages)
+    if not entry.constant and places.keys().isdisjoint(book.primary[row]):
+        return None
+    stays = away = 0.0
+    for turn in turns:
+        if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):
+            stays = turn + _messages(entry.sticky)
+            away = stays + _messages(entry.cooldown)
+    if now < stays:
+        return Effect("sticky", stays - now)
+    return Effect("cooldown", away - now) if now < away else None
+
+
+def _was_found(
+    book: CompiledBook, row: int, places: dict[int, list[int]], scene: Scene, turn: int
+) -> bool:
+    """Whether an entry was found on a past turn, by the keys in the messages before it."""
     entry = book.entries[row]
+
+    def is_found(key: int) -> bool:
+        lines = places.get(key, ())
+        at = bisect_left(lines, turn - entry.scan_depth)
+        return at < len(lines) and lines[at] < turn
+
     return (
         turn >= entry.delay
-        and (entry.constant or not seen.isdisjoint(book.primary[row]))
-        and all(asked.holds(seen) for asked in book.asked[row])
+        and (entry.constant or any(map(is_found, book.primary[row])))
+        and all(asked.holds(is_found) for asked in book.asked[row])
         and is_lucky(entry, scene, turn)
     )
 

@@ -3,29 +3,34 @@
 A plain key has to stand in the text as a word by `retrieval.text.stands_in`, which knows Korean
 particles; a key is a regular expression only when it is written `/pattern/flags`. What a text
 mentions is remembered, so of a running chat only new lines are looked at: 1,000 plain keys take
-0.5 ms a text and 1,000 patterns 2.5 ms, so that nothing cleverer is worth its code.
+0.5 ms a text and 1,000 patterns 3.5 ms, so that nothing cleverer is worth its code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import regex
-
 from cards.lorebook import Logic, Lorebook, LoreEntry
-from retrieval.text import PATTERN_SECONDS, as_pattern, spaced, stands_in
-
-PATTERNS_SECONDS = 0.1
-"""What all regular expressions of an activation may cost together."""
+from retrieval.patterns import Pattern, as_pattern
+from retrieval.text import spaced, stands_in
+from schemas.budget import Budget
 
 REMEMBERED = 512
 """Texts whose keys are remembered for one set of keys, by a digest: no word of a chat stays."""
+
+REMEMBERED_ROWS = 16_384
+"""Keys found in all of these: 1 MB."""
+
+MAX_KEPT = 8_000_000
+"""Bytes of a book that is kept ready: 2,000 long entries with 1,000 patterns have half of it."""
+
+AT_ONCE = 200_000
+"""Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
 
 _SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
 
@@ -43,41 +48,13 @@ class Key(NamedTuple):
         return self.text.startswith("/") and _SLASHED.fullmatch(self.text) is not None
 
 
-class Clock:
-    """The time that regular expressions have left in one activation, and which took too long.
-
-    Seconds of this thread's processor time, so that a busy machine changes no outcome.
-    """
-
-    def __init__(self, seconds: float = PATTERNS_SECONDS) -> None:
-        self._end = time.thread_time() + seconds
-        self.slow: set[Key] = set()
-        self.spent = False
-
-    def matches(self, pattern: regex.Pattern[str], text: str) -> bool:
-        """Whether a pattern matches; not tried when the time is spent.
-
-        Raises:
-            TimeoutError: it takes too long on this text.
-        """
-        left = self._end - time.thread_time()
-        self.spent = self.spent or left <= 0
-        if self.spent:
-            return False
-        try:
-            return bool(pattern.search(text, timeout=min(PATTERN_SECONDS, left)))
-        except TimeoutError:
-            if left < PATTERN_SECONDS:
-                self.spent = True
-                return False
-            raise
-
-
 class Mentioned(NamedTuple):
-    """The rows of the keys that a text mentions, and the patterns that took too long on it."""
+    """The rows of the keys that a text mentions, of the patterns that took too long on it, and of
+    those that took too long on another text of that turn, which may be tried in the next."""
 
     rows: frozenset[int]
-    slow: frozenset[Key]
+    slow: frozenset[int]
+    untried: frozenset[int]
 
 
 class KeyIndex:
@@ -88,61 +65,91 @@ class KeyIndex:
     """
 
     def __init__(self, keys: Sequence[Key]) -> None:
-        """Compiles the regular expressions, 0.15 ms each."""
+        """Sorts plain keys and patterns; these are compiled when they are first tried."""
         self.keys = list(keys)
-        self.broken: list[Key] = []  # in slashes, and no valid expression or too long for one
         self._plain: list[tuple[int, str, bool, bool]] = []  # row, words, whole, in their case
-        self._patterns: dict[int, regex.Pattern[str]] = {}
+        self._patterns: dict[int, Pattern] = {}
+        self._too_long: list[Key] = []  # for a pattern
         for row, key in enumerate(keys):
             if not key.is_pattern:
                 words = (_exact if key.case_sensitive else spaced)(key.text)
                 if words:
                     self._plain.append((row, words, key.whole_words, key.case_sensitive))
-            elif pattern := _compiled(key.text):
-                self._patterns[row] = pattern
+            elif source := as_pattern(key.text):
+                self._patterns[row] = Pattern(key.text, source)
             else:
-                self.broken.append(key)
+                self._too_long.append(key)
         self._remembered: dict[bytes, Mentioned] = {}
+        self._rows = 0  # in all of these
 
-    def found(self, text: str, clock: Clock) -> frozenset[int]:
-        """The rows of the keys that the text mentions."""
+    @property
+    def broken(self) -> list[Key]:
+        """Keys in slashes that are no valid expression, as far as they were tried, or too long."""
+        return [
+            *self._too_long,
+            *(self.keys[row] for row, pattern in self._patterns.items() if pattern.broken),
+        ]
+
+    def found(self, text: str, budget: Budget) -> frozenset[int]:
+        """The rows of the keys that the text mentions; what the turn's budget did not allow to look
+        for is not among them.
+
+        Raises:
+            DeadlineExceeded: the turn has no time left.
+        """
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         mentioned = self._remembered.get(digest)
-        if mentioned is None:
-            mentioned = self._look(text, clock)
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            if not (self._patterns and clock.spent):
-                self._remembered[digest] = mentioned
-        clock.slow |= mentioned.slow
+        if mentioned is None or mentioned.untried:
+            mentioned, whole = self._look(text, budget, mentioned)
+            if whole:
+                self._remember(digest, mentioned)
+        budget.slow.update(self.keys[row].text for row in mentioned.slow)
         return mentioned.rows
 
-    def _look(self, text: str, clock: Clock) -> Mentioned:
-        folded, exact, composed = spaced(text), _exact(text), unicodedata.normalize("NFC", text)
-        rows = set()
-        for row, words, whole, in_case in self._plain:
-            said = exact if in_case else folded
-            if words in said and (not whole or stands_in(words, said)):
-                rows.add(row)
-        slow = set()
-        for row, pattern in self._patterns.items():
+    def _remember(self, digest: bytes, mentioned: Mentioned) -> None:
+        size = sum(map(len, mentioned))
+        if len(self._remembered) >= REMEMBERED or self._rows + size > REMEMBERED_ROWS:
+            self._remembered.clear()
+            self._rows = 0
+        if size <= REMEMBERED_ROWS:
+            self._remembered[digest] = mentioned
+            self._rows += size
+
+    def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
+        """What a text mentions, and whether all of it was looked for that can be."""
+        budget.check()
+        rows, slow = set(before.rows if before else ()), set(before.slow if before else ())
+        untried = set[int]()
+        whole = before is not None or self._look_for_plain(text, rows, budget)
+        composed = unicodedata.normalize("NFC", text)
+        for row in before.untried if before else self._patterns:
             try:
-                if clock.matches(pattern, composed):
-                    rows.add(row)
+                matches = self._patterns[row].matches(composed, budget)
             except TimeoutError:
-                slow.add(self.keys[row])
-        return Mentioned(frozenset(rows), frozenset(slow))
+                slow.add(row)
+                continue
+            if budget.patterns.ran_out:
+                whole = False
+                break
+            if matches is None:
+                untried.add(row)
+            elif matches:
+                rows.add(row)
+        return Mentioned(frozenset(rows), frozenset(slow), frozenset(untried)), whole
 
-
-def _compiled(key: str) -> regex.Pattern[str] | None:
-    """The regular expression of a key in slashes; None if it is no valid one, or too long."""
-    source = as_pattern(key)
-    if source is None:
-        return None
-    try:
-        return regex.compile(unicodedata.normalize("NFC", source))
-    except (regex.error, RecursionError, OverflowError, ValueError):
-        return None
+    def _look_for_plain(self, text: str, rows: set[int], budget: Budget) -> bool:
+        """Adds the rows of plain keys; whether the time was enough for all."""
+        folded, exact = spaced(text), _exact(text)
+        step = 1 + AT_ONCE // (1 + len(text))
+        with budget.keywords:
+            for start in range(0, len(self._plain), step):
+                if budget.keywords.is_empty():
+                    return False
+                for row, words, whole, in_case in self._plain[start : start + step]:
+                    said = exact if in_case else folded
+                    if words in said and (not whole or stands_in(words, said)):
+                        rows.add(row)
+        return True
 
 
 def _exact(text: str) -> str:
@@ -156,9 +163,9 @@ class Asked(NamedTuple):
     rows: tuple[int, ...]
     logic: Logic
 
-    def holds(self, hits: frozenset[int]) -> bool:
-        """Whether it holds where these keys were found."""
-        found = sum(row in hits for row in self.rows)
+    def holds(self, is_found: Callable[[int], bool]) -> bool:
+        """Whether it holds where these keys are found."""
+        found = sum(map(is_found, self.rows))
         match self.logic:
             case "and_any":
                 return found > 0
@@ -206,15 +213,25 @@ class CompiledBook:
         self._timed_rows = sorted(timed_rows)
         self._timed_index = KeyIndex([self.index.keys[row] for row in self._timed_rows])
 
-    def timed_hits(self, text: str, clock: Clock) -> frozenset[int]:
+    def timed_hits(self, text: str, budget: Budget) -> frozenset[int]:
         """The keys of entries with timed effects that a text mentions, as rows of `index`."""
-        return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, clock))
+        return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, budget))
+
+
+def compiled(book: Lorebook) -> CompiledBook:
+    """The compiled book; books of equal content share one, unless they are very large.
+
+    It costs 30 ms for 1,000 plain keys, and the first use of 1,000 patterns 130 ms.
+    """
+    return _kept(book) if sum(map(_bytes_of, book.entries)) <= MAX_KEPT else CompiledBook(book)
 
 
 @lru_cache(maxsize=16)
-def compiled(book: Lorebook) -> CompiledBook:
-    """The compiled book; books of equal content share one.
-
-    Compiling costs 30 ms for 1,000 plain keys and 130 ms for 1,000 patterns, each turn otherwise.
-    """
+def _kept(book: Lorebook) -> CompiledBook:
     return CompiledBook(book)
+
+
+def _bytes_of(entry: LoreEntry) -> int:
+    """About what an entry takes when it is compiled: a pattern has 100 for each character."""
+    keys = (*entry.keys, *(key for keys, _ in entry.conditions for key in keys))
+    return 2 * len(entry.content) + sum(500 + 100 * len(it) * it.startswith("/") for it in keys)

@@ -11,25 +11,34 @@
 Case does not matter. What a macro inserts is not read again, except the card's own fields, so a
 name such as `{{char}}` does no harm; a field that leads back to itself is left out. An unknown
 macro stays as text. Only cards and lore are expanded, never messages or what was retrieved.
+
+What is read and inserted is counted, over the card of a turn and over its lore
+(`schemas/budget.py`); macros behind the end of the budget stay as text. A text is expanded once in
+a turn, if its scope is the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from language.korean import agree
+from schemas.budget import Budget, current
 from schemas.request import NEW_SESSION, ChatRequest, Persona
 
 MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text."""
 
-MAX_LENGTH = 200_000
-"""Characters read and inserted from which further macros stay as text: twice the longest field."""
+MAX_INSERTED = 200_000
+"""Characters that macros insert into a text, twice the longest field; others stay as text."""
+
+EVALUATED = 100
+"""Characters that a macro counts as beside what it reads and inserts: it takes 3 to 10 µs."""
 
 MAX_DICE = 100
+"""Of a roll; each counts as a macro."""
 
 FIELDS = ("description", "personality", "scenario")
 """Fields of a card that its texts and its lore may name as macros."""
@@ -74,11 +83,27 @@ class Scope:
         fields = {name: getattr(persona, name) for name in FIELDS}
         return cls(char=persona.name, user=user, chat=chat, turn=turn, place=text, fields=fields)
 
+    def inside(self, name: str) -> Scope:
+        """The scope of one of the fields, in which its own name says nothing."""
+        return replace(self, place=self.fields[name], fields={**self.fields, name: ""})
+
+    def key(self) -> Hashable:
+        """Equal for scopes in which a text says the same."""
+        names = (self.char, self.user, self.original, self.chat, self.place)
+        return names, self.turn, self.scanning, tuple(self.fields.items())
+
 
 def draw(sides: int, *seed: object) -> int:
     """A number from 0 to `sides` - 1 that depends on nothing but the seed."""
-    key = "\0".join(map(str, seed)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % sides
+    return _number(hashlib.blake2b(_joined(*seed), digest_size=8), sides)
+
+
+def _joined(*seed: object) -> bytes:
+    return "\0".join(map(str, seed)).encode("utf-8", "surrogatepass")
+
+
+def _number(drawn: hashlib.blake2b, sides: int) -> int:
+    return int.from_bytes(drawn.digest(), "big") % sides
 
 
 def chat_of(request: ChatRequest) -> str:
@@ -98,26 +123,39 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     Args:
         unknown: collects the names of macros that are not known.
     """
+    return _expanded(text, scope, current(), unknown if unknown is not None else set())
+
+
+def _expanded(text: str, scope: Scope, budget: Budget, unknown: set[str]) -> str:
     if "{{" not in text and "<" not in text:
         return text
-    return _Expansion(scope, unknown if unknown is not None else set()).run(text)
+    key = text, scope.key()
+    known = budget.expanded.get(key)
+    if known is None:
+        budget.check()
+        known = budget.expanded[key] = _Expansion(scope, budget, unknown).run(text)
+    return known
 
 
 class _Expansion:
     """One run of `expand`; inner macros come before outer ones."""
 
-    def __init__(self, scope: Scope, unknown: set[str]) -> None:
-        self._scope, self._unknown = scope, unknown
-        self._length = 0  # of all that was read of fields or inserted
+    def __init__(self, scope: Scope, budget: Budget, unknown: set[str]) -> None:
+        self._scope, self._budget, self._unknown = scope, budget, unknown
         self._draws = 0
+        self._seeded: hashlib.blake2b | None = None
+        self._inserted = 0
+        self._fields: dict[str, str] = {}
 
     def run(self, text: str) -> str:
+        if not self._takes(len(text)):
+            return text
         stack: list[list[str]] = [[]]
         name = ""  # that was inserted right before
         for at, token in enumerate(_TOKEN.split(_TRIM.sub("", text))):
             parts = stack[-1]
             if at % 2 == 0:
-                parts.append(agree(name, _end(parts), token) if name else token)
+                parts.append(agree(name, _end(parts), token) if name and token else token)
                 name = "" if token else name
                 continue
             name = ""
@@ -127,8 +165,10 @@ class _Expansion:
                 else:
                     parts.append(token)
             elif token != "}}":
-                name = self._named(token[1:-1].lower())
-                parts.append(name)
+                name = self._name(token[1:-1].lower())
+                fits = self._takes(EVALUATED) and self._inserts(name)
+                parts.append(name if fits else token)
+                name = name if fits else ""
             elif len(stack) > 1:
                 value, speaks = self._value("".join(stack.pop()))
                 stack[-1].append(value)
@@ -140,28 +180,40 @@ class _Expansion:
             stack[-1] += ["{{", *rest]
         return "".join(stack[0])
 
-    def _named(self, key: str) -> str:
-        value = self._scope.user if key == "user" else self._scope.char
-        self._length += len(value)
-        return value
+    def _takes(self, characters: int) -> bool:
+        """Takes characters from the budget; whether it had some left."""
+        had = self._budget.characters > 0
+        self._budget.characters -= characters
+        return had
+
+    def _inserts(self, value: str) -> bool:
+        """Whether the text and the budget have room for a value."""
+        fits = self._inserted + len(value) <= MAX_INSERTED and self._takes(len(value))
+        self._inserted += len(value) * fits
+        return fits
+
+    def _name(self, key: str) -> str:
+        return self._scope.user if key == "user" else self._scope.char
 
     def _value(self, body: str) -> tuple[str, bool]:
         """What `{{body}}` stands for, and whether a particle behind it must agree."""
-        call = _CALL.match(body)
-        if call is None or self._length > MAX_LENGTH:
+        call = _CALL.match(body) if self._takes(EVALUATED + len(body)) else None
+        if call is None:
             return f"{{{{{body}}}}}", False
         name, rest = call[1].lower(), body[call.end() :]
+        value: str | None
+        speaks = name in ("random", "pick")
         if name in _NAMES and not rest.strip():
-            return self._named(name), True
-        if name in ("random", "pick"):
+            value, speaks = self._name(name), True
+        elif speaks:
             value = self._choice(name, body[call.end(1) :].lstrip())
         else:
             value = self._plain(name, rest)
         if value is None:
             self._unknown.add(name)
-            return f"{{{{{body}}}}}", False
-        self._length += len(value)
-        return value, name in ("random", "pick")
+        elif self._inserts(value):
+            return value, speaks
+        return f"{{{{{body}}}}}", False
 
     def _plain(self, name: str, rest: str) -> str | None:
         """A macro that is no name and no choice; None if there is no such macro."""
@@ -182,16 +234,10 @@ class _Expansion:
 
     def _field(self, name: str) -> str | None:
         """Another field, its macros filled in; nothing where it leads back to itself."""
-        fields = self._scope.fields
-        if name not in fields:
-            return None
-        text = fields[name]
-        scope = replace(self._scope, place=text, fields={**fields, name: ""})
-        inner = _Expansion(scope, self._unknown)
-        inner._length = self._length + len(text)  # so that fields that say nothing end, too
-        value = inner.run(text)
-        self._length = inner._length - len(value)  # which is counted where it is inserted
-        return value
+        if name in self._scope.fields and name not in self._fields:
+            scope = self._scope.inside(name)
+            self._fields[name] = _expanded(scope.place, scope, self._budget, self._unknown)
+        return self._fields.get(name)
 
     def _choice(self, name: str, arguments: str) -> str | None:
         """One of the arguments, which `::` separates, else commas that have no `\\` before."""
@@ -210,15 +256,21 @@ class _Expansion:
         dice = _ROLL.fullmatch(formula)
         if dice is None or int(dice["sides"]) < 1 or int(dice["count"] or 1) > MAX_DICE:
             return None
-        sides = int(dice["sides"])
-        rolled = [
-            1 + self._draw(sides, "roll", self._scope.turn) for _ in range(int(dice["count"] or 1))
-        ]
+        sides, count = int(dice["sides"]), int(dice["count"] or 1)
+        self._takes(EVALUATED * count)
+        rolled = [1 + self._draw(sides, "roll", self._scope.turn) for _ in range(count)]
         return str(sum(rolled) + int(dice["plus"] or 0))
 
     def _draw(self, sides: int, *seed: object) -> int:
+        """`draw` from chat, place and the number of the draw, then from the seed."""
+        if self._seeded is None:
+            seed_of_all = _joined(self._scope.chat, self._scope.place)
+            self._takes(len(seed_of_all))
+            self._seeded = hashlib.blake2b(seed_of_all, digest_size=8)
         self._draws += 1
-        return draw(sides, self._scope.chat, self._scope.place, self._draws, *seed)
+        drawn = self._seeded.copy()
+        drawn.update(_joined("", self._draws, *seed))
+        return _number(drawn, sides)
 
 
 def _end(parts: list[str]) -> str:

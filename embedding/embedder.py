@@ -4,8 +4,10 @@ passage embedded once, by whichever process met it first."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +16,11 @@ from langchain_core.embeddings import Embeddings
 from embedding.scale import SENTENCES, measure
 from language.script import language_of
 from schemas.base import embedding_id
-from schemas.errors import EmbeddingError
-from schemas.rag import CosineScale
+from schemas.budget import keep_deadline
+from schemas.errors import EmbeddingError, IyagiError, traced
+from schemas.rag import CosineScale, of_one_length
+
+log = logging.getLogger(__name__)
 
 
 class VectorCache(Protocol):
@@ -28,12 +33,22 @@ class VectorCache(Protocol):
     def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
         """Keeps the vectors."""
 
+    def begin(self, dimension: int) -> None:
+        """Forgets vectors of another length than this."""
+
+    def flush(self) -> None:
+        """Waits until the vectors are on disk."""
+
 
 class Embedder:
     """Text to vectors: (n, dimension) float32 rows of unit length, in the order given.
 
-    Every vendor exception arrives as `EmbeddingError`. The async methods run in the embedder's own
+    Every vendor exception arrives as `EmbeddingError`; a turn that is behind its deadline embeds no
+    further batch, and gets a DeadlineExceeded. The async methods run in the embedder's own
     threads, `batch` texts at a time, so a turn's one query waits for no one's long history.
+
+    A server's model may be replaced by one with vectors of another length. Then all vectors are
+    made anew; what is just being put together of both is a retryable error.
 
     Args:
         embeddings: does the work.
@@ -62,8 +77,10 @@ class Embedder:
         self._query_prefix = query_prefix
         self._passage_prefix = passage_prefix
         self._batch = batch
-        self._dimension: int | None = getattr(embeddings, "dimension", None)
-        self._scales: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self._declared: int | None = getattr(embeddings, "dimension", None)
+        self._dimension: int | None = self._declared
+        self._given: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)
+        self._scales = self._given
         self.cache = cache
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="embedding")
 
@@ -91,7 +108,7 @@ class Embedder:
 
     def begin_queries(self, texts: Sequence[str]) -> asyncio.Future[np.ndarray]:
         """Vectors of questions; the work begins now, and raises EmbeddingError when awaited."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, self.encode_queries, texts)
+        return self._in_pool(self.encode_queries, texts)
 
     def known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """What the cache has: (n, dimension) rows, and the mask (n,) of those that are known.
@@ -112,8 +129,9 @@ class Embedder:
         if not missing:
             return found
         fresh = self._encode(list(missing), self._passages)
-        if self.cache is not None:
-            self.cache.put([embedding_id(text) for text in missing], fresh)
+        if known.any():
+            of_one_length(found, fresh)
+        self._keep(list(missing), fresh)
         vectors = np.empty((len(texts), fresh.shape[1]), dtype=np.float32)
         if known.any():
             vectors[known] = found[known]
@@ -123,17 +141,27 @@ class Embedder:
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """`encode_passages` in the embedder's threads, one batch after another: other turns get
         theirs in between."""
-        loop, size = asyncio.get_running_loop(), self._batch
+        size = self._batch
         batches = [texts[start : start + size] for start in range(0, max(1, len(texts)), size)]
-        vectors = [
-            await loop.run_in_executor(self._pool, self.encode_passages, it) for it in batches
-        ]
+        vectors = [await self._in_pool(self.encode_passages, it) for it in batches]
+        of_one_length(*vectors)
         return np.concatenate(vectors)
+
+    def _in_pool(
+        self, encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str]
+    ) -> asyncio.Future[np.ndarray]:
+        """The work in the embedder's own threads, on the budget of the turn that asks for it."""
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._pool, copy_context().run, encode, texts)
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Takes vectors that a store has as known: in memory only, as they can be had again."""
+        self._keep(texts, vectors, on_disk=False)
+
+    def flush(self) -> None:
+        """Waits until the vectors that are known are on disk. Blocks."""
         if self.cache is not None:
-            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=False)
+            self.cache.flush()
 
     async def cosine_scale(self, text: str) -> CosineScale:
         """How to read the cosines of a question that is in the language of `text`.
@@ -141,20 +169,33 @@ class Embedder:
         The first call measures it where the model does not say: it embeds 48 short sentences, whose
         vectors stay in the cache, so that the next process need not. Raises EmbeddingError.
         """
-        if self._scales is None:
+        scales = self._scales
+        if scales is None:
             passages = await self.aencode_passages(SENTENCES)
             asked = self._query_prefix != self._passage_prefix
             queries = await self.begin_queries(SENTENCES) if asked else passages
-            self._scales = measure(queries, passages)
-        return scale_for(self._scales, text)
+            scales = measure(queries, passages)
+            if passages.shape[1] == (self._dimension or passages.shape[1]):
+                self._scales = scales
+        return scale_for(scales, text)
+
+    def _keep(self, texts: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
+        """Makes vectors known, if they have the length of the newest."""
+        if self.cache is not None and vectors.shape[1] == (self._dimension or vectors.shape[1]):
+            self.cache.put([embedding_id(text) for text in texts], vectors, on_disk=on_disk)
 
     def _query(self, texts: list[str]) -> list[list[float]]:
-        return [self._embeddings.embed_query(self._query_prefix + text) for text in texts]
+        vectors = []
+        for text in texts:
+            keep_deadline()
+            vectors.append(self._embeddings.embed_query(self._query_prefix + text))
+        return vectors
 
     def _passages(self, texts: list[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
         prefixed = [self._passage_prefix + text for text in texts]
         for start in range(0, len(texts), self._batch):
+            keep_deadline()
             vectors += self._embeddings.embed_documents(prefixed[start : start + self._batch])
         return vectors
 
@@ -165,7 +206,7 @@ class Embedder:
             return np.empty((0, self.dimension), dtype=np.float32)
         try:
             vectors = np.asarray(embed([well_formed(text) for text in texts]), dtype=np.float32)
-        except EmbeddingError:
+        except IyagiError:
             raise
         except Exception as error:  # a vendor's exceptions have no common base
             raise _ours(error) from error
@@ -173,15 +214,22 @@ class Embedder:
 
     def _unit(self, vectors: np.ndarray, count: int) -> np.ndarray:
         """The vectors at unit length, or EmbeddingError where they are none."""
-        expected = (count, self._dimension or vectors.shape[-1])
+        expected = (count, self._declared or vectors.shape[-1])
         if vectors.shape != expected:
             raise EmbeddingError(f"the embedder gave shape {vectors.shape} in place of {expected}")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise EmbeddingError("the embedder gave a vector of NaN, infinity or only zeros")
-        self._dimension = vectors.shape[1]
+        self._begin(vectors.shape[1])
         unit: np.ndarray = vectors / lengths
         return unit
+
+    def _begin(self, dimension: int) -> None:
+        """Takes the length that the model's vectors have now: what is known of another is not."""
+        if dimension != self._dimension:
+            self._dimension, self._scales = dimension, self._given
+            if self.cache is not None:
+                self.cache.begin(dimension)
 
 
 def well_formed(text: str) -> str:
@@ -198,6 +246,8 @@ def _ours(error: Exception) -> EmbeddingError:
     passing = isinstance(error, OSError | TimeoutError | httpx.TransportError)
     if status is not None:
         passing = status in (408, 429) or status >= 500
+    if not passing:
+        log.error("the embedder failed\n%s", traced(error))
     answer = f", status {status}" if status is not None else ""
     cure = "try again" if passing else "see the log for the cause"
     return EmbeddingError(

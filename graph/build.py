@@ -7,12 +7,14 @@ START ─┬─ embed ───────┬─ retrieve_chat ──┬─ rou
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
+from langgraph.errors import GraphBubbleUp
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph._node import StateNode
 from langgraph.graph.state import CompiledStateGraph
@@ -33,11 +35,15 @@ from nodes import (
 )
 from retrieval.index import IndexCache
 from routing import LazyExemplars
+from schemas.budget import keep_deadline
+from schemas.errors import IyagiError, traced
 from schemas.models import Models
 from schemas.protocols import Reranker
 from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State
+
+log = logging.getLogger(__name__)
 
 Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
 
@@ -104,11 +110,24 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
 
 
 def _timed(name: str, node: Node) -> StateNode[State, Context]:
-    """The node, with its own milliseconds in what it writes."""
+    """The node, with its own milliseconds in what it writes; it does not begin behind the turn's
+    deadline. A fault of ours leaves it without what it says, since servers and notebooks print that.
+
+    Raises:
+        IyagiError: whatever went wrong, safe to show.
+    """
 
     async def run(state: State, runtime: Runtime[Context]) -> dict[str, object]:
+        keep_deadline()
         started = time.perf_counter()
-        written = await node(state, runtime)
+        try:
+            written = await node(state, runtime)
+        except (IyagiError, GraphBubbleUp):
+            raise
+        except Exception as error:  # noqa: BLE001 - a node may call any library
+            log.error("the node %s failed\n%s", name, traced(error))
+            told = f"the node {name} failed ({type(error).__name__}); see the log for the cause"
+            raise IyagiError(told, retryable=True) from None
         return {**written, "timing": {name: 1000 * (time.perf_counter() - started)}}
 
     return run

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -19,8 +21,9 @@ from language.script import SCRIPTS
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
-from schemas.base import Identifier, Strict
-from schemas.errors import BadRequest, IyagiError
+from schemas.base import MAX_TEXT, Identifier, Strict
+from schemas.budget import Budget, current, spending
+from schemas.errors import BadRequest, IyagiError, traced
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State, request_of
@@ -61,8 +64,26 @@ _STEPS = {
 
 
 PREPARING = 4
-"""Turns at once between request and prompt. More keep the event loop busy without a pause: where 64
-come at once, everything else on it waits 60 to 80 ms (p99) and not 25."""
+"""Turns at once between request and prompt, of those that ask a store and of those that ask none:
+these never wait for a store. More keep the event loop busy without a pause: where 64 come at once,
+everything else on it waits 60 to 80 ms (p99) and not 25."""
+
+WAITING = 16_000_000
+"""Characters of the chats that wait to be remembered, together: some 100 MB with their requests. A
+turn more is not remembered; what its chat said comes with the history of its next one."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A turn, from its request until it is remembered."""
+
+    chat: tuple[str | None, str | None]  # user and session
+    forgotten: bool = False  # its chat was, since it began
+    remembering: asyncio.Task[None] | None = None
+
+
+REMEMBERING = 300.0
+"""Seconds for what follows a reply: to embed 20 MB, more than a request holds, takes 170 s."""
 
 
 class Pipeline:
@@ -72,11 +93,13 @@ class Pipeline:
         """Compiles the graph; nothing is loaded before the first turn."""
         self.services = services
         self.graph = build_graph(services)
+        self._memory = services.readers["latin"].memory  # knows the chats of all readers
         self._may_ask = any(model.second_opinion for model in services.models.offered)
-        self._afterwards: set[asyncio.Task[None]] = set()
-        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()  # a semaphore belongs to one loop
-        )
+        self._turns: set[_Turn] = set()
+        self._waiting = 0  # characters to be remembered
+        self._places: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[bool, asyncio.Semaphore]
+        ] = WeakKeyDictionary()  # a semaphore belongs to one loop
 
     async def stream(
         self, payload: object, *, live: bool = True
@@ -95,37 +118,41 @@ class Pipeline:
 
         Raises:
             BadRequest: the payload is at fault.
+            DeadlineExceeded: the turn has a deadline (`worker.events.within`) and missed it.
             IyagiError: a part of the pipeline failed for good.
         """
-        started = time.perf_counter()
-        state: State = {"request": read_request(payload)}
-        modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
-        parts = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
-        loop = asyncio.get_running_loop()
-        async with (
-            AsyncExitStack() as place,
-            aclosing(cast("AsyncGenerator[Any, None]", parts)),  # leaving ends the work
-        ):
-            await place.enter_async_context(
-                self._places.setdefault(loop, asyncio.Semaphore(PREPARING))
-            )
-            async for part in parts:
-                if part["type"] == "custom":
-                    if part["data"]["type"] == "status":  # the model is asked who answers
-                        await place.aclose()
-                    if live:
-                        yield part["data"]
-                elif part["type"] == "values":
-                    state = part["data"]
-                    if "prompt" in state:
-                        await place.aclose()
-                    if "response" not in state:
-                        step = next(step for key, step in _STEPS.items() if key in state)
-                        yield {"type": "status", "step": step}
-        response = _timed(state, 1000 * (time.perf_counter() - started))
-        task = asyncio.create_task(self._remember(state))
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        started, budget = time.perf_counter(), current().anew()
+        request = read_request(payload)
+        turn = _Turn((request.user_id, request.session_id))
+        self._turns.add(turn)
+        try:
+            state: State = {"request": request}
+            modes: list[StreamMode] = ["custom", "values"] if live or self._may_ask else ["values"]
+            run = self.graph.astream(state, context=Context(), stream_mode=modes, version="v2")
+            parts = cast("AsyncGenerator[Any, None]", run)
+            async with AsyncExitStack() as place, aclosing(parts):  # leaving ends the work
+                await place.enter_async_context(self._place(request))
+                while part := await _next(parts, budget):
+                    if part["type"] == "custom":
+                        if part["data"]["type"] == "status":  # the model is asked who answers
+                            await place.aclose()
+                        if live:
+                            yield part["data"]
+                    elif part["type"] == "values":
+                        state = part["data"]
+                        if "prompt" in state:
+                            await place.aclose()
+                        if "response" not in state:
+                            step = next(step for key, step in _STEPS.items() if key in state)
+                            yield {"type": "status", "step": step}
+            response = _timed(state, 1000 * (time.perf_counter() - started))
+            turn.remembering = asyncio.create_task(self._remember(turn, state))
+            turn.remembering.add_done_callback(partial(self._remembered, turn))
+        finally:
+            if turn.forgotten:  # what was said is in an index again
+                self.services.indexes.forget(turn.chat)
+            if turn.remembering is None:
+                self._turns.discard(turn)
         yield {"type": "final", "response": response.model_dump(mode="json")}
 
     async def chat(self, payload: object) -> dict[str, Any]:
@@ -136,7 +163,8 @@ class Pipeline:
         return response
 
     async def forget(self, chat: object) -> bool:
-        """Deletes the standing memory of a chat; whether there was any.
+        """Deletes the standing memory of a chat; whether there was any. A turn of it that began
+        before is not remembered, in this process; in another, if it found a memory.
 
         Args:
             chat: `{"user_id": ..., "session_id": ...}`.
@@ -149,15 +177,29 @@ class Pipeline:
             found = Chat.model_validate(chat)
         except ValidationError as error:
             raise BadRequest.from_validation(error, Chat) from None
-        memory = self.services.readers["latin"].memory  # knows those of all embedders
+        memory, ids = self._memory, (found.user_id, found.session_id)
         if memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
-        await self.drain()  # a turn that is just being remembered would bring it back
+        turns = [turn for turn in self._turns if turn.chat == ids]
+        for turn in turns:
+            turn.forgotten = True
+        await _until_remembered(turns)  # one may be writing
         for script in SCRIPTS:
-            self.services.indexes.forget((found.user_id, found.session_id, script))
-        return await asyncio.to_thread(memory.forget, found.user_id, found.session_id)
+            self.services.indexes.forget((*ids, script))
+        return await memory.apart(lambda: memory.forget(*ids), writes=True)
 
-    async def _remember(self, state: State) -> None:
+    def _place(self, request: ChatRequest) -> asyncio.Semaphore:
+        asks_store = request.story_id is not None or self._is_remembered(request)
+        places = self._places.setdefault(
+            asyncio.get_running_loop(),
+            {asks: asyncio.Semaphore(PREPARING) for asks in (False, True)},
+        )
+        return places[asks_store]
+
+    def _is_remembered(self, request: ChatRequest) -> bool:
+        return bool(self._memory and request.user_id and request.session_id)
+
+    async def _remember(self, turn: _Turn, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path: vectors of what
         has none yet and of the running chat as that turn will ask for it, and the new messages of a
         chat whose memory stands here.
@@ -174,31 +216,68 @@ class Pipeline:
         reply = Message(
             role=response.responded_as,
             name=state["prompt"].speaker_name or None,
-            content="".join(piece.text for piece in response.response_contents),
+            content="".join(piece.text for piece in response.response_contents)[:MAX_TEXT],
             timestamp=now,
         )
         messages = [*request.history, said, reply]
+        size = sum(len(message.content) for message in messages)
+        if self._waiting and self._waiting + size > WAITING:
+            log.warning("the turn was not remembered: too many wait to be")
+            return
         unread = state.get("unread")
         new = messages if unread is None else messages[state["chat"].verbatim_from :]
         texts = [part for message in new for part in parts(message.content, PART_SIZE)]
         embedder, _, memory = readers[state["script"]]
+        self._waiting += size
         try:
-            # First, as the next turn asks for it first; alone, as a batch would pad the rest to it.
-            if chat := running_chat(messages):
-                await embedder.aencode_passages([chat])
-            await embedder.aencode_passages([*(unread or ()), *texts])
-            if left := state.get("unread_story"):
-                await readers[state["story_script"]].embedder.aencode_passages(left)
-            if memory and request.user_id and request.session_id:
-                await asyncio.to_thread(
-                    memory.remember, request.user_id, request.session_id, messages
-                )
+            with spending(Budget(REMEMBERING)):
+                # First, as the next turn asks for it first; alone, as a batch would pad the rest.
+                if chat := running_chat(messages):
+                    await embedder.aencode_passages([chat])
+                await embedder.aencode_passages([*(unread or ()), *texts])
+                if left := state.get("unread_story"):
+                    await readers[state["story_script"]].embedder.aencode_passages(left)
+                if memory and self._is_remembered(request):
+                    remember = partial(
+                        memory.remember, str(request.user_id), str(request.session_id),
+                        messages, said_now=2, recalled_from=state.get("recalled_from"),
+                    )  # fmt: skip
+                    await memory.apart(lambda: turn.forgotten or remember(), writes=True)
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
+        finally:
+            self._waiting -= size
+
+    def _remembered(self, turn: _Turn, task: asyncio.Task[None]) -> None:
+        """Lets go of the turn; the loop would log what an exception says."""
+        self._turns.discard(turn)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the turn was not remembered\n%s", traced(error))
 
     async def drain(self) -> None:
-        """Waits until everything that was to be remembered is written."""
-        await asyncio.gather(*self._afterwards)
+        """Waits until everything that was to be remembered is written, in whichever running loop;
+        a loop that has ended writes nothing more."""
+        await _until_remembered(self._turns)
+        for reader in self.services.readers.made:
+            await asyncio.to_thread(reader.embedder.flush)
+
+
+async def _until_remembered(turns: Iterable[_Turn]) -> None:
+    """Waits until what of these turns is being remembered is written, whether it could be or not."""
+    loops = {task: task.get_loop() for turn in turns if (task := turn.remembering)}
+    waiting = [
+        asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.wait({task}), loop))
+        for task, loop in loops.items()
+        if loop.is_running()
+    ]
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next(parts: AsyncGenerator[Any, None], budget: Budget) -> Any:
+    """The next part of a run, None behind the last. The budget is set while it is awaited, and not
+    while the reader of `stream` has its turn, who may do other work in the same task."""
+    with spending(budget):
+        return await anext(parts, None)
 
 
 def _timed(state: State, total: float) -> ChatResponse:

@@ -162,10 +162,12 @@ def agree(name: str, before: str, after: str) -> str:
     Closing quotes and asterisks may stand between. A bare 야 behind a subject (나는 {{char}}야) is
     the copula, 이야 behind a consonant; elsewhere it calls somebody, 아 behind a consonant.
     """
-    sound = last_sound(name)
     marks = _CLOSING.match(after)
     start = marks.end() if marks else 0
-    if sound is None or not after[start : start + 1]:
+    if not (after.startswith("(", start) or is_syllable(after[start : start + 1])):
+        return after  # no form begins so
+    sound = last_sound(name)
+    if sound is None:
         return after
     for closed, open_, pattern in _FORMS:
         if match := pattern.match(after, start):

@@ -22,11 +22,14 @@ SHARE = 0.25
 embedder of `cjk` reads English nearly as well as the other one, which reads no Korean at all."""
 
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
+_CJK = re.compile(f"[{HANGUL}\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff]")
 _KANA_AND_HAN_RUN = re.compile("[\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff]+")
 
 
 def language_of(text: str) -> Literal["ko", "ja", "en"]:
     """The language of a text by its letters; Chinese counts as Japanese, all others as English."""
+    if not _CJK.search(text):
+        return "en"
     enough = SHARE * max(1, sum(map(str.isalpha, text)))
     if sum(map(len, _HANGUL_RUN.findall(text))) >= enough:
         return "ko"

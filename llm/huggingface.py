@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, PrivateAttr
 
 from llm.streaming import MAX_NEW_TOKENS, Ending, StreamingLLM
-from schemas.errors import LLMError
+from schemas.errors import LLMError, traced
 
 log = logging.getLogger(__name__)
 
@@ -198,8 +198,8 @@ def _in_thread(what: str, work: Callable[..., T], *given: Any) -> asyncio.Future
             return work(*given)
         except LLMError:
             raise
-        except Exception as error:
-            log.exception("%s", what)
+        except Exception as error:  # noqa: BLE001 - torch, the hub, a model's own code
+            log.error("%s\n%s", what, traced(error))
             # A RuntimeError is torch's: too little memory now, or a GPU that a new worker replaces.
             retryable = isinstance(error, RuntimeError)
             raise LLMError(f"{what}: {_cure(error)}", retryable=retryable) from None

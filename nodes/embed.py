@@ -13,7 +13,7 @@ from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
 from routing import LazyExemplars
 from schemas.protocols import Embedder
-from schemas.rag import Search
+from schemas.rag import Search, of_one_length
 from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State, request_of
@@ -48,6 +48,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         embedder.aencode_passages(chat),
         embedder.cosine_scale(" ".join(query.texts)),
     )
+    of_one_length(message, first, before)
     views = view_vectors(query, np.stack([*first, *before]))
     return Search(query=replace(query, cosines=cosines), views=views, message=message[0])
 

@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 
 from nodes.parse_reply import cast_of_turn, stops_of
 from replies.reply import LiveReply
-from schemas.errors import LLMError
+from schemas.errors import LLMError, traced
 from schemas.models import Model, Models
 from schemas.rag import PromptBuildOutput
 from schemas.request import ChatRequest
@@ -75,8 +75,8 @@ async def generate_text(
         return _failed(text, error.message, error.retryable)
     except TimeoutError:
         return _failed(text, "the reply was not complete in time; try again later", True)
-    except Exception as error:  # any LangChain LLM may be put in, with exceptions of its own
-        log.exception("the model failed")
+    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in
+        log.error("the model failed\n%s", traced(error))
         return _failed(text, f"the model failed ({type(error).__name__}); the log says more", True)
     usage = ending.info.get("usage")
     return Generation(

@@ -33,7 +33,7 @@ async def node(
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request`, `script`, `query` and `plan`; writes `chat` and `unread`.
+    """Reads `request`, `script`, `query` and `plan`; writes `chat`, `unread` and `recalled_from`.
 
     A memory that fails costs itself only.
     """
@@ -67,6 +67,7 @@ async def node(
     return {
         "chat": ChatRAGResult(context=found, verbatim_from=cut, warning=warning),
         "unread": unread,
+        "recalled_from": recalled.source,
     }
 
 
@@ -74,16 +75,12 @@ async def _remembered(
     request: ChatRequest, search: Search, memory: StandingMemory | None
 ) -> tuple[Recalled, str | None]:
     """What the server may remember of this chat from before the request's history, or a warning."""
-    if memory is None or not request.user_id or not request.session_id:
+    user, session = request.user_id, request.session_id
+    if memory is None or not user or not session:
         return NOTHING_RECALLED, None
     try:
-        recalled = await asyncio.to_thread(
-            memory.recall,
-            request.user_id,
-            request.session_id,
-            search,
-            request.history,
-            request.message,
+        recalled = await memory.apart(
+            lambda: memory.recall(user, session, search, request.history, request.message)
         )
     except StoreError as error:
         return NOTHING_RECALLED, f"no standing memory: {error.message}"

@@ -38,9 +38,10 @@ async def node(
     try:
         story = await readers[script].stories.aload(told, request.story_id)
         if script == "latin" and script_of_story(story.events) != script:
-            script = "cjk"  # which reads English, too
-            story = await readers[script].stories.aload(told, request.story_id)
-            search = await search_of(request, embedder=readers[script].embedder)
+            script, chat = "cjk", readers[script]  # that reads English, too
+            if readers[script] is not chat:
+                story = await readers[script].stories.aload(told, request.story_id)
+                search = await search_of(request, embedder=readers[script].embedder)
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
 
@@ -63,5 +64,5 @@ async def node(
         )
         return found.model_copy(update={"upcoming": upcoming}), left + unread
 
-    found, left = await asyncio.to_thread(find)
+    found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))
     return {"story": found, "story_script": script, "unread_story": left}

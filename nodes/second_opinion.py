@@ -11,7 +11,7 @@ from typing import Any
 from language.korean import is_syllable
 from prompts.build import Question, ask_who
 from prompts.plan import before_retrieval
-from schemas.errors import IyagiError
+from schemas.errors import IyagiError, traced
 from schemas.models import Model
 from schemas.rag import Lore
 from schemas.request import ChatRequest, Speaker
@@ -56,8 +56,8 @@ async def second_opinion(
         why = f"no answer within {SECONDS:g} s"
     except IyagiError as error:
         why = error.message
-    except Exception as error:  # any LangChain LLM may be put in, with exceptions of its own
-        log.exception("the second opinion failed")
+    except Exception as error:  # noqa: BLE001 - any LangChain LLM may be put in
+        log.error("the second opinion failed\n%s", traced(error))
         why = f"the model failed ({type(error).__name__})"
     return SecondOpinion(
         said=said.strip()[:SHOWN],

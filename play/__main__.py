@@ -39,9 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not is_local:
         sys.stdout.write("Whoever reaches this address can use it: there is no login.\n")
     sys.stdout.flush()
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    # Its own log set-up would print what exceptions say.
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", log_config=None)
     return 0
 
 
 if __name__ == "__main__":
+    from graph.logs import set_up
+
+    set_up()
     sys.exit(main())

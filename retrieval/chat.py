@@ -281,7 +281,10 @@ def _found(
     *,
     at_once: int = AT_ONCE,
 ) -> Found:
-    vectors, unread = part_vectors(index, search.query, source, at_once=at_once)
+    dimension = search.views.shape[1]
+    vectors, unread = part_vectors(
+        index, search.query, source, dimension=dimension, at_once=at_once
+    )
     allowed = recallable(messages, seen)
     knobs = Knobs(
         recency=context.chat_recency,

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from language.script import language_of
 from retrieval.lexical import LexicalIndex
 from retrieval.text import asks, normal, parts, tokens
+from schemas.budget import keep_deadline
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 
@@ -62,12 +64,18 @@ class Index:
         kept = _common(self.passages, passages)
         self._truncate(kept)
         for row, passage in enumerate(passages[kept:], kept):
+            keep_deadline()
             self.passages.append(passage)
             self._starts.append(len(self.parts))
             self._asks.append(asks(passage.text))
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
-                self.lexical.add(tokens(part), passage=row, scene=passage.scene)
+                self.lexical.add(
+                    tokens(part),
+                    passage=row,
+                    scene=passage.scene,
+                    elliptic=language_of(part) != "en",
+                )
         return kept
 
     def _truncate(self, length: int) -> None:

@@ -12,6 +12,7 @@ from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.text import mentioned_in, parts
 from retrieval.vectors import part_vectors
+from schemas.budget import current, spending
 from schemas.errors import StoreError
 from schemas.protocols import PassageVectors, Story, StorySource
 from schemas.rag import RAGChunk, Search, StoryRAGResult
@@ -39,7 +40,7 @@ def search_story(
 ) -> tuple[StoryRAGResult, list[str]]:
     """What of a story bears on the search, and the parts without a vector. Blocks.
 
-    A store that fails costs the vectors only.
+    A store that fails costs the vectors only; keywords that take too long are not looked for.
 
     Args:
         request: the turn.
@@ -55,7 +56,8 @@ def search_story(
         EmbeddingError: the embedder failed.
     """
     events, persona, position = story.events, request.persona, request.story_position
-    vectors, left, warning = None, list[str](), None
+    vectors, left, warnings, budget = None, list[str](), list[str](), current()
+    known = budget.warnings()
     with indexes.index(story.name, EVENT_PART_SIZE) as index:
         index.update(event_passages(events))
         told, hidden = told_and_hidden(events, persona, position)
@@ -64,23 +66,26 @@ def search_story(
                 stories.make_known(story, awaited)
                 vectors = stories.search(story, index, search, (told, hidden), position)
             except StoreError as error:
-                warning = f"the story is searched by words only: {error.message}"
+                warnings.append(f"the story is searched by words only: {error.message}")
         else:
             vectors, left = part_vectors(
-                index, search.query, source, at_once=EVENTS_AT_ONCE, allowed=told | hidden
+                index, search.query, source,
+                dimension=search.views.shape[1], at_once=EVENTS_AT_ONCE, allowed=told | hidden,
+            )  # fmt: skip
+        with spending(budget):
+            found = retrieve_story_context(
+                search,
+                events,
+                index,
+                vectors,
+                persona=persona,
+                position=position,
+                top_k=context.story_top_k,
+                score_threshold=context.story_score_threshold,
+                texts=[request.message, *(it.content for it in request.history[-WAKING_LINES:])],
             )
-        found = retrieve_story_context(
-            search,
-            events,
-            index,
-            vectors,
-            persona=persona,
-            position=position,
-            top_k=context.story_top_k,
-            score_threshold=context.story_score_threshold,
-            texts=[request.message, *(it.content for it in request.history[-WAKING_LINES:])],
-        )
-    return found.model_copy(update={"warning": warning}), left
+    warnings += (warning for warning in budget.warnings() if warning not in known)
+    return found.model_copy(update={"warning": "; ".join(warnings) or None}), left
 
 
 def retrieve_story_context(
@@ -172,10 +177,19 @@ def texts_to_embed(events: Iterable[StoryEvent]) -> list[str]:
 
 
 def awakened(events: Iterable[StoryEvent], texts: Sequence[str]) -> dict[str, str]:
-    """Id to the first keyword, of each event with a keyword that one of the texts mentions."""
-    mentioned = mentioned_in(texts)
-    first = ((event.id, next(filter(mentioned, event.keywords), None)) for event in events)
-    return {id: keyword for id, keyword in first if keyword is not None}
+    """Id to the first keyword, of each event with a keyword that one of the texts mentions.
+
+    Events behind the end of the turn's time for keywords stay asleep.
+    """
+    mentioned, budget, woken = mentioned_in(texts), current(), dict[str, str]()
+    with budget.keywords:
+        for event in events:
+            if budget.keywords.is_empty():
+                break
+            keyword = next(filter(mentioned, event.keywords), None)
+            if keyword is not None:
+                woken[event.id] = keyword
+    return woken
 
 
 def event_chunk(event: StoryEvent, score: float | None, why: list[str]) -> RAGChunk:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
-import regex
 import Stemmer
 
 from language.korean import HANGUL, is_particles
 from language.korean_terms import stems
 from retrieval.english import BASE_FORM, STOP_WORDS
-
-MAX_PATTERN = 200  # characters of a /regex/ keyword; lorebooks stay far below
-PATTERN_SECONDS = 0.02  # what one regex keyword may cost before it counts as no match
+from retrieval.patterns import Pattern, as_pattern
+from schemas.budget import current
 
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA = "\u3041-\u309f"
@@ -116,40 +115,29 @@ def mentions(text: str, keyword: str) -> bool:
     """Whether the keyword stands in the text as a word of its own.
 
     "세라피나는" mentions 세라피나 and "은빛숲길" does not mention 숲; "artist" not art.
-    A keyword `/pattern/flags` is a regular expression (flags i, m, s; others are ignored); one that
-    is invalid, longer than `MAX_PATTERN` or slower than `PATTERN_SECONDS` mentions nothing.
+    A keyword `/pattern/flags` is a regular expression; one that is invalid, too long or too slow
+    (`retrieval/patterns.py`) mentions nothing.
     """
     return mentioned_in([text])(keyword)
 
 
 def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
-    """A test for whether one of the texts `mentions` a keyword, for many keywords."""
+    """A test for whether one of the texts `mentions` a keyword, for many keywords: it is on the
+    turn's budget."""
+    budget = current()
     spaced_texts = [spaced(text) for text in texts]
+    composed = [unicodedata.normalize("NFC", text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
-        if keyword.startswith("/") and (pattern := as_pattern(keyword)) is not None:
-            return any(_searches(pattern, text) for text in texts)
+        if keyword.startswith("/") and (source := as_pattern(keyword)) is not None:
+            pattern = Pattern(keyword, source)
+            with suppress(TimeoutError):
+                return any(pattern.matches(text, budget) for text in composed)
+            return False
         words = spaced(keyword)
         return any(stands_in(words, text) for text in spaced_texts)
 
     return mentioned
-
-
-def as_pattern(keyword: str) -> str | None:
-    """The regular expression of a keyword `/pattern/flags` with its flags inside, else None."""
-    slashed = re.fullmatch(r"/(.+)/([a-z]*)", keyword, re.DOTALL)
-    if not slashed or len(slashed[1]) > MAX_PATTERN:
-        return None
-    flags = "".join(flag for flag in "ims" if flag in slashed[2])
-    return f"(?{flags}){slashed[1]}" if flags else slashed[1]
-
-
-def _searches(pattern: str, text: str) -> bool:
-    try:
-        found = regex.search(pattern, unicodedata.normalize("NFC", text), timeout=PATTERN_SECONDS)
-    except (regex.error, TimeoutError):
-        return False
-    return found is not None
 
 
 def stands_in(words: str, text: str) -> bool:
@@ -160,7 +148,7 @@ def stands_in(words: str, text: str) -> bool:
         if _may_start(words, text[max(0, at - 1) : at]):
             behind = _HANGUL_RUN.match(text, end)
             hangul = behind[0] if behind else ""
-            if _may_end(words, hangul, text[end + len(hangul) :][:1]):
+            if _may_end(words, hangul, text[end + len(hangul) : end + len(hangul) + 1]):
                 return True
         at = text.find(words, at + 1)
     return False

@@ -51,6 +51,7 @@ def part_vectors(
     query: Query,
     source: PassageVectors,
     *,
+    dimension: int | None = None,
     at_once: int = AT_ONCE,
     allowed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[str]]:
@@ -58,11 +59,14 @@ def part_vectors(
 
     Those up to the first part without one stay with the index, so the next turn asks the source for
     the parts behind them: 1 ms per 1,000 parts is spared. Parts of passages that are not `allowed`,
-    (passages,) bool, are not embedded now.
+    (passages,) bool, are not embedded now. Those that stay and are not of the query's `dimension`
+    are of a model that was replaced, and are made anew.
 
     Raises:
         EmbeddingError: the embedder failed.
     """
+    if index.vectors is not None and dimension not in (None, index.vectors.shape[1]):
+        index.vectors = None
     kept = 0 if index.vectors is None else len(index.vectors)
     if index.vectors is not None and kept == len(index.parts):
         return index.vectors, []

@@ -214,8 +214,9 @@ class LazyExemplars:
         self._made: Exemplars | None = None
 
     async def __call__(self) -> Exemplars:
-        """The same object each time. Raises EmbeddingError."""
-        if self._made is None:
+        """The same object, as long as the embedder's vectors have one length. Raises
+        EmbeddingError."""
+        if self._made is None or self._made.vectors.shape[1] != self.embedder.dimension:
             texts, labels = labelled_texts()
             vectors = await asyncio.to_thread(read_vectors, self.embedder.fingerprint, texts)
             if vectors is None:

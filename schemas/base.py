@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -43,15 +44,32 @@ def embedding_id(text: str) -> str:
     return "sha1:" + hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
+MAX_DEPTH = 64
+"""Objects and lists within each other in free-form data. What a card holds has a dozen at most, and
+pydantic writes no response of more than some 250."""
+
+
 def _json_safe(value: dict[str, Any]) -> dict[str, Any]:
     """Refuses what cannot be sent back as JSON."""
+    inner: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [item for held in inner for item in _held(held)]
+    if inner:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, TypeError, RecursionError):
-        raise ValueError(
-            "cannot be written as JSON; leave out NaN, half characters and deep nesting"
-        ) from None
+        raise ValueError("cannot be written as JSON; leave out NaN and half characters") from None
     return value
+
+
+def _held(value: Any) -> Iterable[Any]:
+    """The objects and lists right inside of a value."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return ()
+    return [item for item in value if isinstance(item, dict | list | tuple)]
 
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_safe)]

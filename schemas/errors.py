@@ -15,7 +15,8 @@ A message never holds a user's text, a key or a path outside the project.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -104,6 +105,39 @@ class TooLarge(IyagiError):
     """The answer is larger than the platform carries."""
 
     code = "too_large"
+
+
+def traced(error: BaseException) -> str:
+    """What a log may hold of any exception: type, status and places in the code, a line each, of it
+    and of what caused it. Not what it says: that may quote what a user wrote, or a key."""
+    return "\n".join(_traces(error, set()))
+
+
+def _traces(error: BaseException, seen: set[int]) -> Iterator[str]:
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    if isinstance(error, IyagiError):
+        said = error.message if not isinstance(error, BadRequest) else ""
+    elif isinstance(error, ImportError):
+        said = f"of {error.name}"
+    else:
+        said = str(_status(error) or "")
+    yield f"{type(error).__module__}.{type(error).__qualname__} {said}".strip()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        yield f"  {frame.filename}:{frame.lineno} in {frame.name}"
+    causes = [error.__cause__ or error.__context__, *getattr(error, "exceptions", ())]
+    for cause in filter(None, causes):
+        yield from _traces(cause, seen)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an exception of a vendor has, or the errno of one of the system."""
+    for of in (error, getattr(error, "response", None)):
+        for name in ("status_code", "status", "errno"):
+            if isinstance(value := getattr(of, name, None), int):
+                return value
+    return None
 
 
 def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:

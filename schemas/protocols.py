@@ -58,6 +58,9 @@ class Embedder(PassageEncoder, Protocol):
     async def aencode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of stored text; they are known afterwards. Raises EmbeddingError."""
 
+    def flush(self) -> None:
+        """Waits until what is known will be known to the next process. Blocks."""
+
 
 class Reranker(Protocol):
     """A model that reads the question and a passage together."""
@@ -82,7 +85,14 @@ class Story(Protocol):
         """Whether its vectors stand on the server, to be searched there."""
 
 
-class StorySource(Protocol):
+class Store(Protocol):
+    """What may have to be waited for, long if it hangs."""
+
+    async def apart(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        """The result of work that asks this store, done in the few threads of its own."""
+
+
+class StorySource(Store, Protocol):
     """Stories by what a request says of them."""
 
     async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> Story:
@@ -106,7 +116,7 @@ class StorySource(Protocol):
         Blocks; raises StoreError."""
 
 
-class StandingMemory(Protocol):
+class StandingMemory(Store, Protocol):
     """What was said in each chat, for backends that send only recent messages. All of it blocks and
     raises StoreError, or EmbeddingError where something is embedded."""
 
@@ -120,7 +130,15 @@ class StandingMemory(Protocol):
     ) -> Recalled:
         """What this chat's memory may hold for a search; it may be nothing."""
 
-    def remember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
+    def remember(
+        self,
+        user_id: str,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        said_now: int = 0,
+        recalled_from: str | None = None,
+    ) -> int:
         """Adds what is not known yet; how many these were."""
 
     def forget(self, user_id: str, session_id: str) -> bool:

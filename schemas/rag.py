@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from schemas.base import Strict
+from schemas.errors import EmbeddingError
 from schemas.formats import PromptTurn
 from schemas.request import Message, Persona, Role, Speaker, StoryEvent
 
@@ -93,6 +94,15 @@ class Search(BaseModel):
         return self.model_copy(update={"query": replace(self.query, scene=scene)})
 
 
+def of_one_length(*vectors: np.ndarray) -> None:
+    """Raises EmbeddingError where matrices have rows of several lengths."""
+    if len({rows.shape[-1] for rows in vectors if len(rows)}) > 1:
+        raise EmbeddingError(
+            "the embedder's vectors changed their length; new ones are begun: try again",
+            retryable=True,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Recalled:
     """What a standing memory has for a search: candidates among their neighbours."""
@@ -100,6 +110,7 @@ class Recalled:
     messages: tuple[Message, ...]  # in the order in which they were said
     runs: tuple[int, ...]  # of each the stretch it is in: between two of them others are left out
     corpus: Corpus  # of all that is remembered
+    source: str | None = None  # which memory of the chat: another one once it was forgotten
 
 
 NOTHING_RECALLED = Recalled((), (), Corpus(0, 0, {}))

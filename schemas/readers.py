@@ -28,6 +28,11 @@ class Readers:
         self._make = make
         self._made: dict[Script, Reader] = {}
 
+    @property
+    def made(self) -> list[Reader]:
+        """Those that a turn has needed."""
+        return [*self._made.values()]
+
     def __getitem__(self, script: Script) -> Reader:
         """The same object each time."""
         if script not in self._made:

@@ -97,6 +97,7 @@ class State(TypedDict, total=False):
     plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
+    recalled_from: str | None  # retrieve_chat: the memory; another one once it was forgotten
     story: StoryRAGResult  # retrieve_story
     story_script: Script  # retrieve_story: of the reader of the story
     unread_story: Annotated[list[str], UntrackedValue]  # retrieve_story: texts for that reader

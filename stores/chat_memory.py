@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise, takewhile
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,9 +31,11 @@ from stores.chat_order import (
 )
 from stores.database import VectorDatabase
 from stores.embedders import Embedders
+from stores.threads import StoreThreads
 from stores.word_index import Known, WordIndex
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SCHEMA = "2"
 """Version of the rows; those of another are taken over."""
@@ -73,7 +77,7 @@ class StandingMemory:
     The collection's name is a digest of both ids, so the memory of another user or session cannot
     be asked for, not even by mistake. Nothing of a chat stays in the process: the database is asked
     for the nearest messages, the index of words for those that share words with the query. All
-    methods block.
+    methods but `apart` block.
 
     Args:
         database: where the memories are.
@@ -89,6 +93,11 @@ class StandingMemory:
         self._log = ChatLog(database, words)
         self._embedders = Embedders(database, encoder, SCHEMA)
         self._damaged: set[str] = set()  # collections to be repaired after the reply
+        self._threads = StoreThreads("memory")
+
+    async def apart(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        """The result of work that asks this memory, done in its own threads."""
+        return await self._threads.run(work, writes=writes)
 
     def recall(
         self,
@@ -121,7 +130,8 @@ class StandingMemory:
             return NOTHING_RECALLED
         try:
             low = self._log.read_on(name, state, pages=1)
-            return self._recalled(name, search, history, message, low)
+            found = self._recalled(name, search, history, message, low)
+            return replace(found, source=state.uid)
         except StoreError as error:
             if not error.retryable:
                 self._damaged.add(name)
@@ -149,7 +159,15 @@ class StandingMemory:
             corpus=self._words.corpus(name, terms),
         )
 
-    def remember(self, user_id: str, session_id: str, messages: Sequence[Message]) -> int:
+    def remember(
+        self,
+        user_id: str,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        said_now: int = 0,
+        recalled_from: str | None = None,
+    ) -> int:
         """Adds messages to a chat; on disk when it returns. Those known already cost nothing.
 
         A message whose id is known with other words replaces the old one in its place; one
@@ -160,6 +178,10 @@ class StandingMemory:
             user_id: whose chat it is.
             session_id: which of their chats.
             messages: oldest first.
+            said_now: how many of them, the last, were said in this turn: they come after all that
+                is known, whatever the clock says.
+            recalled_from: the source of what the turn recalled (`Recalled`). Where that is gone,
+                the chat was forgotten since, and nothing is added.
 
         Returns:
             How many were new or changed.
@@ -170,12 +192,15 @@ class StandingMemory:
         key, name = digest(user_id, session_id), self._name(user_id, session_id)
         if name in self._damaged and self._database.repair(name, self._encoder.encode_passages):
             self._damaged.discard(name)
-        if state := self._database.state(name):
+        state = self._database.state(name)
+        if recalled_from and (state is None or state.uid != recalled_from):
+            return 0
+        if state:
             self._log.read_on(name, state, PAGES_AFTERWARDS)
         else:
             self._words.forget(name)
         self._take_over(key, name)
-        return self._write(name, messages)
+        return self._write(name, messages, said_now)
 
     def unread(self, user_id: str, session_id: str) -> int:
         """How many messages of a chat, the oldest, this worker finds by their meaning only: it has
@@ -192,9 +217,10 @@ class StandingMemory:
         """
         key = digest(user_id, session_id)
         names = [_collection(key, embedder) for embedder in self._embedders.all()]
-        for name in names:
+        gone = [self._database.drop(name) for name in names]
+        for name in names:  # last, as a turn may just be reading them
             self._words.forget(name)
-        return any([self._database.drop(name) for name in names])
+        return any(gone)
 
     def _name(self, user_id: str, session_id: str) -> str:
         return _collection(digest(user_id, session_id), self._embedders.own)
@@ -294,10 +320,11 @@ class StandingMemory:
         if missing and (found := self._log.vectors(name, missing)):
             self._encoder.learn(list(found), np.stack(list(found.values())))
 
-    def _write(self, name: str, messages: Sequence[Message]) -> int:
+    def _write(self, name: str, messages: Sequence[Message], said_now: int) -> int:
         known = self._words.of_identity(name, map(identity_digest, messages))
         known += self._words.of_words(name, map(words_digest, messages))
-        fresh, now = placed(messages, known, self._words.newest(name)), time.time_ns()
+        fresh = placed(messages, known, self._words.newest(name), said_now)
+        now = max([time.time_ns(), *(one.written + 1 for one in known)])
         if fresh:
             self._append(name, [
                 (place, Remembered(message=messages[place.row], at=place.at, written=now + number))

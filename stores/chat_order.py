@@ -20,7 +20,7 @@ class Remembered(Strict):
 
     message: Message
     at: int  # microseconds since 1970
-    written: int = 0  # nanoseconds since 1970; of two rows of one identity the later counts
+    written: int = 0  # nanoseconds since 1970; of one identity in two logs the later counts
     stamp: str = ""  # of the write
 
 
@@ -56,7 +56,9 @@ class Place(NamedTuple):
     instead_of: int | None  # the place of the row that it supersedes
 
 
-def placed(messages: Sequence[Message], known: Iterable[Known], newest: int) -> list[Place]:
+def placed(
+    messages: Sequence[Message], known: Iterable[Known], newest: int, said_now: int = 0
+) -> list[Place]:
     """Which of the messages are to be written, and when they count as said.
 
     The times are a hybrid logical clock (Kulkarni et al., 2014): the wall clock, or a message's own
@@ -67,6 +69,7 @@ def placed(messages: Sequence[Message], known: Iterable[Known], newest: int) -> 
         messages: oldest first.
         known: what is known of messages that have their identities or say their words.
         newest: when the newest message of the chat was said, 0 where there is none.
+        said_now: how many of the messages, the last, come after all that is known.
     """
     chat = _Chat(known)
     now, before = time.time_ns() // 1000, BEFORE_ALL
@@ -77,7 +80,9 @@ def placed(messages: Sequence[Message], known: Iterable[Known], newest: int) -> 
             at = twin.at
         else:
             stamp = message.timestamp
-            at = max(now, newest + 1) if stamp is None else _micros(stamp)
+            at = now if stamp is None else _micros(stamp)
+            if stamp is None or row >= len(messages) - said_now:
+                at = max(at, newest + 1)
             at = max(at, before + 1)
         before, newest = max(before, at), max(newest, at)
         identity = identity_digest(message)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from schemas.errors import SettingsError, StoreError
-from stores.sqlite_file import inode, read_only, set_aside
+from stores.breaker import CircuitBreaker
+from stores.sqlite_file import inode, set_aside, write_ahead
 
 if TYPE_CHECKING:
     import httpx
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FILE = "chroma.sqlite3"
+
+HEARTBEAT_SECONDS = 2.0
+"""For a server to be connected to and to give a sign of life, which takes milliseconds."""
+
+OPEN_INDEXES = 64
+"""Indexes of vectors that an embedded database keeps open, those used last: 3 MB and 4 files each
+of a short chat. To open another takes some 5 ms. Chroma's own bound is the number of files."""
+
 DAMAGED = {11, 26}  # SQLite: malformed, not a database
 NOT_THE_INDEX = {5, 6, 8, 10, 13, 14}  # SQLite: busy, locked, read-only, I/O, full, cannot open
 
@@ -37,6 +46,7 @@ class ChromaConnection:
 
     Embedded, one action runs at a time (more threads gain nothing), and other processes may read
     and write the same folder; but what many workers write belongs on a server (`chroma run`).
+    A server that does not answer rests for some seconds, in which an action fails at once.
 
     Args:
         path: the folder of an embedded database, made when needed. One that cannot be read is put
@@ -57,6 +67,7 @@ class ChromaConnection:
         self._client: ClientAPI | None = None
         self._opened: int | None = None  # which database file: see `inode`
         self._lock = threading.RLock()
+        self._breaker = CircuitBreaker("the Chroma server")
 
     @property
     def embedded(self) -> bool:
@@ -73,9 +84,11 @@ class ChromaConnection:
         import httpx
         from chromadb.errors import ChromaError, NotFoundError
 
-        with self.alone():
+        with self.alone(), self._breaker as is_probe:
             for last in (False, True):
                 try:
+                    if is_probe:
+                        self._ask_for_life()
                     return action(self._connected())
                 except StoreError:
                     raise
@@ -89,7 +102,11 @@ class ChromaConnection:
                         raise StoreError(
                             f"Chroma cannot serve a collection ({type(error).__name__})"
                         ) from error
-                    self._start_over(error)
+                    # An index that is open already does not see the vectors that other processes
+                    # add, and answers with an error; a database file that is damaged is put aside.
+                    self._start_over()
+                    if self._path and _sqlite_code(error) in DAMAGED:
+                        self._put_aside(self._path)
         raise AssertionError("unreachable")
 
     def alone(self) -> contextlib.AbstractContextManager[object]:
@@ -97,13 +114,17 @@ class ChromaConnection:
         return self._lock if self.embedded else contextlib.nullcontext()
 
     def close(self) -> None:
-        """Lets go of the connection; the next action opens it again."""
+        """Lets go of the connection; the next action opens it again. Embedded, all that is written
+        stands in the one file afterwards."""
+        self._let_go()
+        if self._path and (self._path / FILE).exists():
+            _in_file(self._path / FILE, lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+    def _let_go(self) -> None:
         with self._lock:
             client, self._client = self._client, None
-            with contextlib.suppress(Exception):  # a broken one may not close properly
-                getattr(client, "close", bool)()
-            for session in _sessions(client):
-                session.close()
+        if client:
+            _close(client)
 
     def vector_folders(self, name: str) -> list[Path]:
         """Where an embedded database keeps the vectors of a collection, apart from its texts."""
@@ -115,7 +136,7 @@ class ChromaConnection:
             " WHERE collections.name = ? AND segments.scope = 'VECTOR'"
         )
         try:
-            with contextlib.closing(read_only(self._path / FILE)) as db:
+            with contextlib.closing(sqlite3.connect(self._path / FILE)) as db:
                 return [self._path / str(row[0]) for row in db.execute(query, (name,))]
         except sqlite3.Error:
             return []
@@ -123,47 +144,43 @@ class ChromaConnection:
     def remove_vectors(self, name: str) -> None:
         """Deletes the unreadable vectors of an embedded collection, so that its texts are read."""
         with self.alone():
-            self.close()
+            self._let_go()
             for folder in self.vector_folders(name):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _start_over(self, error: Exception) -> None:
-        """Makes the next action open the folder anew.
-
-        An index that is open already does not see the vectors that other processes add, and
-        answers with an error; a database file that is damaged is put aside.
-        """
+    def _start_over(self) -> None:
+        """Makes the next action open the folder anew."""
         from chromadb.api.shared_system_client import SharedSystemClient
 
-        assert self._path is not None
-        self.close()
+        self._let_go()
         # Chroma keeps what it opened for others that use the same folder in this process.
         SharedSystemClient._identifier_to_system.pop(str(self._path), None)
-        if _sqlite_code(error) in DAMAGED:
-            self._put_aside(self._path)
 
     def _put_aside(self, path: Path) -> None:
         if set_aside(path / FILE, self._opened):
             log.warning("stores: %s is unreadable and put aside; it starts anew", FILE)
 
     def _connected(self) -> ClientAPI:
+        if self._client and self._path and inode(self._path / FILE) != self._opened:
+            self._start_over()  # Chroma would go on in the file that was deleted
+        if client := self._client:
+            return client
+        # A server is connected to without the lock, for which all others would wait.
+        opened = self._open_folder(self._path) if self._path else self._open_server()
         with self._lock:
-            if self._client is None:
-                self._client = self._open_folder(self._path) if self._path else self._open_server()
-            return self._client
+            client = self._client = self._client or opened
+        if client is not opened:
+            _close(opened)
+        return client
 
     def _open_folder(self, path: Path) -> ClientAPI:
-        import chromadb
         from chromadb.api.shared_system_client import SharedSystemClient
-        from chromadb.config import Settings
 
         for last in (False, True):
             try:
                 path.mkdir(parents=True, exist_ok=True)
                 self._opened = inode(path / FILE)
-                client = chromadb.PersistentClient(
-                    path=str(path), settings=Settings(anonymized_telemetry=False)
-                )
+                client = _embedded(path)
                 self._opened = inode(path / FILE)
                 return client
             except Exception as error:  # OSError, or one of several of chromadb
@@ -179,26 +196,91 @@ class ChromaConnection:
         raise AssertionError("unreachable")
 
     def _open_server(self) -> ClientAPI:
-        import chromadb
+        assert self._address is not None
+        self._ask_for_life()
+        return _remote(self._address, self._timeout)
+
+    def _ask_for_life(self) -> None:
         import httpx
-        from chromadb.config import Settings
 
         assert self._address is not None
-        host, secure = self._address.hostname or "", self._address.scheme == "https"
-        port = self._address.port or (443 if secure else 80)
-        # The client has no timeout, not even for its first questions; so ask one beforehand.
-        httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=self._timeout)
-        client = chromadb.HttpClient(
-            host=host, port=port, ssl=secure, settings=Settings(anonymized_telemetry=False)
+        httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
+
+
+def _embedded(path: Path) -> ClientAPI:
+    """A client of a folder, as `chromadb.PersistentClient` makes it, with fewer indexes open."""
+    from chromadb.api.client import Client
+    from chromadb.api.rust import RustBindingsAPI
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings, System
+
+    system = SharedSystemClient._identifier_to_system.get(str(path))
+    if system is None:  # else others of this process use the folder
+        # Chroma's calls hold the interpreter, so all else stands still while they wait for the
+        # disk: once a commit with a write-ahead log, which stays with the file, else four times.
+        _in_file(path / FILE, write_ahead)
+        system = System(
+            Settings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(path))
         )
-        for session in _sessions(client):
-            session.timeout = httpx.Timeout(self._timeout)
-        return client
+        system.instance(RustBindingsAPI).hnsw_cache_size = OPEN_INDEXES
+        system.start()
+    return Client.from_system(system)
 
 
-def _sessions(client: ClientAPI | None) -> list[httpx.Client]:
-    """What Chroma talks to a server with. It has no timeout, and closing the client leaves it open;
-    Chroma 1.5 offers no public way to either."""
+def _in_file(file: Path, action: Callable[[sqlite3.Connection], object]) -> None:
+    """Does something to Chroma's file. What is wrong with the file is for Chroma to say."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file)) as db:
+        action(db)
+
+
+def _remote(address: SplitResult, timeout: float) -> ClientAPI:
+    """A client of a server, as `chromadb.HttpClient` makes it, that waits for no answer longer than
+    `timeout` seconds."""
+    import httpx
+    from chromadb.api.client import Client
+    from chromadb.auth import UserIdentity
+    from chromadb.config import Settings
+
+    patience = httpx.Timeout(timeout, connect=HEARTBEAT_SECONDS)
+
+    class PatientClient(Client):
+        """Chroma's sessions have no timeout, not even for their first questions."""
+
+        def get_user_identity(self) -> UserIdentity:
+            _set_timeout(self, patience)
+            return self._server.get_user_identity()  # Chroma's own would hide a timeout
+
+        def _validate_tenant_database(self, tenant: str, database: str) -> None:
+            _set_timeout(self, patience)
+            self._admin_client.get_database(database, tenant)
+
+    secure = address.scheme == "https"
+    return PatientClient(
+        settings=Settings(
+            anonymized_telemetry=False,
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=address.hostname or "",
+            chroma_server_http_port=address.port or (443 if secure else 80),
+            chroma_server_ssl_enabled=secure,
+        )
+    )
+
+
+def _set_timeout(client: ClientAPI, timeout: httpx.Timeout) -> None:
+    for session in _sessions(client):
+        session.timeout = timeout
+
+
+def _close(client: ClientAPI) -> None:
+    with contextlib.suppress(Exception):  # a broken one may not close properly
+        getattr(client, "close", bool)()
+    for session in _sessions(client):
+        session.close()
+
+
+def _sessions(client: ClientAPI) -> list[httpx.Client]:
+    """What Chroma talks to a server with. Closing the client leaves it open, and Chroma 1.5 offers
+    no public way to it."""
     import httpx
 
     users = (client, getattr(client, "_admin_client", None))

@@ -9,6 +9,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -20,14 +22,29 @@ U = TypeVar("U")
 BUSY_SECONDS = 5.0  # a writer holds the file for milliseconds; more means that it is stuck
 REST_SECONDS = 60.0  # after a fault such as a full disk, before the file is tried again
 UNREADABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+WAITING_BYTES = 32_000_000
+"""What waits to be written later: 20,000 vectors of 384 numbers. More is lost to the cache."""
+
 COMPANIONS = ("", "-wal", "-shm", "-journal")  # SQLite's own files beside a database, and itself
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection, and who made it of what."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    db: sqlite3.Connection | None = None
+    opened: tuple[int, int | None] = (0, None)  # the process, and the `inode` of the file
+    rests_until: float = 0.0  # monotonic
 
 
 class SqliteFile:
     """Runs statements in the file; a fault is logged once and costs the cache, never the turn.
 
-    A file that is unreadable or of another version is put aside and started anew. A file that
-    cannot be written is still read.
+    What reads has a connection of its own, so it waits for no one who writes. A file that is
+    unreadable or of another version is put aside and started anew. A file that cannot be written is
+    still read.
 
     Args:
         path: the file; its folder is made when needed. None keeps the tables in memory.
@@ -42,10 +59,11 @@ class SqliteFile:
         self._what = what
         self._version = version
         self._tables = tables
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        self._opened: tuple[int, int | None] = (0, None)  # the process and the file of `_db`
-        self._rest_until = {"read": 0.0, "written": 0.0}
+        self._reading = _Connection()
+        self._writing = _Connection() if path else self._reading  # memory has one connection
+        self._later = ThreadPoolExecutor(1, thread_name_prefix=what)
+        self._waiting = 0  # bytes
+        self._counting = threading.Lock()
 
     def read(self, action: Callable[[sqlite3.Connection], T], otherwise: U) -> T | U:
         """The action's result, or `otherwise` after a fault."""
@@ -61,30 +79,61 @@ class SqliteFile:
 
         return self._attempt("written", transaction, otherwise)
 
+    def write_later(self, action: Callable[[sqlite3.Connection], object], size: int) -> None:
+        """Has an action done in one transaction soon, by a thread of the file.
+
+        Args:
+            action: what to do.
+            size: bytes that wait meanwhile. Where too many do, nothing is written.
+        """
+        with self._counting:
+            if self._waiting + size > WAITING_BYTES:
+                return
+            self._waiting += size
+
+        def work() -> None:
+            self.write(action, None)
+            with self._counting:
+                self._waiting -= size
+
+        self._later.submit(work)
+
+    def flush(self) -> None:
+        """Waits until what was to be written later is."""
+        self._later.submit(bool).result()
+
+    def empty_log(self) -> None:
+        """Writes the write-ahead log into the file and empties it: what was deleted is gone."""
+        checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)"
+        self._attempt("written", lambda db: db.execute(checkpoint).fetchall(), None)
+
     def close(self) -> None:
         """Closes the file; the next use opens it again."""
-        with self._lock:
-            self._disconnect()
+        self.flush()
+        for connection in (self._reading, self._writing):
+            with connection.lock:
+                _disconnect(connection)
 
     def __str__(self) -> str:
         """For the log: no path."""
         return f"{self._what}: {self._path.name if self._path else 'its memory'}"
 
     def _attempt(self, verb: str, action: Callable[[sqlite3.Connection], T], otherwise: U) -> T | U:
-        with self._lock:
-            if time.monotonic() < self._rest_until[verb]:
+        own = self._reading if verb == "read" else self._writing
+        with own.lock:
+            if time.monotonic() < own.rests_until:
                 return otherwise
             for may_start_anew in (True, False):
                 try:
-                    return action(self._connection())
+                    return action(self._connected(own))
                 except (sqlite3.DatabaseError, OSError) as error:
-                    opened = self._opened[1]
-                    self._disconnect()
+                    opened = own.opened[1]
+                    _disconnect(own)
                     if may_start_anew and _unreadable(error):
                         if self._path and set_aside(self._path, opened):
                             log.warning("%s is unreadable and put aside; it starts anew", self)
                         continue
-                    self._rest_until[verb] = time.monotonic() + REST_SECONDS
+                    own.rests_until = time.monotonic() + REST_SECONDS
                     log.warning(
                         "%s cannot be %s (%s); next try in %d s",
                         self,
@@ -95,23 +144,28 @@ class SqliteFile:
                     return otherwise
         raise AssertionError("unreachable")
 
-    def _connection(self) -> sqlite3.Connection:
-        """The connection of this process; one made before a fork is left to the parent."""
-        if self._db is None or self._opened[0] != os.getpid():
-            self._db = self._open()
-        return self._db
+    def _connected(self, own: _Connection) -> sqlite3.Connection:
+        """The connection, of this process and to the file of this name: one made before a fork is
+        left to the parent, and a file that was put aside or deleted is let go."""
+        if own.opened[0] != os.getpid():
+            own.db = None
+        elif self._path and inode(self._path) != own.opened[1]:
+            _disconnect(own)
+        if own.db is None:
+            own.db = self._open(own)
+        return own.db
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, own: _Connection) -> sqlite3.Connection:
         path = self._path
-        self._opened = os.getpid(), inode(path) if path else None
-        if path and self._opened[1] is not None and not os.access(path, os.W_OK):
+        own.opened = os.getpid(), inode(path) if path else None
+        if path and own.opened[1] is not None and not os.access(path, os.W_OK):
             return read_only(path)
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(
             path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._opened = os.getpid(), inode(path) if path else None
+        own.opened = os.getpid(), inode(path) if path else None
         try:
             db.execute("BEGIN")  # one moment: another process may be making the tables
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -120,7 +174,7 @@ class SqliteFile:
             if version != self._version and (version or tables):
                 raise sqlite3.DatabaseError("of another version or purpose")
             if version != self._version:
-                _write_ahead(db)
+                write_ahead(db)
                 marked = f"{self._tables}; PRAGMA user_version = {self._version}"
                 db.executescript(f"BEGIN IMMEDIATE; {marked}; COMMIT;")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows only
@@ -130,10 +184,11 @@ class SqliteFile:
             raise
         return db
 
-    def _disconnect(self) -> None:
-        if self._db is not None and self._opened[0] == os.getpid():
-            self._db.close()
-        self._db = None
+
+def _disconnect(own: _Connection) -> None:
+    if own.db is not None and own.opened[0] == os.getpid():
+        own.db.close()
+    own.db = None
 
 
 def inode(path: Path) -> int | None:
@@ -172,7 +227,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     )
 
 
-def _write_ahead(db: sqlite3.Connection) -> None:
+def write_ahead(db: sqlite3.Connection) -> None:
     """Sets the journal's mode, which stays with the file. While another reads the file that is
     refused at once, whatever the connection's timeout is."""
     until = time.monotonic() + BUSY_SECONDS

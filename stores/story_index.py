@@ -10,13 +10,13 @@ half of a rebuilt one. Event 12 of the story, in its order, has the rows
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,8 +30,10 @@ from schemas.protocols import PassageEncoder
 from schemas.rag import Search
 from schemas.request import StoryEvent
 from stores.database import Row, VectorDatabase, Where
+from stores.threads import StoreThreads
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SCHEMA = "2"
 """Version of the rows; stories of another have to be built again."""
@@ -88,7 +90,7 @@ def inline(events: Sequence[StoryEvent], embedder: str = "") -> StoredStory:
 
 
 class StoryIndex:
-    """The stories of this server. All methods block; the async one runs in a thread if it must.
+    """The stories of this server. All methods block; the async ones run in threads of its own.
 
     Args:
         database: where the named stories are.
@@ -99,6 +101,7 @@ class StoryIndex:
         """Touches neither yet."""
         self._database = database
         self._encoder = encoder
+        self._threads = StoreThreads("stories")
         self._lock = threading.Lock()
         self._cached: OrderedDict[str, StoredStory] = OrderedDict()
         self._foreign: set[str] = set()  # names of stories of another embedder that were told of
@@ -112,7 +115,11 @@ class StoryIndex:
         """
         if events or story_id is None:
             return inline(events, self._encoder.fingerprint)
-        return await asyncio.to_thread(self.named, story_id)
+        return await self.apart(lambda: self.named(story_id))
+
+    async def apart(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        """The result of work that asks this index, done in its own threads."""
+        return await self._threads.run(work, writes=writes)
 
     def named(self, story_id: str) -> StoredStory:
         """A story that was built beforehand, as it is now.

@@ -85,7 +85,7 @@ class VectorCache:
         return vectors, known
 
     def put(self, ids: Sequence[str], vectors: np.ndarray, *, on_disk: bool = True) -> None:
-        """Keeps (n, dimension) vectors of unit length. Blocks on the disk.
+        """Keeps (n, dimension) vectors of unit length; the file has them soon (`flush`).
 
         Args:
             ids: of the vectors.
@@ -109,7 +109,18 @@ class VectorCache:
         memory.put(ids, vectors)
         if self._file is not None and on_disk:
             rows = [(key, row.tobytes()) for key, row in zip(ids, vectors, strict=True)]
-            self._file.write(lambda db: self._insert(db, rows, dimension), None)
+            self._file.write_later(lambda db: self._insert(db, rows, dimension), vectors.nbytes)
+
+    def begin(self, dimension: int) -> None:
+        """Forgets vectors of another length: from now on they have so many numbers."""
+        with self._lock:
+            if self._memory is None or self._memory.dimension != dimension:
+                self._memory = VectorMemory(dimension, self._memory_rows)
+
+    def flush(self) -> None:
+        """Waits until the file has all that it was given."""
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file; the next use opens it again."""

@@ -102,7 +102,8 @@ class WordIndex:
         span: Span,
         messages: Sequence[tuple[Known, Mapping[str, int]]],
     ) -> None:
-        """Adds messages with their terms and counts; of one identity the one written last stays.
+        """Adds messages with their terms and counts; of one identity the one written last stays,
+        which has the highest place.
 
         Args:
             name: of the chat's collection.
@@ -115,7 +116,7 @@ class WordIndex:
             chat = _chat(db, name, uid)
             for known, terms in messages:
                 rivals = [it for it in _of(db, chat, "identity", [known.identity])]
-                if any(rival.written > known.written for rival in rivals):
+                if any(rival.place > known.place for rival in rivals):
                     continue
                 _remove(db, chat, [rival.place for rival in rivals])
                 length = sum(terms.values())
@@ -142,7 +143,7 @@ class WordIndex:
     def forget(self, name: str) -> None:
         """Drops all that is known of a chat, from the file as well."""
         self._do(lambda db: _drop(db, _found(db, name)), write=True)
-        self._do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        self._file.empty_log()
 
     def of_identity(self, name: str, identities: Iterable[bytes]) -> list[Known]:
         """The messages of these identities, in no order."""

@@ -7,6 +7,7 @@ openai_api      chat completions, in and out; knows nothing of Runpod
 characters      a character of the operator's folder by its name
 serve           flags, start-up checks, the SDK's loop
 job_loop        no job before the warm-up, none lost at the end, pauses where the server is gone
+job_list        the jobs of a poll; a malformed one costs no other
+results         what a job yields, posted; kept on disk (kept_results) while the server is gone
 health          is the event loop awake, is the GPU alive
-logs            what may stand in the log
 """

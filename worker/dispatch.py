@@ -109,10 +109,15 @@ class Dispatcher:
         self.pipeline = pipeline
         self.lag = EventLoopLag()
         self.on_failure = on_failure
-        self.busy = 0
+        self._running: set[object] = set()
         self._characters = characters_dir
         self._deadline = deadline
         self._since = time.monotonic()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are being answered."""
+        return len(self._running)
 
     async def answer(self, job: object) -> AsyncGenerator[Output, None]:
         """What a job yields, in order.
@@ -120,7 +125,7 @@ class Dispatcher:
         Raises:
             IyagiError: the job cannot be answered; what was yielded before stands.
         """
-        self.busy += 1
+        ends = self._begin()
         try:
             async with aclosing(self._outputs(*read_job(job))) as outputs:
                 async for output in outputs:
@@ -131,7 +136,20 @@ class Dispatcher:
             self.on_failure()
             raise
         finally:
-            self.busy -= 1
+            ends()
+
+    def _begin(self) -> Callable[..., None]:
+        """Counts a job until what is given is called, or until the task ends that asked for the
+        first output: it may leave the others, and this generator unclosed."""
+        job, task = object(), asyncio.current_task()
+        assert task is not None
+        self._running.add(job)
+
+        def ends(_: object = None) -> None:
+            self._running.discard(job)
+
+        task.add_done_callback(ends)
+        return ends
 
     async def warm_up(self) -> None:
         """Answers a turn that nobody asked for, so that the first job finds all loaded."""

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
+from schemas.budget import Budget, spending
 from schemas.errors import DeadlineExceeded
 
 Event = dict[str, Any]
@@ -122,7 +123,8 @@ async def _produce(source: AsyncGenerator[Event, None], pending: Pending, deadli
 
 @asynccontextmanager
 async def within(deadline: float) -> AsyncIterator[None]:
-    """Gives the work inside so many seconds; a TimeoutError of its own passes as it is.
+    """Gives the work inside so many seconds, and its threads, which look at the deadline; a
+    TimeoutError of its own passes as it is.
 
     Raises:
         DeadlineExceeded: it was not done in time.
@@ -130,7 +132,8 @@ async def within(deadline: float) -> AsyncIterator[None]:
     limit = asyncio.timeout(deadline)
     try:
         async with limit:
-            yield
+            with spending(Budget(deadline)):
+                yield
     except TimeoutError:
         if limit.expired():
             raise DeadlineExceeded(deadline) from None

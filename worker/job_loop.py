@@ -23,6 +23,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from schemas.errors import traced
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -45,6 +47,12 @@ LOOK = 0.02
 def advertised(places: int) -> int:
     """Places to tell the SDK of: it counts a job twice until it runs."""
     return 2 * places + 1
+
+
+def pause_after(failures: int) -> float:
+    """Seconds until the next attempt, after so many failures before the last one."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1.0)  # not all at once when the server is back
 
 
 class PollWithBackoff:
@@ -72,9 +80,8 @@ class PollWithBackoff:
             if getattr(error, "status", None) == 429:
                 raise
             self._tell(error)
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 16))
             self._failures += 1
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause_after(self._failures - 1))
             return None
         if self._failures:
             log.info("%s answers again, after %.0f s", self._server, asked - self._since)
@@ -104,7 +111,8 @@ class JobLoop:
         jobs: how many jobs the SDK holds, queued or running.
         begin: awaited before the first fetch; a failure ends the worker.
         settle: awaited when the last job is reported.
-        watch: runs as long as the loop.
+        sweep: runs as long as the loop.
+        watch: the same, from the warm-up on.
         broken: whether the device is lost for this process; runs in a thread.
     """
 
@@ -117,6 +125,7 @@ class JobLoop:
         jobs: Callable[[], int],
         begin: Callable[[], Awaitable[None]],
         settle: Callable[[], Awaitable[None]],
+        sweep: Callable[[], Coroutine[Any, Any, None]],
         watch: Callable[[], Coroutine[Any, Any, None]],
         broken: Callable[[], bool],
     ) -> None:
@@ -124,10 +133,10 @@ class JobLoop:
         self._fetch_stops = PollWithBackoff(fetch_stops, "the channel for cancellations")
         self._places = places
         self._jobs, self._begin, self._settle = jobs, begin, settle
-        self._watch, self._broken = watch, broken
+        self._sweep, self._watch, self._broken = sweep, watch, broken
         self._beginning: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping, self._drained = asyncio.Event(), asyncio.Event()
+        self.stopping, self._drained = asyncio.Event(), asyncio.Event()
         self.exit_code = 0
 
     async def fetch(self, session: object, count: int) -> list[Any] | None:
@@ -136,27 +145,28 @@ class JobLoop:
         """
         if self._beginning is None:
             self._take_signals()
+            self._keep(self._sweep())
             self._beginning = self._keep(self._warm())
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             self._end_sdk()
         elif not self._beginning.done():
-            await _unless(self._stopping, asyncio.shield(self._beginning))
+            await unless(self.stopping, asyncio.shield(self._beginning))
         elif (free := self._places - self._jobs()) > 0:
-            return await _unless(self._stopping, self._fetch(session, min(count, free)))
+            return await unless(self.stopping, self._fetch(session, min(count, free)))
         else:
-            await _unless(self._stopping, self._until_fewer(self._places))
+            await unless(self.stopping, self._until_fewer(self._places))
         return None
 
     async def fetch_stops(self, session: object) -> list[Any]:
         """The jobs to be cancelled; none once all jobs are reported."""
-        return await _unless(self._drained, self._fetch_stops(session)) or []
+        return await unless(self._drained, self._fetch_stops(session)) or []
 
     def stop(self, exit_code: int = 0) -> None:
         """Takes no more jobs, finishes those it has, and then ends."""
         self.exit_code = self.exit_code or exit_code
-        if not self._stopping.is_set():
+        if not self.stopping.is_set():
             log.info("stopping: %d jobs are finished first", self._jobs())
-            self._stopping.set()
+            self.stopping.set()
             self._keep(self._drain())
 
     def suspect(self) -> None:
@@ -166,13 +176,13 @@ class JobLoop:
     async def _warm(self) -> None:
         try:
             await self._begin()
-        except Exception:
-            log.exception("the warm-up failed: this worker ends")
+        except Exception as error:  # noqa: BLE001 - a worker that cannot answer is replaced
+            log.error("the warm-up failed: this worker ends\n%s", traced(error))
             self.stop(exit_code=1)
         self._keep(self._watch())  # what is loaded before blocks no job
 
     async def _examine(self) -> None:
-        if not self._stopping.is_set() and await self._is_broken():
+        if not self.stopping.is_set() and await self._is_broken():
             log.error("the GPU does not answer any more: this worker ends")
             self.stop(exit_code=1)
             asyncio.get_running_loop().call_later(GRACE, os._exit, 1)
@@ -211,7 +221,7 @@ class JobLoop:
         return task
 
 
-async def _unless(event: asyncio.Event, answer: Awaitable[T]) -> T | None:
+async def unless(event: asyncio.Event, answer: Awaitable[T]) -> T | None:
     """The answer, or None as soon as the event is set; what has arrived by then is not lost."""
     answering = asyncio.ensure_future(answer)
     setting = asyncio.ensure_future(event.wait())

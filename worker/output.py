@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.errors import BadRequest, IyagiError, TooLarge
+from schemas.errors import BadRequest, IyagiError, TooLarge, traced
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def failure(error: Exception) -> dict[str, Any]:
             "retryable": error.retryable,
         }
     reference = uuid.uuid4().hex[:12]
-    log.error("a job failed, reference %s", reference, exc_info=error)
+    log.error("a job failed, reference %s\n%s", reference, traced(error))
     return {
         "code": "internal",
         "message": f"something went wrong inside; the log has it as {reference}",

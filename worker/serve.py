@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import importlib
+import itertools
 import logging
 import multiprocessing
 import os
 import sys
+import time
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from schemas.errors import LLMError
-from worker import health, logs
-from worker.job_loop import JobLoop, advertised
+from schemas.errors import EmbeddingError, LLMError, StoreError, traced
+from worker import health, job_list
+from worker.job_loop import JobLoop, advertised, pause_after
+from worker.results import Addresses, Results
 
 if TYPE_CHECKING:
     from worker.dispatch import Dispatcher
 
 log = logging.getLogger(__name__)
+
+WARM_UP = 120.0
+"""Seconds for an embedding server to start beside the worker: it loads a model of some GB."""
 
 
 def flags() -> argparse.ArgumentParser:
@@ -54,35 +61,37 @@ def serve(
     sys.argv = [sys.argv[0], *argv]
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")  # below it, the SDK logs what users write
     os.environ.pop("RUNPOD_REALTIME_PORT", None)  # an SDK mode that fails for what streams
-    keys = (settings.llm_api_key, settings.embedder_api_key)
-    secrets = [key.get_secret_value() for key in keys]
-    secrets += [os.environ.get(name, "") for name in ("RUNPOD_AI_API_KEY", "HF_TOKEN")]
-    logs.set_up(settings.log_level, secrets)
     runpod = _import_runpod()
-    from runpod.serverless.modules import rp_scale
-    from runpod.serverless.modules.worker_state import JobsProgress
+    from runpod.serverless.modules import rp_http, rp_scale
+    from runpod.serverless.modules.worker_state import WORKER_ID, JobsProgress
 
     gc.freeze()  # what is imported stays, and need not be looked through for garbage
 
     async def begin() -> None:
         if settings.warm_up:
-            try:
-                await dispatcher.warm_up()
-            except LLMError as error:  # a server that is down may be back for the first job
-                log.warning("the warm-up turn had no reply: %s", error.message)
+            await warm_up(dispatcher)
 
     jobs = JobLoop(
-        rp_scale.get_job,
+        job_list.take,
         rp_scale.get_stop_signals,
         places=settings.worker_concurrency,
         jobs=lambda: JobsProgress().get_job_count(),
         begin=begin,
         settle=dispatcher.pipeline.drain,
+        sweep=lambda: results.sweep(rp_scale.AsyncClientSession),
         watch=dispatcher.lag.watch,
         broken=health.gpu_is_broken,
     )
-    # The config keys for fetchers are read in the SDK's tests only.
+    results = Results(
+        WORKER_ID,
+        Addresses(rp_http.JOB_STREAM_URL_TEMPLATE, rp_http.JOB_DONE_URL_TEMPLATE),
+        settings.index_dir / "results",
+        patience=settings.job_deadline,
+        stopping=jobs.stopping,
+    )
+    # The config keys for these are read in the SDK's tests only.
     rp_scale.get_job, rp_scale.get_stop_signals = jobs.fetch, jobs.fetch_stops
+    rp_scale.handle_job = results.handle_job
     dispatcher.on_failure = jobs.suspect
 
     @runpod.serverless.register_fitness_check  # type: ignore[untyped-decorator]
@@ -92,14 +101,41 @@ def serve(
             raise RuntimeError("IYAGI_INDEX_DIR cannot be written")
 
     places = advertised(settings.worker_concurrency)
-    runpod.serverless.start(
-        {
-            "handler": handler,
-            "return_aggregate_stream": True,
-            "concurrency_modifier": lambda _current: places,
-        }
-    )
+    try:
+        runpod.serverless.start(
+            {
+                "handler": handler,
+                "return_aggregate_stream": True,
+                "concurrency_modifier": lambda _current: places,
+            }
+        )
+    except Exception as error:  # noqa: BLE001 - the SDK would print what it says
+        log.critical("the worker ends by a fault of its own\n%s", traced(error))
+        _end(1)
     _end(jobs.exit_code)
+
+
+async def warm_up(dispatcher: Dispatcher) -> None:
+    """Answers a turn for nobody. Waits for an embedder or a store that may soon be there, since no
+    job can be answered without; then, and without a language model, jobs are taken all the same.
+
+    Raises:
+        IyagiError: the worker cannot answer, and waiting does not help.
+    """
+    begun = time.monotonic()
+    for failures in itertools.count():
+        try:
+            return await dispatcher.warm_up()
+        except LLMError as error:  # it was tried often enough, and may be back for the first job
+            return log.warning("the warm-up turn had no reply: %s", error.message)
+        except (EmbeddingError, StoreError) as error:
+            if not error.retryable:
+                raise
+            if time.monotonic() - begun > WARM_UP:
+                return log.warning("the warm-up turn failed for good: %s", error.message)
+            if not failures:
+                log.warning("the warm-up waits, for up to %g s: %s", WARM_UP, error.message)
+        await asyncio.sleep(pause_after(failures))
 
 
 def _import_runpod() -> types.ModuleType:

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from cards.card import parse_card
 from cards.events import lore_chunks, split_lore, to_events
-from cards.keys import Clock, Key, KeyIndex
+from cards.keys import Key, KeyIndex
 from cards.load import lore_of
 from cards.lorebook import Lorebook, LoreEntry, stack
 from cards.read_lore import parse_book
+from retrieval import patterns
 from retrieval.text import mentions
+from schemas.budget import Budget
 from schemas.errors import BadRequest
 from schemas.request import StoryEvent
 from tests.cards.cards_support import as_json, book, ids, run, unhurried, v2, why
@@ -197,16 +199,16 @@ def test_decorated_keys() -> None:
 )
 def test_keys(key: str, text: str, found: bool) -> None:
     index = KeyIndex([Key("decoy"), Key(key)])
-    assert (1 in index.found(text, Clock())) is found
+    assert (1 in index.found(text, Budget())) is found
     assert mentions(text, key) is found, "the same as elsewhere in the pipeline"
 
 
 def test_case_and_parts_of_words() -> None:
     keys = [Key("Art", True, True), Key("숲", False), Key("art", True, True)]
     index = KeyIndex(keys)
-    assert index.found("Artist art 은빛숲길", Clock()) == {1, 2}
-    assert index.found("Art는", Clock()) == {0}
-    assert index.found("artist Art", Clock()) == {0}
+    assert index.found("Artist art 은빛숲길", Budget()) == {1, 2}
+    assert index.found("Art는", Budget()) == {0}
+    assert index.found("artist Art", Budget()) == {0}
 
 
 WORDS = st.text(st.sampled_from("abAB 숲길은는에서검사_-,.'’\n魔の9é"), min_size=1, max_size=12)
@@ -216,10 +218,10 @@ PATTERNS = st.text(st.sampled_from("ab숲는.*+?|()[]^$"), min_size=1, max_size=
 @unhurried
 @given(st.lists(WORDS | PATTERNS, min_size=1, max_size=5, unique=True), WORDS)
 def test_many_keys_are_found_as_each_is_alone(keys: list[str], text: str) -> None:
-    clock = Clock(60)
-    found = KeyIndex([Key(key) for key in keys]).found(text, clock)
+    budget = Budget()
+    found = KeyIndex([Key(key) for key in keys]).found(text, budget)
     alone = {row for row, key in enumerate(keys) if mentions(text, key)}
-    assert found == alone and not clock.slow
+    assert found == alone and not budget.slow
 
 
 SLOW = ["/(a+)+$/", "/^(\\w+\\s?)*$/", "/(x+x+)+y/", "/(.*?,){25}P/"]
@@ -238,13 +240,13 @@ def test_slow_and_broken_patterns_are_left_out_and_named() -> None:
 def test_a_line_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a pattern was too slow on it: it stays left out, and costs no time again."""
     searched: list[str] = []
-    matches = Clock.matches
+    found = patterns._found
 
-    def counted(self: Clock, pattern: Any, text: str) -> bool:
+    def counted(pattern: Any, text: str) -> bool:
         searched.append(text)
-        return matches(self, pattern, text)
+        return found(pattern, text)
 
-    monkeypatch.setattr(Clock, "matches", counted)
+    monkeypatch.setattr(patterns, "_found", counted)
     document = book({"key": ["/(x+x+)+y/"]}, {"key": ["/ok/"], "sticky": 1})
     slow = "ok y " + "x" * 3_000
     for turn in range(3):

@@ -88,13 +88,11 @@ def test_what_is_no_vector_is_an_error(answer: list[object], words: str) -> None
         Embedder(Given(answer), fingerprint="given").encode_passages(["text"])
 
 
-def test_a_change_of_dimension_is_an_error() -> None:
-    given = Given()
-    embedder = Embedder(given, fingerprint="given")
-    embedder.encode_passages(["text"])
-    given.answer = [[1.0, 2.0, 3.0]]
+def test_a_change_of_dimension_is_an_error_where_the_model_declares_one() -> None:
+    given = Given([[1.0, 2.0, 3.0]])
+    given.dimension = 2  # type: ignore[attr-defined]
     with pytest.raises(EmbeddingError, match=r"\(1, 3\) in place of \(1, 2\)"):
-        embedder.encode_passages(["text"])
+        Embedder(given, fingerprint="given").encode_passages(["text"])
 
 
 def refused(status: int) -> httpx.HTTPStatusError:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import StoreError
+from stores import breaker
 from stores.chroma import ChromaDatabase
 from tests.stores.stores_support import (
     ChromaServer,
@@ -28,6 +29,13 @@ from tests.stores.stores_workers import serve, write_without_end
 
 SPAWN = get_context("spawn")
 WORKERS = 4
+REST = 0.1
+"""Seconds for which a server that failed is not asked."""
+
+
+@pytest.fixture(autouse=True)
+def _short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "REST_SECONDS", REST)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +191,7 @@ def test_a_server_that_hangs_costs_the_timeout(tmp_path: Path) -> None:
             database.state("chat-1")
         assert time.monotonic() - started < 5
         server.process.send_signal(signal.SIGCONT)
+        time.sleep(REST)
         assert database.state("chat-1") is None
 
 
@@ -201,6 +210,7 @@ def test_a_server_that_was_killed_comes_back_with_all_that_it_acknowledged(tmp_p
             memory.recall("u", "s", asked, [], "?")
         assert raised.value.retryable
         server.start()
+        time.sleep(REST)
         for worker in (memory, remembering(database, encoder)):
             assert worker.recall("u", "s", asked, [], "?").messages == tuple(messages)
 

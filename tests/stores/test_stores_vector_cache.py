@@ -89,6 +89,7 @@ def test_a_vector_of_another_dimension_is_refused_and_one_on_disk_unknown(
     fill(path, ids("a"), unit(1, dimension=4))
     assert not cache.get(ids("a"))[1].any()
     cache.put(ids("a"), unit(1))  # replaces it
+    cache.flush()
     assert on_disk(path, ids("a")).all()
 
 
@@ -129,6 +130,7 @@ def test_an_unreadable_file_is_said_put_aside_and_started_anew(
     cache = make(path, dimension=384)
     assert not cache.get(ids(*range(200)))[1].any()
     cache.put(ids("new"), unit(1, dimension=384))
+    cache.flush()
     assert on_disk(path, ids("new")).all()
 
     assert path.with_name("vectors.sqlite.unreadable").read_bytes() == broken
@@ -146,6 +148,7 @@ def test_damage_inside_the_file_costs_the_file_and_no_call(path: Path, make: Mak
     cache = make(path, dimension=384)
     cache.get(ids(*range(500)))
     cache.put(ids("new"), unit(1, dimension=384))
+    cache.flush()
     assert on_disk(path, ids("new")).all()
 
 
@@ -156,6 +159,7 @@ def test_where_no_file_can_be_made_vectors_stay_in_memory(
     cache = VectorCache(tmp_path / "file" / "vectors.sqlite", "m")
     for name in range(5):
         cache.put(ids(name), unit(1))
+        cache.flush()
         assert cache.get(ids(name))[1].all()
     assert len(caplog.messages) == 1  # then it rests for a minute
     assert str(tmp_path) not in caplog.text
@@ -167,11 +171,12 @@ def test_a_full_disk_costs_a_warning_and_what_is_there_is_still_read(
     fill(path, ids("a"), unit(1))
     cache = make(path)
     assert cache._file is not None
-    connection = cache._file._connection()
+    connection = cache._file._connected(cache._file._writing)
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")  # as a full disk answers: SQLITE_FULL
     names = ids(*range(3000))
     cache.put(names, unit(3000))
+    cache.flush()
     assert "SQLITE_FULL" in caplog.text
     assert cache.get(names)[1].all()
     assert cache.get(ids("a"))[1].all()
@@ -190,6 +195,7 @@ def test_a_file_that_may_not_be_written_is_read(
     assert cache.get(ids("a"))[1].all()
     assert not caplog.messages
     cache.put(ids("b"), unit(1, seed=1))
+    cache.flush()
     assert "cannot be written (SQLITE_READONLY)" in caplog.text
     assert cache.get(ids("a", "b"))[1].all()
 
@@ -198,6 +204,7 @@ def test_the_oldest_rows_are_dropped_from_the_disk(path: Path, make: Make) -> No
     cache = make(path, disk_rows=10)
     for name in range(25):
         cache.put(ids(name), unit(1, seed=name))
+    cache.flush()
     known = on_disk(path, ids(*range(25)))
     assert known.tolist() == [False] * 15 + [True] * 10
 
@@ -235,7 +242,7 @@ def test_what_was_used_last_stays_in_memory() -> None:
 
 def test_a_file_that_another_is_making_is_not_put_aside(tmp_path: Path) -> None:
     def first_write(path: Path, name: str) -> None:
-        VectorCache(path, "m").put([name], unit(1))
+        fill(path, [name], unit(1))
 
     with ThreadPoolExecutor(8) as together:
         for number in range(20):
@@ -262,6 +269,7 @@ def test_threads_share_the_cache(path: Path, make: Make) -> None:
         barrier.wait()
         for row in range(40):
             cache.put(ids(f"{worker}-{row}"), unit(1, seed=row))
+            cache.flush()
             got, known = cache.get(ids(f"{worker}-{row}", f"{worker}-{row // 2}"))
             if not known.all() or not np.array_equal(got[0], unit(1, seed=row)[0]):
                 return False
@@ -283,10 +291,12 @@ def test_two_processes_that_find_a_broken_file_do_not_put_the_new_one_aside(path
 def test_a_connection_is_not_shared_with_a_forked_child(path: Path) -> None:
     file = SqliteFile(path, "cache", 1, "CREATE TABLE IF NOT EXISTS rows (id TEXT)")
     file.write(lambda db: db.execute("INSERT INTO rows VALUES ('a')"), None)
-    before = file._db
-    file._opened = (os.getpid() - 1, file._opened[1])  # as a child sees its parent's
+    own = file._reading
     assert file.read(lambda db: db.execute("SELECT id FROM rows").fetchall(), []) == [("a",)]
-    assert file._db is not before
+    before = own.db
+    own.opened = (os.getpid() - 1, own.opened[1])  # as a child sees its parent's
+    assert file.read(lambda db: db.execute("SELECT id FROM rows").fetchall(), []) == [("a",)]
+    assert own.db is not before
     assert before is not None
     before.close()
     file.close()
@@ -296,6 +306,7 @@ def test_what_a_store_has_is_kept_in_memory_only(path: Path, make: Make) -> None
     cache = make(path)
     cache.put(ids("a"), unit(1), on_disk=False)
     assert cache.get(ids("a"))[1].all()
+    cache.flush()
     assert not path.exists()
 
 
@@ -305,4 +316,5 @@ def test_ids_are_data_and_never_sql(path: Path, make: Make) -> None:
     _, known = cache.get(hostile)
     assert not known.any()
     cache.put(hostile[:4], unit(4))
+    cache.flush()
     assert on_disk(path, hostile[:4]).all()

@@ -126,7 +126,8 @@ def test_two_processes_share_the_file(tmp_path: Path, index: WordIndex) -> None:
 def test_no_search_reads_all_messages_of_a_chat(index: WordIndex) -> None:
     tell(index, "the ferry", "a lamp", "the ferry again")
     asked: list[str] = []
-    db = index._file._db
+    search(index, "ferry")
+    db = index._file._reading.db
     assert db is not None
     db.set_trace_callback(asked.append)
     search(index, "ferry")

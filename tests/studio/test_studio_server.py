@@ -54,7 +54,7 @@ async def run(
 
 async def test_the_assistant_is_the_graph_of_langgraph_json(client: LangGraphClient) -> None:
     named = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))["graphs"]
-    assert named == {"iyagi": "graph.app:graph"}
+    assert named == {"iyagi": "graph.studio:graph"}
     [assistant] = await client.assistants.search(metadata={"created_by": "system"})
     assert assistant["graph_id"] == "iyagi"
 
@@ -167,3 +167,19 @@ async def test_a_knob_out_of_bounds_is_refused_by_name(client: LangGraphClient) 
 
 def test_it_talked_to_nobody_outside(server: StudioServer) -> None:
     assert server.hosts <= {"127.0.0.1", "localhost", "::1"}, server.hosts
+
+
+async def test_the_servers_log_holds_no_word_of_a_run_that_fails(
+    server: StudioServer, client: LangGraphClient
+) -> None:
+    words = "the-compass-lies-under-the-third-stone"
+    spoilings: list[dict[str, Any]] = [
+        {"persona": {"name": "x", words: 1}},
+        {"history": [{"role": words}]},
+    ]
+    for spoilt in spoilings:
+        request: dict[str, Any] = {"message": words, "persona": {"name": words}, **spoilt}
+        with pytest.raises(Exception, match="BadRequest"):
+            await client.runs.wait(None, "iyagi", input={"request": request})
+    assert "Background run failed" in server.log and "schemas.errors.BadRequest" in server.log
+    assert words not in server.log

@@ -49,12 +49,14 @@ class Job:
         self.chunks: list[Any] = []
         self.read = 0
         self.done: dict[str, Any] | None = None
+        self.times_done = 0
         self.cancelled = False
         self.taken_at = self.first_at = 0.0
         self._finished = threading.Event()
 
     def finish(self, done: dict[str, Any]) -> None:
         self.done = done
+        self.times_done += 1
         self._finished.set()
 
     @property
@@ -97,6 +99,10 @@ class JobServer:
         self.faults: dict[str, list[int]] = {"job-stream": [], "job-done": []}
         self.pings: list[dict[str, str]] = []
         self.post_delay = 0.0
+        self.down: int | None = None
+        """In an outage: the status of each answer to the worker; 0 for no answer."""
+        self.raw: deque[str] = deque()
+        """What the next polls for jobs are answered with, before any job."""
         self.wrong: list[str] = []
         self.most_held = 0
         """Jobs that were taken and not done, at most."""
@@ -126,9 +132,13 @@ class JobServer:
         }
 
     def submit(self, given: Any) -> Job:
-        job = Job(f"job-{len(self.jobs)}", given)
-        self.jobs[job.id] = job
+        job = self.expect(f"job-{len(self.jobs)}", given)
         self.waiting.append(job)
+        return job
+
+    def expect(self, name: str, given: Any = None) -> Job:
+        """A job that the server knows and does not hand out."""
+        job = self.jobs[name] = Job(name, given)
         return job
 
     def cancel(self, job: Job) -> None:
@@ -136,7 +146,7 @@ class JobServer:
         self._stops.append(job.id)
 
     async def start(self, port: int = 0) -> None:
-        app = web.Application(client_max_size=20_000_000)
+        app = web.Application(client_max_size=20_000_000, middlewares=[self._outage])
         worker, client = "/v2/ep", "/v2/ep"
         app.add_routes(
             [
@@ -165,11 +175,23 @@ class JobServer:
         assert self._runner
         await self._runner.cleanup()
 
+    @web.middleware
+    async def _outage(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        of_worker = "/w1" in request.path
+        if of_worker and self.down == 0:
+            await asyncio.sleep(60)
+        if of_worker and self.down is not None:
+            return web.Response(status=self.down)
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
     # The worker's side
 
     async def _take(self, request: web.Request) -> web.Response:
         batch = "job-take-batch" in request.path
         for _ in range(2000):
+            if self.raw:
+                return web.Response(text=self.raw.popleft(), content_type="application/json")
             if self.waiting:
                 break
             await asyncio.sleep(0.005)

@@ -45,6 +45,7 @@ def make_loop(polls: FakePolls, order: list[str], broken: bool = False, places: 
         jobs=lambda: polls.running,
         begin=lambda: note("begin"),
         settle=lambda: note("settle"),
+        sweep=watch,
         watch=watch,
         broken=lambda: broken,
     )

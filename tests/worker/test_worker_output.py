@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graph.logs import Discreet
 from schemas.errors import BadRequest, LLMError, TooLarge
-from worker.logs import Discreet
 from worker.output import EVENT_BYTES, JOB_BYTES, OutputCheck, failure, json_size, shortened
 
 TEXT = st.text(st.characters(codec=None, categories=None))
@@ -110,7 +110,7 @@ def test_the_log_tells_where_and_not_what() -> None:
             raise RuntimeError("sk-key-1234") from error
     except RuntimeError as error:
         record = logging.LogRecord(
-            "iyagi", logging.ERROR, "x", 1, "failed with %s", ("sk-key-1234",),
+            "graph.x", logging.ERROR, "x", 1, "failed with %s", ("sk-key-1234",),
             (type(error), error, error.__traceback__),
         )  # fmt: skip
     text = Discreet(["sk-key-1234", ""]).format(record)
