@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding.onnx import BATCH, BATCH_TOKENS, E5, MINILM, Bundled, OnnxEmbeddings, _batches
+from embedding.onnx import BATCH, E5, MINILM, Bundled, OnnxEmbeddings, _batches
 from schemas.errors import EmbeddingError
 
 ENGLISH, KOREAN = OnnxEmbeddings(), OnnxEmbeddings(E5)
@@ -58,13 +58,13 @@ def test_a_vector_does_not_depend_on_the_batch() -> None:
 
 def test_long_texts_run_few_at_once() -> None:
     lengths = [256, 2, 30, 256, 256, 64, *[3] * 20, 100]
-    batches = _batches(lengths)
+    batches = _batches(lengths, 512)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) <= BATCH
-        assert len(batch) * max(lengths[row] for row in batch) <= BATCH_TOKENS
-    assert [len(batch) for batch in _batches([4 * BATCH_TOKENS] * 2)] == [1, 1]
-    assert _batches([]) == []
+        assert len(batch) * max(lengths[row] for row in batch) <= 512
+    assert [len(batch) for batch in _batches([2048] * 2, 512)] == [1, 1]
+    assert _batches([], 512) == []
 
 
 def test_threads_share_one_object() -> None:
