@@ -39,7 +39,7 @@ _CASES = """
 """
 _TOPICS = "은 는 이 가 을 를 의 도 만 요"
 _ENDINGS = """
-    습니다 습니까 ㅂ니다 ㅂ니까 읍시다 ㅂ시다 십시오 세요 으세요 셔요 어요 아요 여요 네요 나요
+    습니다 습니까 ㅂ니다 ㅂ니까 읍시다 ㅂ시다 십시오 세요 으세요 어요 아요 여요 네요 나요
     에요 예요 이에요 이예요 지요 죠 군요 구나 는구나 이구나 거든 거든요 이거든 자나
     잖아 잖아요 이잖아 이잖아요 은가 ㄴ가 는가 은가요 ㄴ가요 는가요 을까 ㄹ까 을까요 ㄹ까요
     을게 ㄹ게 을게요 ㄹ게요 을께 ㄹ께 을래 ㄹ래 을래요 ㄹ래요 을걸 ㄹ걸 는걸 은걸 ㄴ걸
@@ -61,7 +61,7 @@ _SHORT = """
 """Endings that nouns end in as well."""
 
 
-_SLIPS = re.compile("[햇엿됫됏봣왓갓랫댓졋쳣셧켯겻럿엇앗줫낫랏](?=[어다지더는잖니나네던음])")
+_SLIPS = re.compile("[햇엿렷됫됏봣왓갓랫댓졋쳣셧켯겻녓럿엇앗줫랏](?=[어다지더는잖니나네던음])")
 """햇어 for 했어."""
 
 
@@ -132,8 +132,10 @@ def _cut(word: str) -> list[str]:
     and without one.
     """
     for _ in range(LAYERS):
-        sure = _before_past(word) or _before(_SURE, word)
-        stem = _verb(sure) if sure else _before(_NOUNS, word) or _verb(word)
+        sure, noun = _before_past(word) or _before(_SURE, word), _before(_NOUNS, word)
+        if noun and len(noun) < len(sure):  # 보다는 is longer than 다는
+            sure = ""
+        stem = _verb(sure) if sure else noun or _verb(word)
         if stem == word:
             break
         if _syllables(stem) < 2:
