@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import Stemmer
 
-from language.korean import HANGUL, is_particles
+from language.korean import HANGUL, is_particles, without_particles
 from language.korean_terms import stems
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
@@ -68,28 +68,43 @@ def tokens(text: str) -> list[str]:
     Words are stemmed by script, English function words left out; the stems of Hangul words, like
     Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
     """
-    return [term for terms in _words(text) for term in terms]
+    return [term for terms in _words(text, _stem_pairs) for term in terms]
+
+
+def syllable_pairs(text: str) -> list[str]:
+    """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
+    story's progress were fitted on."""
+    return [term for terms in _words(text, _word_pairs) for term in terms]
 
 
 def weights(text: str) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
-    for terms in _words(text):
+    for terms in _words(text, _stem_pairs):
         for term in terms:
             weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
     return weighed
 
 
-def _words(text: str) -> Iterator[Sequence[str]]:
-    """The terms of each word."""
+def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The terms of each word; `cut` gives those of a Hangul word."""
     for run in _RUN.finditer(normal(text)):
         if run["hangul"]:
-            for word in _SYLLABLES.findall(run[0]):
-                yield [pair for stem in stems(word) for pair in _pairs(stem)]
+            yield from map(cut, _SYLLABLES.findall(run[0]))
         elif run["unspaced"]:
             yield _pairs(run[0])
         elif term := _word_term(run[0]):
             yield (term,)
+
+
+def _stem_pairs(word: str) -> Sequence[str]:
+    return [pair for stem in stems(word) for pair in _pairs(stem)]
+
+
+def _word_pairs(word: str) -> Sequence[str]:
+    """A stem of one syllable stands beside the pairs of the whole word."""
+    stem = without_particles(word)
+    return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
 
 
 def _word_term(word: str) -> str:
