@@ -284,7 +284,7 @@ async def test_remembering_is_not_cut_by_the_deadline_of_the_reply(
 ) -> None:
     pipeline = make_pipeline(scripted)
     seen: list[Budget] = []
-    embedder: Any = pipeline.services.readers["latin"].embedder
+    embedder: Any = pipeline.services.readers["cjk"].embedder
     inner = embedder.aencode_passages
 
     async def watched(texts: Any) -> Any:

@@ -86,7 +86,7 @@ class BrokenEmbeddings:
 
 
 def breaks_embeddings(pipeline: Pipeline) -> None:
-    embedder: Any = pipeline.services.readers["latin"].embedder
+    embedder: Any = pipeline.services.readers["cjk"].embedder
     embedder._embeddings = BrokenEmbeddings()
 
 
@@ -170,7 +170,7 @@ def test_an_error_that_names_the_log_has_told_it_the_cause(
     pipeline = make_pipeline()
     breaks_embeddings(pipeline)
     with pytest.raises(EmbeddingError, match="see the log for the cause"):
-        pipeline.services.readers["latin"].embedder.encode_passages(["never seen before"])
+        pipeline.services.readers["cjk"].embedder.encode_passages(["never seen before"])
     assert "Vendor 418" in heard() and "test_hardening_logs.py" in heard()
 
 
