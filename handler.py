@@ -74,14 +74,13 @@ def dispatcher() -> Dispatcher:
 def main(argv: list[str]) -> int:
     """Serves where Runpod's environment says so, else answers one job or turn in the terminal."""
     from schemas.errors import SettingsError
-    from scripts.hang_up import until_hung_up
 
     names = {arg.partition("=")[0] for arg in argv}
     try:
         if "--test_input" in names:
             from scripts.try_out import try_out
 
-            return until_hung_up(lambda: try_out(handler, argv))
+            return try_out(handler, argv)
         if "RUNPOD_WEBHOOK_GET_JOB" in os.environ or any(n.startswith("--rp_") for n in names):
             from worker.serve import serve
 
@@ -91,11 +90,12 @@ def main(argv: list[str]) -> int:
         return 2
     from scripts.turn import main as turn
 
-    return until_hung_up(lambda: turn(argv))
+    return turn(argv)
 
 
 if __name__ == "__main__":
     from graph.logs import set_up
+    from schemas.terminal import in_terminal
 
     set_up()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(in_terminal(lambda: main(sys.argv[1:])))

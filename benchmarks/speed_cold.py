@@ -83,7 +83,7 @@ def worker(index: Path) -> tuple[Start, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "handler"],
             cwd=ROOT,
-            env=environment(index, **platform.env()),
+            env=environment(index, **worker_environment(platform.port)),
             stdout=log,
             stderr=log,
         )
@@ -100,7 +100,7 @@ def worker(index: Path) -> tuple[Start, float]:
         return ready, platform.done_at - started
 
 
-class _Quiet(ThreadingHTTPServer):
+class Quiet(ThreadingHTTPServer):
     """Says nothing of workers that hang up when they end."""
 
     daemon_threads = True
@@ -147,7 +147,7 @@ class _Platform:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = _Quiet(("127.0.0.1", 0), Handler)
+        self._server = Quiet(("127.0.0.1", 0), Handler)
 
     def __enter__(self) -> _Platform:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -157,21 +157,27 @@ class _Platform:
         self._server.shutdown()
         self._server.server_close()
 
-    def env(self) -> Mapping[str, str]:
-        """What the platform sets for a worker."""
-        url = f"http://127.0.0.1:{self._server.server_port}/v2/ep"
-        return {
-            "RUNPOD_POD_ID": "w",
-            "RUNPOD_AI_API_KEY": "none",
-            "RUNPOD_ENDPOINT_ID": "ep",
-            "RUNPOD_WEBHOOK_GET_JOB": f"{url}/job-take/$ID?gpu=x",
-            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{url}/job-done/$RUNPOD_POD_ID/$ID?gpu=x",
-            "RUNPOD_WEBHOOK_POST_STREAM": f"{url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=x",
-            "RUNPOD_WEBHOOK_PING": f"{url}/ping/$RUNPOD_POD_ID",
-            "RUNPOD_PING_INTERVAL": "100000",
-            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-            "RUNPOD_SKIP_GPU_CHECK": "true",
-        }
+    @property
+    def port(self) -> int:
+        """On which it listens."""
+        return self._server.server_port
+
+
+def worker_environment(port: int) -> Mapping[str, str]:
+    """What the platform sets for a worker, where it listens on this port of loopback."""
+    url = f"http://127.0.0.1:{port}/v2/ep"
+    return {
+        "RUNPOD_POD_ID": "w",
+        "RUNPOD_AI_API_KEY": "none",
+        "RUNPOD_ENDPOINT_ID": "ep",
+        "RUNPOD_WEBHOOK_GET_JOB": f"{url}/job-take/$ID?gpu=x",
+        "RUNPOD_WEBHOOK_POST_OUTPUT": f"{url}/job-done/$RUNPOD_POD_ID/$ID?gpu=x",
+        "RUNPOD_WEBHOOK_POST_STREAM": f"{url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=x",
+        "RUNPOD_WEBHOOK_PING": f"{url}/ping/$RUNPOD_POD_ID",
+        "RUNPOD_PING_INTERVAL": "100000",
+        "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
+        "RUNPOD_SKIP_GPU_CHECK": "true",
+    }
 
 
 def environment_mb() -> dict[str, Any]:

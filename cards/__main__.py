@@ -26,6 +26,7 @@ from cards.macros import Scope, expand
 from schemas.budget import Budget, Purse
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
+from schemas.terminal import in_terminal
 
 SHORT = 100
 """Characters of a text that are shown."""
@@ -59,14 +60,14 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
-def read(path: Path) -> Thing:
-    """What a file holds.
+def read(path: Path, notes: list[str]) -> Thing:
+    """What a file holds; what of it is left out is told in `notes`.
 
     Raises:
         BadRequest: none of what we know, or damaged.
     """
     content = read_file(path)
-    match read_any(content, path.name):
+    match read_any(content, path.name, notes=notes):
         case Persona():
             return read_card(content)
         case Story():
@@ -152,7 +153,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = (args.out, args.picture or args.out) if args.verb == "convert" else ()
     try:
         with naming(args.file, *others):
-            thing = read(args.file)
+            notes: list[str] = []
+            thing = read(args.file, notes)
+            if isinstance(thing, Lorebook) and thing.note and args.verb != "validate":
+                notes.append(thing.note)
+            for note in notes:
+                out.print(f"warning: {escape(note)}")
             match args.verb:
                 case "show":
                     show(thing, out)
@@ -243,4 +249,4 @@ def _short(text: str, length: int = SHORT) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from cards import png
 from cards.charx import Archive, is_charx
 from cards.files import Fields, object_in, one_line, parse_object, whole
-from schemas.base import MAX_TEXT
+from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
-from schemas.request import Persona
+from schemas.request import MAX_IMPORT, Persona
 
 Version = Literal["v1", "v2", "v3"]
 
@@ -35,6 +35,9 @@ DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "pn
 """Of a card without any: the picture that carries it."""
 OWN = "iyagi"
 """Where in `extensions` the card's fields stand that a persona has no place for."""
+
+MAX_LISTED = 100
+"""Greetings or tags of a card that a persona keeps; real cards have up to 30."""
 
 _KEPT_THERE = (
     *("alternate_greetings", "group_only_greetings", "tags"),
@@ -182,6 +185,11 @@ def _oddities(data: Fields, version: Version) -> list[str]:
         odd.append("`name` is empty")
     if version == "v3" and "group_only_greetings" not in data.data:
         odd.append("`group_only_greetings` is required in V3")
+    odd += [
+        f"`{name}` has more than {MAX_LISTED}; the others are left out"
+        for name in _LISTS
+        if isinstance(listed := data.data.get(name), list) and len(listed) > MAX_LISTED
+    ]
     if version != "v1":
         odd += [f"`{name}` is missing" for name in V1_FIELDS if name not in data.data]
     return odd
@@ -200,15 +208,19 @@ def to_persona(card: Card) -> Persona:
     name, full = one_line(card.called), one_line(card.name)
     if not name:
         raise BadRequest("is empty; give the character a name", field="name")
-    own = {field: value for field in _KEPT_THERE if (value := getattr(card, field))}
+    kept = {field: getattr(card, field) for field in _KEPT_THERE}
+    own = {field: v if isinstance(v, str) else v[:MAX_LISTED] for field, v in kept.items() if v}
     texts = {ours: _text(getattr(card, field), field) for ours, field in _PERSONA_TEXTS.items()}
+    data = {
+        "name": name,
+        **texts,
+        "aliases": [full] if full and full != name else [],
+        "extensions": _clean({**card.extensions, OWN: own}),
+    }
+    if size_of(data, MAX_IMPORT) > MAX_IMPORT:
+        raise BadRequest("holds more text than a request; shorten its greetings or extensions")
     try:
-        return Persona(
-            name=name,
-            **texts,
-            aliases=[full] if full and full != name else [],
-            extensions=_clean({**card.extensions, OWN: own}),
-        )
+        return Persona.model_validate(data)
     except ValidationError as error:
         raise BadRequest.from_validation(error, Persona) from None
 

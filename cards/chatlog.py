@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -18,9 +19,11 @@ from cards.files import decode, object_in, one_line, parse_json, whole
 from cards.transcript import parse_transcript
 from schemas.base import embedding_id
 from schemas.errors import BadRequest
-from schemas.request import Message, Role
+from schemas.request import MAX_HISTORY, MAX_IMPORT, Message, Role
 
 MAX_LINES = 200_000
+"""Lines of a log that are looked at, the newest: 20 for each message of a request."""
+
 NARRATOR = "narrator"
 OWN = "iyagi"
 """Where in a line's `extra` stands what JSONL has no place for: role, id, embedding_id."""
@@ -38,13 +41,19 @@ _WORDED = ("%B %d, %Y %I:%M%p", "%B %d, %Y %I:%M %p", "%B %d, %Y")
 
 
 def parse_chat(
-    content: bytes, *, user: str | None = None, character: str | None = None
+    content: bytes,
+    *,
+    user: str | None = None,
+    character: str | None = None,
+    notes: list[str] | None = None,
 ) -> list[Message]:
-    """The messages of a chat log, oldest first, whichever of the three forms it has.
+    """The messages of a chat log, oldest first, whichever of the three forms it has; of a long one
+    the newest, as many as a request can hold.
 
     Args:
         user: the user's name, where the log does not say whose line it is.
         character: the character's, likewise.
+        notes: what was left out is told here.
 
     Raises:
         BadRequest: it is no chat, or a line is damaged; says which.
@@ -54,30 +63,35 @@ def parse_chat(
         return []
     first = _object(text.split("\n", 1)[0])
     if first is not None and ("mes" in first or "user_name" in first or "chat_metadata" in first):
-        return parse_jsonl(text)
+        return parse_jsonl(text, notes)
     if text[0] in "[{":
-        return parse_messages(parse_json(content), user=user)
-    return parse_transcript(text, user=user, character=character)
+        return parse_messages(parse_json(content), user=user, notes=notes)
+    end = _end_of(text)
+    messages = parse_transcript(end, user=user, character=character)
+    lines = text.count("\n") + 1
+    return _newest(reversed(messages), f"{lines:,} lines", notes, all=len(end) == len(text))
 
 
-def parse_jsonl(text: str) -> list[Message]:
+def parse_jsonl(text: str, notes: list[str] | None = None) -> list[Message]:
     """The messages of a SillyTavern log: a header, then one message a line."""
-    lines = [line for line in text.split("\n") if line.strip()]  # JSON may hold other line ends
-    if len(lines) > MAX_LINES:
-        raise BadRequest(f"has more than {MAX_LINES:,} lines; split the chat")
-    messages = []
-    for number, line in enumerate(lines, 1):
-        data = _object(line)
-        if data is None:
-            raise BadRequest("is damaged: it is no JSON object", field=f"line {number}")
-        if number == 1 and "mes" not in data and "swipes" not in data:
-            continue
-        if (message := _line(data, number)) is not None:
-            messages.append(message)
-    return messages
+    lines = text.count("\n") + 1
+
+    def read() -> Iterator[Message | None]:
+        for number, line in islice(_lines_from_the_end(text), MAX_LINES):
+            if not line.strip():
+                continue
+            data = _object(line)
+            if data is None:
+                raise BadRequest("is damaged: it is no JSON object", field=f"line {number}")
+            if number > 1 or "mes" in data or "swipes" in data:
+                yield _line(data, number)
+
+    return _newest(read(), f"{lines:,} lines", notes, all=lines <= MAX_LINES)
 
 
-def parse_messages(value: Any, *, user: str | None = None) -> list[Message]:
+def parse_messages(
+    value: Any, *, user: str | None = None, notes: list[str] | None = None
+) -> list[Message]:
     """The messages of plain JSON: a list of `{role, content}`, also inside `messages` or `history`.
 
     `role` may be that of a chat API (`assistant`); without one, the name says who the user is.
@@ -86,14 +100,57 @@ def parse_messages(value: Any, *, user: str | None = None) -> list[Message]:
         value = next((value[key] for key in ("messages", "history") if key in value), None)
     if not isinstance(value, list):
         raise BadRequest("is no chat; it should hold a list of messages")
-    messages = []
-    for row, item in enumerate(value):
+    rows: list[Any] = value
+
+    def read(row: int) -> Message | None:
+        item = rows[row]
         if not isinstance(item, dict):
             raise BadRequest("should be an object with `role` and `content`", field=f"{row}")
-        message = _line(item, row) if "mes" in item else _plain(item, row, user)
-        if message is not None:
-            messages.append(message)
-    return messages
+        return _line(item, row) if "mes" in item else _plain(item, row, user)
+
+    return _newest(map(read, reversed(range(len(rows)))), f"{len(rows):,}", notes)
+
+
+def _newest(
+    messages: Iterable[Message | None], of: str, notes: list[str] | None, *, all: bool = True
+) -> list[Message]:
+    """As many of the messages, which come newest first, as a request can hold, oldest first.
+
+    Args:
+        messages: None for what is no message.
+        of: what they are taken from, to be told.
+        notes: where it is told if some are left out.
+        all: whether they are all that there are.
+    """
+    kept: list[Message] = []
+    size = 0
+    for message in filter(None, messages):
+        size += len(message.model_dump_json(exclude_none=True).encode())
+        if len(kept) == MAX_HISTORY or size > MAX_IMPORT:
+            all = False
+            break
+        kept.append(message)
+    if not all and notes is not None:
+        notes.append(f"kept the newest {len(kept):,} messages of {of}: a request holds no more")
+    return kept[::-1]
+
+
+def _end_of(text: str) -> str:
+    """The whole lines at the end of a text that may be of a request."""
+    if len(text) > MAX_IMPORT:
+        text = text[-MAX_IMPORT:].partition("\n")[2]
+    lines = text.rsplit("\n", MAX_LINES)
+    return "\n".join(lines[1:]) if len(lines) > MAX_LINES else text
+
+
+def _lines_from_the_end(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text with their numbers from 1 on, the last first. JSON may hold other line
+    ends."""
+    number, end = text.count("\n") + 1, len(text)
+    while end >= 0:
+        start = text.rfind("\n", 0, end) + 1
+        yield number, text[start:end]
+        number, end = number - 1, start - 1
 
 
 def to_jsonl(messages: Sequence[Message], *, user: str, character: str) -> str:

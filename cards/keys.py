@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from sys import getsizeof
 from typing import NamedTuple
 
 from cards.lorebook import Logic, Lorebook, LoreEntry
+from language.normal import nfc
 from retrieval.patterns import Pattern, as_pattern
 from retrieval.text import spaced, stands_in
 from schemas.budget import Budget
+from schemas.kept import Kept
 
-REMEMBERED = 512
-"""Texts whose keys are remembered for one set of keys, by a digest: no word of a chat stays."""
+REMEMBERED_BYTES = 500_000
+"""Of the keys in 500 texts that mention a dozen, which are remembered for one set of keys by a
+digest: no word of a chat stays."""
 
-REMEMBERED_ROWS = 16_384
-"""Keys found in all of these: 1 MB."""
+COMPILED_BYTES = 64_000_000
+"""Of books made ready: 16 of 2,000 entries with a text of 1,000 characters."""
 
-MAX_KEPT = 8_000_000
-"""Bytes of a book that is kept ready: 2,000 long entries with 1,000 patterns have half of it."""
+BYTES_OF_ENTRY, BYTES_OF_KEY = 1_200, 300  # the objects that they are, beside their texts
+BYTES_OF_PATTERN = 100  # for each character; lists of words take most
 
 AT_ONCE = 200_000
 """Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
@@ -79,8 +81,12 @@ class KeyIndex:
                 self._patterns[row] = Pattern(key.text, source)
             else:
                 self._too_long.append(key)
-        self._remembered: dict[bytes, Mentioned] = {}
-        self._rows = 0  # in all of these
+        self._remembered: Kept[bytes, Mentioned] = Kept(REMEMBERED_BYTES)
+
+    @property
+    def patterns_size(self) -> int:
+        """Characters of all regular expressions."""
+        return sum(len(self.keys[row].text) for row in self._patterns)
 
     @property
     def broken(self) -> list[Key]:
@@ -102,18 +108,9 @@ class KeyIndex:
         if mentioned is None or mentioned.untried:
             mentioned, whole = self._look(text, budget, mentioned)
             if whole:
-                self._remember(digest, mentioned)
+                self._remembered.put(digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
         budget.slow.update(self.keys[row].text for row in mentioned.slow)
         return mentioned.rows
-
-    def _remember(self, digest: bytes, mentioned: Mentioned) -> None:
-        size = sum(map(len, mentioned))
-        if len(self._remembered) >= REMEMBERED or self._rows + size > REMEMBERED_ROWS:
-            self._remembered.clear()
-            self._rows = 0
-        if size <= REMEMBERED_ROWS:
-            self._remembered[digest] = mentioned
-            self._rows += size
 
     def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
         """What a text mentions, and whether all of it was looked for that can be."""
@@ -121,7 +118,7 @@ class KeyIndex:
         rows, slow = set(before.rows if before else ()), set(before.slow if before else ())
         untried = set[int]()
         whole = before is not None or self._look_for_plain(text, rows, budget)
-        composed = unicodedata.normalize("NFC", text)
+        composed = nfc(text)
         for row in before.untried if before else self._patterns:
             try:
                 matches = self._patterns[row].matches(composed, budget)
@@ -154,7 +151,7 @@ class KeyIndex:
 
 def _exact(text: str) -> str:
     """The text in its own case, otherwise as `spaced` gives it."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(nfc(text).split())
 
 
 class Asked(NamedTuple):
@@ -213,25 +210,30 @@ class CompiledBook:
         self._timed_rows = sorted(timed_rows)
         self._timed_index = KeyIndex([self.index.keys[row] for row in self._timed_rows])
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes, what it remembers included."""
+        keys, patterns = self.index.keys, self.index.patterns_size
+        texts = sum(getsizeof(entry.content) for entry in self.entries)
+        of_keys = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in keys)
+        objects = BYTES_OF_ENTRY * len(self.entries) + 2 * REMEMBERED_BYTES
+        return texts + of_keys + objects + BYTES_OF_PATTERN * patterns
+
     def timed_hits(self, text: str, budget: Budget) -> frozenset[int]:
         """The keys of entries with timed effects that a text mentions, as rows of `index`."""
         return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, budget))
 
 
 def compiled(book: Lorebook) -> CompiledBook:
-    """The compiled book; books of equal content share one, unless they are very large.
+    """The compiled book; books of equal content share one.
 
-    It costs 30 ms for 1,000 plain keys, and the first use of 1,000 patterns 130 ms.
+    Compiling costs 30 ms for 1,000 plain keys and 130 ms for 1,000 patterns, each turn otherwise.
     """
-    return _kept(book) if sum(map(_bytes_of, book.entries)) <= MAX_KEPT else CompiledBook(book)
+    known = _books.get(book)
+    if known is None:
+        known = CompiledBook(book)
+        _books.put(book, known, known.bytes)
+    return known
 
 
-@lru_cache(maxsize=16)
-def _kept(book: Lorebook) -> CompiledBook:
-    return CompiledBook(book)
-
-
-def _bytes_of(entry: LoreEntry) -> int:
-    """About what an entry takes when it is compiled: a pattern has 100 for each character."""
-    keys = (*entry.keys, *(key for keys, _ in entry.conditions for key in keys))
-    return 2 * len(entry.content) + sum(500 + 100 * len(it) * it.startswith("/") for it in keys)
+_books: Kept[Lorebook, CompiledBook] = Kept(COMPILED_BYTES)

@@ -15,8 +15,9 @@ from cards.chatlog import parse_chat
 from cards.files import MEGABYTE, Fields, object_in, parse_json, parse_object, read_file
 from cards.lorebook import Lorebook, LoreEntry, LoreRole
 from cards.read_lore import MAX_SCAN, parse_book
+from schemas.base import size_of
 from schemas.errors import BadRequest
-from schemas.request import Message, Persona, StoryEvent
+from schemas.request import MAX_IMPORT, MAX_STORY, Message, Persona, StoryEvent
 
 MAX_OPERATORS = 1024 * MEGABYTE
 """Bytes of a JSON file that is no stranger's, such as a story to be indexed."""
@@ -31,12 +32,15 @@ class Story(NamedTuple):
 Content = Card | Persona | Lorebook | Story | list[Message]
 
 
-def read_any(content: bytes, name: str = "", *, user: str | None = None) -> Content:
+def read_any(
+    content: bytes, name: str = "", *, user: str | None = None, notes: list[str] | None = None
+) -> Content:
     """What a file holds, told by its content.
 
     Args:
         name: of the file; `.jsonl`, `.txt` and `.log` are chats.
         user: the user's name, where a chat does not say whose line it is.
+        notes: what of a chat was left out is told here; a book has its own `note`.
 
     Raises:
         BadRequest: it is damaged, empty, or nothing that we know.
@@ -45,21 +49,23 @@ def read_any(content: bytes, name: str = "", *, user: str | None = None) -> Cont
         return read_card(content)
     text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
     if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):
-        return _chat(content, user)
+        return _chat(content, user, notes)
     match parse_json(content):
         case [{"order": _}, *_] as rows:
             return _story(rows)
         case list():
-            return _chat(content, user)
+            return _chat(content, user, notes)
         case document:
-            return _read_object(document, content, user)
+            return _read_object(document, content, user, notes)
 
 
-def _read_object(document: dict[str, Any], content: bytes, user: str | None) -> Content:
+def _read_object(
+    document: dict[str, Any], content: bytes, user: str | None, notes: list[str] | None
+) -> Content:
     if is_card(document):
         return read_card(content)
     if "messages" in document or "history" in document:
-        return _chat(content, user)
+        return _chat(content, user, notes)
     if "entries" in document or "entries" in object_in(document, "data"):
         return parse_book(document)
     if document.keys() <= Persona.model_fields.keys():
@@ -72,14 +78,16 @@ def _read_object(document: dict[str, Any], content: bytes, user: str | None) -> 
     raise BadRequest("is neither a character card nor a lorebook nor a chat")
 
 
-def _chat(content: bytes, user: str | None) -> list[Message]:
-    lines = parse_chat(content, user=user)
+def _chat(content: bytes, user: str | None, notes: list[str] | None) -> list[Message]:
+    lines = parse_chat(content, user=user, notes=notes)
     if not lines:
         raise BadRequest("holds no messages")
     return lines
 
 
 def _story(document: list[Any]) -> Story:
+    if len(document) > MAX_STORY or size_of(document, MAX_IMPORT) > MAX_IMPORT:
+        raise BadRequest("holds more events than a request; index it with scripts.build_index")
     try:
         return Story(TypeAdapter(list[StoryEvent]).validate_python(document))
     except ValidationError as error:
@@ -128,19 +136,24 @@ def load_lore(path: Path) -> Lorebook:
 
 
 def load_history(
-    path: Path, *, user: str | None = None, character: str | None = None
+    path: Path,
+    *,
+    user: str | None = None,
+    character: str | None = None,
+    notes: list[str] | None = None,
 ) -> list[Message]:
     """The messages in a SillyTavern log, plain JSON or a text with names, oldest first.
 
     Args:
         user: the user's name, where the log does not say whose line it is.
         character: the character's, likewise.
+        notes: what was left out is told here.
 
     Raises:
         BadRequest: the file is damaged, too large or no chat; names the file.
     """
     with naming(path):
-        return parse_chat(read_file(path), user=user, character=character)
+        return parse_chat(read_file(path), user=user, character=character, notes=notes)
 
 
 def book_of(card: Card) -> Lorebook:

@@ -110,6 +110,8 @@ class Lorebook:
     name: str = ""
     token_budget: int | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    note: str = field(default="", compare=False)
+    """That entries were left out, if some were."""
 
 
 def stack(*books: Lorebook) -> Lorebook:
@@ -128,4 +130,5 @@ def stack(*books: Lorebook) -> Lorebook:
         name=" + ".join(book.name for book in full if book.name),
         token_budget=sum(budgets) if len(budgets) == len(full) else None,
         warnings=tuple(warning for book in full for warning in book.warnings),
+        note="; ".join(book.note for book in full if book.note),
     )

@@ -22,10 +22,10 @@ from cards.lorebook import (
     LoreRole,
     Position,
 )
-from schemas.base import MAX_TEXT
+from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
+from schemas.request import MAX_IMPORT, MAX_STORY
 
-MAX_ENTRIES = 20_000
 MAX_SCAN = 1_000
 """Messages an entry may look back."""
 
@@ -77,25 +77,28 @@ MAX_DECORATORS = 100
 
 
 def parse_book(document: Mapping[str, Any]) -> Lorebook:
-    """The book in World Info, a stand-alone `lorebook_v3` or the book of a card.
+    """The book in World Info, a stand-alone `lorebook_v3` or the book of a card: the first entries,
+    as many as a request can hold.
 
     Raises:
-        BadRequest: it holds no entries, or too many.
+        BadRequest: it holds no entries.
     """
     if "entries" in (inner := object_in(document, "data")):
         document = inner
     raw = document.get("entries")
     if not isinstance(raw, dict | list):
         raise BadRequest("is no lorebook; it has no `entries`")
-    if len(raw) > MAX_ENTRIES:
-        raise BadRequest(f"has more than {MAX_ENTRIES:,} lore entries; split the book")
     warnings: list[str] = []
     book = Fields(document, "", warnings)
     used: set[str] = set()
     names = list(raw) if isinstance(raw, dict) else range(len(raw))
     values = raw.values() if isinstance(raw, dict) else raw
-    entries = []
-    for name, value in zip(names, values, strict=True):
+    entries, note, size = [], "", 0
+    for row, (name, value) in enumerate(zip(names, values, strict=True)):
+        size += size_of(value, MAX_IMPORT)
+        if row == MAX_STORY or size > MAX_IMPORT:
+            note = f"kept the first {row:,} of {len(raw):,} entries: a request holds no more"
+            break
         if not isinstance(value, dict):
             warnings.append(f"entry {name}: should be an object")
             continue
@@ -106,7 +109,8 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
         entries=tuple(entries),
         name=book.text("name"),
         token_budget=budget if budget >= 0 else None,
-        warnings=tuple(warnings),
+        warnings=(*filter(None, [note]), *warnings),
+        note=note,
     )
 
 

@@ -137,4 +137,9 @@ class _ServerClient:
     def feature_extraction(self, text: list[str], **options: Any) -> np.ndarray:
         """The server's vectors, (n, dimension)."""
         response = self._http.post(self._url, json={"inputs": text, **options})
+        if response.is_redirect:  # a text and a key go nowhere else
+            raise EmbeddingError(
+                f"the embedding server points to another address (HTTP {response.status_code}); "
+                "set IYAGI_EMBEDDER_URL to the final one"
+            )
         return np.asarray(response.raise_for_status().json(), dtype=np.float32)

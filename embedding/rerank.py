@@ -78,8 +78,13 @@ class RerankServer:
         scores = np.full(len(texts), np.nan, dtype=np.float32)
         try:
             async with httpx.AsyncClient(headers=self._headers, timeout=self._timeout) as client:
-                answer = (await client.post(self._url, json=body)).raise_for_status().json()
-            for item in answer:
+                response = await client.post(self._url, json=body)
+            if response.is_redirect:  # a text and a key go nowhere else
+                raise EmbeddingError(
+                    f"the rerank server points to another address (HTTP {response.status_code}); "
+                    "set IYAGI_RERANKER_URL to the final one"
+                )
+            for item in response.raise_for_status().json():
                 scores[item["index"]] = item["score"]
         except (httpx.HTTPError, ValueError, TypeError, KeyError, IndexError) as error:
             raise EmbeddingError(

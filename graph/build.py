@@ -116,7 +116,7 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
 
 def _timed(name: str, node: Node) -> StateNode[State, Context]:
     """The node, with its own milliseconds in what it writes; it does not begin behind the turn's
-    deadline. A fault of ours leaves it without what it says, since servers and notebooks print that.
+    deadline. An exception leaves it without what it says, since servers and notebooks print that.
 
     Raises:
         IyagiError: whatever went wrong, safe to show.

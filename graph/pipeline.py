@@ -263,7 +263,7 @@ class Pipeline:
 
 
 async def _until_remembered(turns: Iterable[_Turn]) -> None:
-    """Waits until what of these turns is being remembered is written, whether it could be or not."""
+    """Waits until these turns are remembered, or could not be."""
     loops = {task: task.get_loop() for turn in turns if (task := turn.remembering)}
     waiting = [
         asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.wait({task}), loop))

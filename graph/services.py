@@ -17,7 +17,7 @@ from llm.huggingface import HuggingFaceLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
-from prompts.tokens import Count, estimator, tokenizer_count
+from prompts.tokens import Count, added_tokens, estimator, tokenizer_count
 from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Model, Models
@@ -123,7 +123,9 @@ def _models(settings: Settings) -> list[Model]:
 
 def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
     preset = preset_for(name)
-    count = _count(settings, preset.tokens, llm)
+    file = _tokenizer_file(settings)
+    count = _count(settings, preset.tokens, llm, file)
+    added = added_tokens(file) if file else frozenset()
     return Model(
         name=name,
         backend=settings.llm,
@@ -137,6 +139,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
             recent_only=settings.recent_only,
         ),
         count=count,
+        added_tokens=lambda: added or getattr(llm, "added_tokens", frozenset)(),
         served=count if isinstance(count, ServedCount) else None,
         sampling=preset.sampling,
         deadline=settings.llm_deadline,
@@ -144,10 +147,15 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
     )
 
 
-def _count(settings: Settings, kind: str, llm: Any) -> Count:
+def _tokenizer_file(settings: Settings) -> Path | None:
+    """The model's own tokenizer, where the settings name it or it is beside the model."""
+    beside = settings.llm_path and settings.llm_path / "tokenizer.json"
+    file = settings.llm_tokenizer or (beside if beside and beside.is_file() else None)
+    return file if isinstance(file, Path) else None
+
+
+def _count(settings: Settings, kind: str, llm: Any, file: Path | None) -> Count:
     """Tokens by the server, by the model's own tokenizer, or by an estimate of its kind."""
     if settings.llm_tokenizer == "server" and settings.llm == "openai":
         return ServedCount(llm.tokenize, estimator(kind))
-    beside = settings.llm_path and settings.llm_path / "tokenizer.json"
-    file = settings.llm_tokenizer or (beside if beside and beside.is_file() else None)
-    return tokenizer_count(file) if isinstance(file, Path) else estimator(kind)
+    return tokenizer_count(file) if file else estimator(kind)

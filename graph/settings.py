@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """What the operator decides, as `IYAGI_…` variables; `load_settings` reads `.env`, too."""
+    """What the operator decides, as `IYAGI_…` variables; `load_settings` reads `.env`, too.
+
+    An empty one is as good as none; but of a path it is an error, since a path that was to be there
+    and is not would move the data elsewhere.
+    """
 
     model_config = SettingsConfigDict(env_prefix="IYAGI_", extra="ignore", frozen=True)
 
@@ -153,6 +157,18 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_blank(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or value.strip():
+            return value
+        field = cls.model_fields[str(info.field_name)]
+        if Path in (field.annotation, *get_args(field.annotation)):
+            raise ValueError("is empty; name a file or folder, or leave the variable out")
+        if value:
+            raise ValueError("holds spaces only; give it a value, or leave it empty")
+        return field.default
+
 
 _NEEDS = {
     "llm=openai": ("llm_url", "llm_models"),
@@ -175,7 +191,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors(include_input=False)[0]
         variable = "_".join(str(part) for part in fault["loc"]).upper()
-        raise SettingsError(f"IYAGI_{variable}: {fault['msg'].lower()}") from None
+        raise SettingsError(
+            f"IYAGI_{variable}: {fault['msg'].removeprefix('Value error, ').lower()}"
+        ) from None
     for choice, needed in _NEEDS.items():
         name, value = choice.split("=")
         if getattr(settings, name) == value and not all(getattr(settings, it) for it in needed):

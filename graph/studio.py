@@ -33,12 +33,10 @@ def _without_words(
 
 def _set_up() -> None:
     """Puts it before what the server does with events, of its own loggers and of all others."""
-    import structlog
-    from langgraph_api.logging import shared_processors
-
-    structlog.get_config()["processors"].insert(0, _without_words)
-    shared_processors.insert(0, _without_words)
+    # Taken from the server that runs, since this project does not ask for either.
+    sys.modules["structlog"].get_config()["processors"].insert(0, _without_words)
+    sys.modules["langgraph_api.logging"].shared_processors.insert(0, _without_words)
 
 
-if settings.log_level != "DEBUG" and "langgraph_api" in sys.modules:
+if settings.log_level != "DEBUG" and "langgraph_api.logging" in sys.modules:
     _set_up()

@@ -54,6 +54,11 @@ class HuggingFaceLLM(StreamingLLM):
     _model: Any = PrivateAttr(None)
     _tokenizer: Any = PrivateAttr(None)
     _ends: frozenset[int] = PrivateAttr(frozenset())
+    _added: frozenset[str] = PrivateAttr(frozenset())
+
+    def added_tokens(self) -> frozenset[str]:
+        """What the tokenizer takes for one token wherever it stands; none until it is loaded."""
+        return self._added
 
     async def _write(
         self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending
@@ -124,6 +129,7 @@ class HuggingFaceLLM(StreamingLLM):
         ends = model.generation_config.eos_token_id
         ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         model.generation_config = GenerationConfig()  # nothing of the files goes into sampling
+        self._added = frozenset(tokenizer.get_added_vocab())
         self._model, self._tokenizer, self._ends = model, tokenizer, frozenset(ends - {None})
 
     def _options(

@@ -24,7 +24,11 @@ How the contract of `llm/__init__.py` is met:
   not read, since they may be the user's, and the next call tries anew.
 - `choice` is sent as vLLM's `structured_outputs` and as llama.cpp's `grammar`; other servers write
   freely.
-- Stop strings are sent, and watched here too: some servers leave them in the text.
+- Stop strings are sent, and watched here too: some servers leave them in the text. So is the length
+  (`Room`): a reply that goes on is cut off, and hanging up ends the server's work.
+- What a server sends is bounded (`Bounded`), and never unpacked: none is asked to compress, and a
+  small answer could unpack to gigabytes. No redirect is followed with a prompt or a key.
+- Proxies are those of the environment (HTTPS_PROXY, NO_PROXY), as for every program.
 - A reply that breaks off raises LLMError after all of its text was yielded. An empty reply is
   none: a stop string may have stood at its beginning.
 """
@@ -35,12 +39,13 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import httpx2  # the HTTP client of the openai package
 import openai
 from pydantic import Field, PrivateAttr, SecretStr
 
@@ -85,6 +90,78 @@ class Event:
     text: str = ""
     finish_reason: str | None = None
     usage: dict[str, int] | None = None
+
+
+class Room:
+    """What a reply of so many tokens may still hold: characters, of which an event without text
+    takes one.
+
+    Characters bound tokens of any tokenizer. A token has 4 or 5 of them in English and fewer in
+    Korean; the longest, runs of spaces or dashes, have 128, but no text is made of those.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self._left = 16 * tokens + 256
+
+    @property
+    def used_up(self) -> bool:
+        """Whether more came than there was room for."""
+        return self._left < 0
+
+    def take(self, event: Event) -> Event:
+        """The event; cut, and the reply's last, where it has no room."""
+        self._left -= max(1, len(event.text))
+        if not self.used_up:
+            return event
+        return replace(event, text=event.text[: self._left], finish_reason="length")
+
+
+ANSWER = 16_000_000
+"""Bytes of an answer at most: 4,096 tokens in an event each, which take 300 to 1,000 bytes, or the
+ids of 2,000,000 tokens."""
+
+LINE = 64
+"""Bytes that the end of a line stands for: that is the work of it, be the line empty."""
+
+EVENT = 4_000_000
+"""Bytes of one event, which are read at once; of an error's body more are left out."""
+
+
+class Unreadable(openai.OpenAIError):
+    """An answer that is not read to its end; says why."""
+
+
+class Bounded(httpx2.AsyncByteStream):
+    """The bytes of an answer; raises Unreadable where there are too many."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._bytes = cast(httpx2.AsyncByteStream, response.stream)
+        self._failed = not response.is_success
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The parts as they come."""
+        answer, event, last = 0, 0, b""
+        async for part in self._bytes:
+            seen = last + part
+            end = max(map(seen.rfind, (b"\n\n", b"\n\r\n", b"\r\r")))
+            event = event + len(part) if end < 0 else len(seen) - end
+            lines = part.count(b"\n") + part.count(b"\r")
+            answer, last = answer + len(part) + LINE * lines, part[-2:]
+            if answer > ANSWER or event > EVENT:
+                if self._failed:
+                    return
+                raise Unreadable("the LLM server sends more than any reply can hold; check it")
+            yield part
+
+    async def aclose(self) -> None:
+        """Closes the answer."""
+        await self._bytes.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise Unreadable("the LLM server compresses its answer unasked; switch that off there")
+    response.stream = Bounded(response)
 
 
 TOKENIZE_TIMEOUT = 0.5
@@ -152,25 +229,27 @@ class OpenAIServerLLM(StreamingLLM):
     async def _write(
         self, prompt: str, stop: Sequence[str], sampling: Mapping[str, Any], ending: Ending
     ) -> AsyncGenerator[str, None]:
-        loop = asyncio.get_running_loop()
+        loop, room = asyncio.get_running_loop(), Room(_tokens(sampling))
         async with self._places.setdefault(loop, asyncio.Semaphore(self.max_concurrency)):
-            stream, event = await self._begin(prompt, _fields(stop, sampling))
+            stream, event = await self._begin(prompt, _fields(stop, sampling), room)
             async with stream:
                 while event.finish_reason is None:
                     yield event.text
-                    event = await self._next(stream)
+                    event = await self._next(stream, room)
                 yield event.text
                 ending.finish_reason = "length" if event.finish_reason == "length" else "stop"
-                ending.usage = await self._last_usage(stream) or event.usage
+                ending.usage = await self._last_usage(stream, room) or event.usage
 
-    async def _begin(self, prompt: str, fields: dict[str, object]) -> tuple[Stream, Event]:
+    async def _begin(
+        self, prompt: str, fields: dict[str, object], room: Room
+    ) -> tuple[Stream, Event]:
         """Opens the stream and hears its first event; the caller closes the stream."""
         once_more = self.max_retries > 0
         while True:
             try:
                 async with AsyncExitStack() as stack:
                     stream = await stack.enter_async_context(await self._open(prompt, fields))
-                    event = await self._next(stream)
+                    event = await self._next(stream, room)
                     stack.pop_all()
                     return stream, event
             except Refused as error:
@@ -198,10 +277,10 @@ class OpenAIServerLLM(StreamingLLM):
         except openai.OpenAIError as error:
             raise _failure(error) from None
 
-    async def _next(self, stream: Stream) -> Event:
+    async def _next(self, stream: Stream, room: Room) -> Event:
         """The next event that says something. Raises LLMError, also when there is none."""
         try:
-            event = await self._heard(_telling(stream))
+            event = await self._heard(_telling(stream, room))
         except StopAsyncIteration:
             raise BrokenOff("the LLM server hung up before the reply was complete") from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
@@ -221,13 +300,13 @@ class OpenAIServerLLM(StreamingLLM):
                 retryable=True,
             ) from None
 
-    async def _last_usage(self, stream: Stream) -> dict[str, int] | None:
+    async def _last_usage(self, stream: Stream, room: Room) -> dict[str, int] | None:
         """Reads on to the very end, so that the connection can be used again; the usage, if any."""
         usage = None
         with suppress(LLMError, TimeoutError):
             async with asyncio.timeout(USAGE_TIMEOUT):
-                while True:
-                    usage = (await self._next(stream)).usage or usage
+                while not room.used_up:
+                    usage = (await self._next(stream, room)).usage or usage
         return usage
 
     def _client(self) -> openai.AsyncOpenAI:
@@ -243,16 +322,26 @@ class OpenAIServerLLM(StreamingLLM):
                 timeout=openai.Timeout(None, connect=self.connect_timeout),
                 # The package's own client tries to close itself in whatever loop runs when it is
                 # collected, and fails loudly if that is not its own.
-                http_client=openai.DefaultAsyncHttpxClient(),
+                http_client=openai.DefaultAsyncHttpxClient(
+                    headers={"Accept-Encoding": "identity"},
+                    follow_redirects=False,
+                    event_hooks={"response": [_bound]},
+                ),
             )
         return self._clients[loop]
+
+
+def _tokens(sampling: Mapping[str, Any]) -> int:
+    """Of the reply at most."""
+    return int(sampling.get("max_new_tokens") or MAX_NEW_TOKENS)
 
 
 def _fields(stop: Sequence[str], sampling: Mapping[str, Any]) -> dict[str, object]:
     """The request's fields beside model and prompt, in the words of the servers; with `messages`,
     where there are some, in place of the prompt."""
     fields = {name: value for name, value in sampling.items() if value is not None}
-    fields["max_tokens"] = fields.pop("max_new_tokens", MAX_NEW_TOKENS)
+    fields.pop("max_new_tokens", None)
+    fields["max_tokens"] = _tokens(sampling)
     if fields.get("top_k") == 0:
         fields["top_k"] = -1
     if "repetition_penalty" in fields:
@@ -272,9 +361,9 @@ def _one_of(choice: Sequence[str]) -> dict[str, object]:
     return {"structured_outputs": {"choice": list(choice)}, "grammar": f"root ::= {grammar}"}
 
 
-async def _telling(stream: Stream) -> Event:
-    """The next event that says something."""
-    while (event := _event(await anext(stream))) == Event():
+async def _telling(stream: Stream, room: Room) -> Event:
+    """The next event that says something, as far as there is room for it."""
+    while (event := room.take(_event(await anext(stream)))) == Event():
         pass
     return event
 
@@ -313,15 +402,21 @@ def _usage(raw: object, timings: object) -> dict[str, int] | None:
     return usage if cached is None else {**usage, "cached_tokens": cached}
 
 
+MOST = 10**9
+"""Tokens that a count can mean."""
+
+
 def _count(raw: object, name: str) -> int | None:
     value = raw.get(name) if isinstance(raw, dict) else None
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value <= MOST else None
 
 
 def _failure(error: Exception) -> LLMError:
     """The package's error in our words: no address, no key, nothing of the prompt."""
     log.debug("LLM server: %s", error)
     match error:
+        case Unreadable():
+            return LLMError(str(error))
         case openai.APIStatusError():
             return _refusal(error.status_code, error.body)
         case openai.APIConnectionError():
@@ -344,6 +439,11 @@ def _refusal(status: int, body: object) -> LLMError:
     """An HTTP status that is not 200, and what to do about it. The server's words decide nothing:
     it may repeat the prompt in them."""
     match status:
+        case _ if 300 <= status < 400:
+            return LLMError(
+                f"the LLM server points to another address (HTTP {status}), and no prompt is sent "
+                "after it; set IYAGI_LLM_URL to the final address"
+            )
         case _ if status in {408, 409, 429} or status >= 500:
             return LLMError(
                 f"the LLM server is busy or failed (HTTP {status}); try again later", retryable=True

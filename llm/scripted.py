@@ -115,7 +115,7 @@ def compose(prompt: str, seed: int | None = None, best_memory: str = "") -> str:
     tail = prompt[-2000:]
     language = "ko" if 3 * len(_HANGUL.findall(tail)) > len(_LETTER.findall(tail)) else "en"
     draw = int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode(errors="replace")).digest())
-    named = _SPEAKER.search(prompt)
+    named = _SPEAKER.search(prompt[-200:])
     name = named[1].strip() if named else ""
     narrated = not name or name.lower() in _NARRATORS
     openings, phrases = (_NARRATED if narrated else _SAID)[language]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from prompts.build import build_prompt, with_retrieved
 from prompts.plan import before_retrieval
+from prompts.tokens import Count
 from schemas.models import Models
-from schemas.rag import Lore
+from schemas.rag import Lore, PromptBuildInput, PromptBuildOutput, PromptPlan
+from schemas.request import LARGE
 from schemas.state import Context, State, request_of
 
 
@@ -25,5 +29,13 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         state.get("progress"),
     )
     planned = state.get("plan")
-    prompt = await model.counted(lambda count: build_prompt(given, count=count, planned=planned))
+    found = (*given.chat_context, *given.story_context, *given.narrator_only)
+    prompt = await model.counted(
+        partial(_built, given, planned),
+        aside=request.is_large or sum(len(chunk.text) for chunk in found) > LARGE,
+    )
     return {"prompt": prompt}
+
+
+def _built(given: PromptBuildInput, planned: PromptPlan | None, count: Count) -> PromptBuildOutput:
+    return build_prompt(given, count=count, planned=planned)

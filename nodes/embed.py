@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from langgraph.runtime import Runtime
@@ -12,6 +13,7 @@ from langgraph.runtime import Runtime
 from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
 from routing import LazyExemplars
+from schemas.base import done
 from schemas.protocols import Embedder
 from schemas.rag import Search, of_one_length
 from schemas.readers import Readers
@@ -38,7 +40,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         EmbeddingError: the embedder failed.
     """
     begun = embed_text(request.message, embedder=embedder)  # the query is made meanwhile
-    query = query_of(request)
+    query = await done(partial(query_of, request), aside=request.is_large)
     own, *chat = query.texts
     asked = begun if own == request.message else embed_text(own, embedder=embedder)
     # the same future twice is awaited once

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -14,8 +15,9 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from nodes.parse_reply import cast_of_turn, stops_of
+from nodes.parse_reply import LONG, cast_of_turn, stops_of
 from replies.reply import LiveReply
+from schemas.base import done
 from schemas.errors import LLMError, traced
 from schemas.models import Model, Models
 from schemas.rag import PromptBuildOutput
@@ -24,6 +26,9 @@ from schemas.response import ParsedReply, Usage
 from schemas.state import Context, Generation, State, request_of
 
 log = logging.getLogger(__name__)
+
+VERY_LONG = 50_000
+"""Characters of a reply up to which a step of it is read within 20 ms."""
 
 RETRY_TEMPERATURE = 0.5
 """Least temperature of a second attempt: a greedy one would write the same again."""
@@ -69,7 +74,8 @@ async def generate_text(
             async with aclosing(pieces):  # leaving early ends the work on the server
                 async for piece in pieces:
                     text += piece
-                    if piece and not hear(piece):
+                    aside = len(piece) > LONG or len(text) > VERY_LONG
+                    if piece and not await done(partial(hear, piece), aside=aside):
                         break
     except LLMError as error:
         return _failed(text, error.message, error.retryable)
@@ -132,7 +138,8 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
             seconds=ends - clock(),
         )
         usage = written.usage or estimated_usage(prompt, written.text, model)
-        return written.model_copy(update={"usage": usage}), live.end(written.finish_reason)
+        reply = await done(partial(live.end, written.finish_reason), aside=len(written.text) > LONG)
+        return written.model_copy(update={"usage": usage}), reply
 
     sampling = sampling_of(request, runtime.context or Context(), model)
     if model.backend == "scripted":  # it writes by rule: notes in the order of time rank nothing

@@ -10,10 +10,14 @@ from langgraph.runtime import Runtime
 from replies.reply import read_reply
 from replies.response import respond
 from replies.tags import Cast
+from schemas.base import done
 from schemas.models import Models
 from schemas.request import Role
 from schemas.response import ParsedReply
 from schemas.state import Context, State, request_of
+
+LONG = 4_096
+"""Characters of a reply that are read within 20 ms."""
 
 NAMES = 50
 """Participants of each role whose tags are known, the newest of a chat."""
@@ -51,7 +55,10 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     """Reads all that the turn has written; writes `response`."""
     request = request_of(state)
     model = models.choose(request.model.name)
-    return {"response": respond(state, request, model, reply_of(state))}
+    long = len(state["generation"].text) > LONG
+    return {
+        "response": await done(lambda: respond(state, request, model, reply_of(state)), aside=long)
+    }
 
 
 def reply_of(state: State) -> ParsedReply:

@@ -27,7 +27,8 @@ async def planned(state: State, context: Context, models: Models) -> PromptPlan:
     request, lore = request_of(state), state.get("lore") or Lore()
     model = models.choose(request.model.name)
     layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-    return await model.counted(partial(plan, before_retrieval(request, lore, layout)))
+    given = before_retrieval(request, lore, layout)
+    return await model.counted(partial(plan, given), aside=request.is_large)
 
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:

@@ -10,6 +10,7 @@ from nodes.second_opinion import second_opinion
 from routing import Decision, Exemplars, LazyExemplars, Line, RouterInput, advance, decide
 from routing.evidence import LINES_READ
 from routing.reading import is_continue
+from schemas.base import done
 from schemas.models import Models
 from schemas.rag import Lore, Upcoming
 from schemas.request import ChatRequest
@@ -91,19 +92,25 @@ async def node(
     request = request_of(state)
     context = context_of(request, runtime.context)
     upcoming = state["story"].upcoming
-    decision = route_turn(
-        request,
-        vector=state["heard"],
-        exemplars=await exemplars(),
-        trigger_similarity=upcoming.similarity.trigger if upcoming else None,
-        narrator_plays_people=context.narrator_plays_people,
-    )
-    progress = None
-    if upcoming:
+    known = await exemplars()
+
+    def settle() -> tuple[Decision, StoryProgress | None]:
+        decision = route_turn(
+            request,
+            vector=state["heard"],
+            exemplars=known,
+            trigger_similarity=upcoming.similarity.trigger if upcoming else None,
+            narrator_plays_people=context.narrator_plays_people,
+        )
+        if upcoming is None:
+            return decision, None
         progress = story_progress(request, upcoming, asked=_asks_on(request, decision))
         if progress.event and request.respond_as == "auto":
             why = f"the story reaches {progress.event}"
             decision = decision.overruled("narrator", why, confidence=1.0)
+        return decision, progress
+
+    decision, progress = await done(settle, aside=request.is_large)
     model = models.choose(request.model.name)
     opinion = None
     # What the request, a directive or the story decides is certain: its confidence is 1.

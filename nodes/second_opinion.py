@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import unicodedata
+from functools import partial
 from typing import Any
 
 from language.korean import is_syllable
+from language.normal import nfc
 from prompts.build import Question, ask_who
 from prompts.plan import before_retrieval
+from schemas.base import done
 from schemas.errors import IyagiError, traced
 from schemas.models import Model
 from schemas.rag import Lore
@@ -47,7 +49,8 @@ async def second_opinion(
     started, said, speaker, why = time.perf_counter(), "", None, ""
     try:
         layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
-        asked = ask_who(before_retrieval(request, lore, layout), count=model.count)
+        given = before_retrieval(request, lore, layout)
+        asked = await done(partial(ask_who, given, count=model.count), aside=request.is_large)
         async with asyncio.timeout(SECONDS):
             said = await model.llm.ainvoke(asked.prompt, stop=STOP, **_sampling(asked))
         speaker = named(said, character=asked.character, narrator=asked.narrator)
@@ -84,7 +87,7 @@ def _begins(text: str, name: str) -> bool:
 
 def _folded(text: str) -> str:
     """Without case, and without marks and spaces around it."""
-    return unicodedata.normalize("NFC", text).casefold().strip(" \t\n*_\"'“”‘’「」『』[]().,!:：")
+    return nfc(text).casefold().strip(" \t\n*_\"'“”‘’「」『』[]().,!:：")
 
 
 def _sampling(asked: Question) -> dict[str, Any]:

@@ -7,14 +7,29 @@ import sys
 from collections.abc import Sequence
 
 from schemas.errors import SettingsError
+from schemas.terminal import in_terminal
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parse = argparse.ArgumentParser(prog="python -m play", allow_abbrev=False)
     parse.add_argument("--host", default="127.0.0.1", help="default: this machine only")
-    parse.add_argument("--port", type=int, default=8010)
+    parse.add_argument("--port", type=port, default=8010, help="1 to 65535; default: 8010")
+    parse.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that others call this machine by; by its address they always may",
+    )
     return parse
+
+
+def port(text: str) -> int:
+    """A port's number."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError("must be a number from 1 to 65535")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     dispatcher = Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
     is_local = args.host in LOOPBACK
-    app = make_app(dispatcher, settings.characters_dir, hosts=LOOPBACK if is_local else None)
+    names = {*LOOPBACK, args.host.lower(), *(name.lower() for name in args.allow_host)}
+    app = make_app(dispatcher, settings.characters_dir, hosts=names, in_network=not is_local)
     shown = f"[{args.host}]" if ":" in args.host else args.host
     sys.stdout.write(f"Iyagi: http://{shown}:{args.port}/   OpenAI clients: the same with /v1\n")
     if not is_local:
@@ -48,4 +64,4 @@ if __name__ == "__main__":
     from graph.logs import set_up
 
     set_up()
-    sys.exit(main())
+    sys.exit(in_terminal(main))

@@ -26,6 +26,8 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
     - `story`: story, from a lorebook or a list of events
     - `chat`: history
 
+    and `notes`, where a part of it was left out.
+
     Args:
         user: the user's name.
         chat: the id of the chat that a character would begin.
@@ -33,18 +35,23 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
     Raises:
         BadRequest: none of these, or damaged.
     """
-    match read_any(content, name, user=user):
+    notes: list[str] = []
+    match read_any(content, name, user=user, notes=notes):
         case Card() as card:
-            return character_parts(to_persona(card), to_events(lore_of(card)), user, chat)
+            book = lore_of(card)
+            parts = character_parts(to_persona(card), to_events(book), user, chat)
+            notes.append(book.note)
         case Persona() as persona:
-            return character_parts(persona, [], user, chat)
+            parts = character_parts(persona, [], user, chat)
         case Lorebook() as book:
-            return {"kind": "story", "story": _dumped(to_events(book))}
+            parts = {"kind": "story", "story": _dumped(to_events(book))}
+            notes.append(book.note)
         case Story(events):
-            return {"kind": "story", "story": _dumped(events)}
+            parts = {"kind": "story", "story": _dumped(events)}
         case lines:
             history = _MESSAGES.dump_python(lines, mode="json", exclude_none=True)
-            return {"kind": "chat", "history": history}
+            parts = {"kind": "chat", "history": history}
+    return {**parts, "notes": [note for note in notes if note]}
 
 
 def character_parts(

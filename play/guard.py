@@ -7,6 +7,7 @@ it lets point here. Both are seen in the headers that a browser sets, and refuse
 from __future__ import annotations
 
 from collections.abc import Collection
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,11 +33,13 @@ class Guard:
     """Checks `Host` and `Origin`, and sets the headers of a careful page.
 
     Args:
-        hosts: names that this server may be called by; None for any.
+        hosts: names that this server may be called by.
+        in_network: it may also be called by an address of numbers. A name that somebody else lets
+            point here is none, so no page from elsewhere gets in by one.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
-        self._app, self._hosts = app, hosts
+    def __init__(self, app: ASGIApp, hosts: Collection[str], in_network: bool = False) -> None:
+        self._app, self._hosts, self._in_network = app, hosts, in_network
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on what is in order."""
@@ -55,11 +58,21 @@ class Guard:
 
     def _refusal(self, headers: Headers) -> str:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._hosts is not None and _name(f"//{host}") not in self._hosts:
-            return "this server answers to its own address only, such as 127.0.0.1"
+        name = _name(f"//{host}")
+        if name not in self._hosts and not (self._in_network and is_address(name)):
+            return "this server answers to its own address only, such as 127.0.0.1 (--allow-host)"
         if origin is not None and origin.lower() != f"http://{host}".lower():
             return "pages from elsewhere may not use this server"
         return ""
+
+
+def is_address(name: str | None) -> bool:
+    """Whether a host is named by its address in numbers."""
+    try:
+        ip_address(name or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _name(address: str) -> str | None:

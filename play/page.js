@@ -489,7 +489,7 @@ const userName = () => $("user").value.trim() || undefined;
 /** Begins a chat with a character; it says the greeting of this number.
  *  `source` reads it for a session: chance in a greeting is drawn from that. */
 async function meet(source, { face = null, number = 0, session = newSession(), read } = {}) {
-  const { kind: _, persona, story, greetings, ...others } = read || await source(session);
+  const { kind: _, notes: __, persona, story, greetings, ...others } = read || await source(session);
   const greeting = greetings[number % Math.max(1, greetings.length)];
   const history = greeting ? [{ role: "character", content: greeting }] : [];
   begin({ ...others, persona, story, history, user_name: userName() }, face, session);
@@ -511,14 +511,14 @@ const load = guarded(async (file) => {
     const known = new Set(read.story.map((event) => event.id));
     const kept = (chat.request.story || []).filter((event) => !known.has(event.id));
     chat.request.story = [...kept, ...read.story];
-    notice(t("loadedStory", file.name, number(read.story.length)));
+    notice([t("loadedStory", file.name, number(read.story.length)), ...read.notes].join("; "));
     return;
   } else {
     chat.history = read.history;
     chat.story = undefined;
     redraw();
   }
-  notice(t("loaded", file.name));
+  notice([t("loaded", file.name), ...read.notes].join("; "));
 });
 
 const save = guarded(async () => {

@@ -43,14 +43,19 @@ _MESSAGES = TypeAdapter(list[Message])
 
 
 def make_app(
-    dispatcher: Dispatcher, folder: Path, *, hosts: Collection[str] | None = LOOPBACK
+    dispatcher: Dispatcher,
+    folder: Path,
+    *,
+    hosts: Collection[str] = LOOPBACK,
+    in_network: bool = False,
 ) -> FastAPI:
     """The application.
 
     Args:
         dispatcher: answers the turns.
         folder: of the characters.
-        hosts: names that the server may be called by; None for any.
+        hosts: names that the server may be called by.
+        in_network: it may also be called by an address of numbers.
     """
 
     @asynccontextmanager
@@ -59,7 +64,7 @@ def make_app(
         await dispatcher.pipeline.drain()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, hosts=hosts, in_network=in_network)
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(IyagiError, _failed)
     _page_routes(app, folder)

@@ -124,11 +124,11 @@ class _Draft:
         """The system text and the turns, the notes at their place."""
         layout, notes = self.given.layout, self.notes.text
         turns = [turn for turn in self.planned.turns if turn.text]
-        last = [self.planned.message.text, self.words.instruction(self.given.speaker)]
+        said = [self.planned.message.text]
         system = self.planned.system
         match layout.place if notes else "":
             case "after_history":
-                last.insert(1, notes)
+                said.append(notes)
             case "before_history":
                 system = f"{system}\n\n{notes}"
             case "depth":
@@ -138,8 +138,9 @@ class _Draft:
                 if row < len(turns):
                     turns[row] = PromptTurn("user", f"{notes}\n\n{turns[row].text}")
                 else:
-                    last.insert(0, notes)
-        return system, [*turns, PromptTurn("user", "\n\n".join(filter(None, last)))]
+                    said.insert(0, notes)
+        asked = self.words.instruction(self.given.speaker)
+        return system, [*turns, self.words.last(said, asked)]
 
 
 _SEAM = 3
@@ -232,8 +233,8 @@ def ask_who(given: PromptBuildInput, *, count: Count = estimate) -> Question:
         BadRequest: card, message and reply do not fit the context.
     """
     words, planned = Words.of(given), plan(given, count)
-    last = "\n\n".join(filter(None, [planned.message.text, words.question()]))
-    turns = [*(turn for turn in planned.turns if turn.text), PromptTurn("user", last)]
+    last = words.last([planned.message.text], words.question())
+    turns = [*(turn for turn in planned.turns if turn.text), last]
     return Question(
         prompt=words.form.render(planned.system, turns),
         messages=messages(planned.system, turns) if given.layout.format == "chat" else [],

@@ -95,7 +95,7 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     needed = message_tokens if layout.recent_only else sum(tokens for _, tokens in known)
     if examples and needed > window - examples_tokens:
         examples, examples_tokens = [], 0
-    first = _first_kept(lines, known, window - examples_tokens, layout)
+    first = _first_kept(words, lines, known, window - examples_tokens, layout)
     kept = known[first - len(lines) - 1 : -1]
     return PromptPlan(
         system=words.system(lore, examples) if examples else system,
@@ -129,6 +129,7 @@ def _newest_turns(
 
 
 def _first_kept(
+    words: Words,
     lines: Sequence[Line],
     known: Sequence[tuple[PromptTurn, int]],
     window: int,
@@ -136,7 +137,7 @@ def _first_kept(
 ) -> int:
     """Row of the first line that stays verbatim; `len(lines)` if none does."""
     hidden = len(lines) + 1 - len(known)
-    before = [lines[hidden - 1].content] if hidden else []
+    before = [words.line(lines[hidden - 1]).text] if hidden else []
     texts = [*before, *(turn.text for turn, _ in known)]
     return hidden + verbatim_from(
         [tokens for _, tokens in known],

@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
 from prompts.tokens import KNOWN, Count
+from schemas.base import done
 from schemas.errors import BadRequest, LLMError
 
 log = logging.getLogger(__name__)
@@ -56,12 +58,13 @@ class ServedCount:
         known = self._counts.get(hash(text))
         return self._estimate(text) if known is None else known
 
-    async def settle(self, run: Callable[[Count], T]) -> T:
+    async def settle(self, run: Callable[[Count], T], *, aside: bool = False) -> T:
         """What `run` gives when each text it counts was counted by the server.
 
         Args:
             run: a pure function of a counter; it may run several times, and its BadRequest
                 counts only when it knows all it asks for.
+            aside: as in `base.done`.
         """
         for _ in range(ROUNDS):
             if time.monotonic() < self._silent_until:
@@ -77,7 +80,7 @@ class ServedCount:
                 return self._estimate(text) // 2
 
             try:
-                result = run(count)
+                result = await done(partial(run, count), aside=aside)
             except BadRequest:
                 if not unknown:
                     raise
@@ -85,7 +88,7 @@ class ServedCount:
                 if not unknown:
                     return result
             await self._learn(list(unknown))
-        return run(self)
+        return await done(partial(run, self), aside=aside)
 
     async def _learn(self, texts: list[str]) -> None:
         """Asks for the counts of all these texts at once; after a failure not again for a while."""

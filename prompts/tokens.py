@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,10 +166,27 @@ def tokenizer_count(path: Path) -> Count:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
-        raise SettingsError(
-            f"the tokenizer file {path.name} cannot be read ({type(error).__name__}); "
-            "use the model's tokenizer.json"
-        ) from None
+        raise _unreadable(path, error) from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return remembered(lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids))
+
+
+def added_tokens(path: Path) -> frozenset[str]:
+    """What a model's own `tokenizer.json` takes for one token before it reads words.
+
+    Raises:
+        SettingsError: the file is missing or no tokenizer.
+    """
+    try:
+        listed = json.loads(path.read_bytes()).get("added_tokens") or []
+        return frozenset(token["content"] for token in listed)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> SettingsError:
+    return SettingsError(
+        f"the tokenizer file {path.name} cannot be read ({type(error).__name__}); "
+        "use the model's tokenizer.json"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -93,10 +93,11 @@ class Words:
             SettingsError: the layout names no known format.
         """
         language = language_of(given.persona, given.user_message)
+        form, added = format_named(given.layout.format), given.layout.added_tokens
         return cls(
             persona=given.persona,
             user=given.user_name or USER[language],
-            form=format_named(given.layout.format),
+            form=replace(form, added_tokens=added) if added else form,
             language=language,
             chat=given.chat,
             turn=len(given.history) + 1,
@@ -120,16 +121,17 @@ class Words:
                 return ""
         return self.speaker(role)
 
-    # Texts of others, made harmless.
+    # Texts of others, made harmless; once more where they are joined, which may complete a mark.
 
-    def safe(self, text: str) -> str:
-        """A text without control tokens and outer white space."""
+    def safe(self, text: str, opening: int = 0) -> str:
+        """A text without control tokens and outer white space, behind the characters that open it
+        as they are."""
         speakers = (self.user, self.persona.name, self.narrator)
-        return neutralise(text, self.form, speakers).strip()
+        return neutralise(text, self.form, speakers, opening=opening).strip()
 
     def item(self, text: str) -> str:
         """A text as one line of a list."""
-        return " ".join(self.safe(text).split())
+        return neutralise(" ".join(self.safe(text).split()), self.form)
 
     def tag(self, role: Role, name: str) -> str:
         """What stands before a line: `Sera:`; the user's own label where the format has one."""
@@ -165,6 +167,17 @@ class Words:
             return PromptTurn("user", "")
         return PromptTurn("user", f"{self.tag('user', self.user)} {self.safe(text)}")
 
+    def last(self, said: Sequence[str], asked: str) -> PromptTurn:
+        """The turn that ends a prompt.
+
+        Args:
+            said: the message and the notes; they stay as they are, as the next turn repeats them.
+            asked: what the model shall do.
+        """
+        before = "\n\n".join(filter(None, said))
+        joined = "\n\n".join(filter(None, (before, asked)))
+        return PromptTurn("user", self.safe(joined, opening=len(before)))
+
     def opening(self) -> list[DialogueTurn]:
         """The history of a chat that has not begun: the greeting, where the card has one."""
         text, name = self.persona.first_message, self.persona.name
@@ -188,7 +201,7 @@ class Words:
     def system(self, lore: Sequence[str], examples: Sequence[str]) -> str:
         """The system text, the same for both speakers and the whole chat."""
         card = self.persona
-        fields = {
+        fields: dict[str, Any] = {
             "description": self._field(card.description),
             "personality": self._field(card.personality),
             "scenario": self._field(card.scenario),
@@ -196,11 +209,14 @@ class Words:
             "examples": examples,
         }
         if self.form.user_label:
-            return self._fill("pygmalion_system.j2", **fields)
+            about = (fields["description"], fields["personality"], *fields["lore"])
+            persona = self.safe(" ".join(filter(None, about)))
+            return self._fill("pygmalion_system.j2", persona=persona, **fields)
         rules = self._fill(f"{self.language}/rules.j2")
         if card.system_prompt.strip():
             rules = self._field(card.system_prompt, original=rules)
-        return self._fill(f"{self.language}/system.j2", rules=rules, **fields)
+        filled = self._fill(f"{self.language}/system.j2", rules=rules, **fields)
+        return neutralise(filled, self.form)
 
     def instruction(self, speaker: Speaker) -> str:
         """Who speaks now and how, behind the card's own words for this place."""
@@ -210,6 +226,7 @@ class Words:
             speaker=speaker,
             language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
         )
+        own = neutralise(own, self.form)
         card = self.persona.post_history_instructions
         if not card.strip():
             return own
@@ -225,7 +242,7 @@ class Words:
 
     def question(self) -> str:
         """In place of the instruction: who of the two shall speak."""
-        return self._fill(f"{self.language}/question.j2")
+        return neutralise(self._fill(f"{self.language}/question.j2"), self.form)
 
     def notes(
         self,

@@ -81,10 +81,13 @@ _STOP = ".!?…‥。！？"
 _SOFT = f"~～〜♡♥♪♩{_EMOJI}"
 _CLOSERS = "\"'”’»)）\\]】*_」』"
 _OPENERS = {"」": "「", "』": "『", "】": "【", "*": "*"}
+_LONGEST_TITLE = 1_000
+"""Characters between its marks; a bound on the search for one that never opens."""
 _SOFT_END = re.compile(f"[{_SOFT}]")
 
 _END = re.compile(
-    rf"(?:[{_STOP}]+[{_SOFT}]*|[{_SOFT}]+|[ㅋㅎㅠㅜ]{{2,}}|\^\^)[{_CLOSERS}]*(?=\s)"
+    rf"(?:(?<![{_STOP}])[{_STOP}]++[{_SOFT}]*+|(?<![{_SOFT}])[{_SOFT}]++"
+    rf"|(?<![ㅋㅎㅠㅜ])[ㅋㅎㅠㅜ]{{2,}}+|\^\^)[{_CLOSERS}]*+(?=\s)"
     r"|(?<=\S)[」』】*](?=\s)|(?<=\S)(?=\n)"
 )
 """An end inside a text: only in front of white space, so `3.14` and `don’t` hold none."""
@@ -138,7 +141,7 @@ def _is_mention(text: str, match: re.Match[str]) -> bool:
     """Whether the closing mark ends a title or an emphasised word in the middle of a sentence."""
     if (opener := _OPENERS.get(match[0])) is None:
         return False
-    before = text.rfind(opener, 0, match.start()) - 1
+    before = text.rfind(opener, max(0, match.start() - _LONGEST_TITLE), match.start()) - 1
     while before >= 0 and text[before] in " \t":
         before -= 1
     return (
@@ -173,7 +176,8 @@ def tidy(text: str) -> str:
 
 
 def without_rule(text: str) -> str:
-    """The text without a dividing line (`---`, `***`) at its end, as it is left by a cut."""
-    while match := _RULE_AT_END.search(text):
-        text = text[: match.start()].rstrip()
-    return text
+    """The text without dividing lines (`---`, `***`) at its end, as they are left by a cut."""
+    end = len(text)
+    while match := _RULE_AT_END.search(text, max(0, text.rfind("\n", 0, end)), end):
+        end = len(text[: match.start()].rstrip())
+    return text[:end]

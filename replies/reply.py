@@ -9,10 +9,10 @@ the whole is taken off.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from language.normal import nfc
 from replies.edges import (
     last_end,
     opening_end,
@@ -75,6 +75,12 @@ def read_reply(
     )
 
 
+_READ_AT_ONCE = 4_096
+"""Characters of a reply up to which each delta is read when it comes."""
+_STEPS = 64
+"""Of a longer one, deltas gather to this share of it: to read it again at each takes quadratic
+time."""
+
 Event = str | ResponseContent
 """More of the reply's text, all of which joins to it; or a piece that nothing later changes. Pieces
 come in order."""
@@ -99,6 +105,7 @@ class StreamReader:
         self._checked = 0  # characters that were searched for the partner of the first mark
         self._guard = Guard(rules_of(cast, stops))
         self._raw: list[str] = []
+        self._unread = ""
         self._half_line_end = ""  # a carriage return whose line feed may follow
         self._opening: str | None = ""  # None once it is over
         self._text = ""  # what follows the opening
@@ -125,7 +132,11 @@ class StreamReader:
             What may be shown now, then the pieces that it completes.
         """
         self._raw.append(delta)
-        if self._guard.ended or not self._read_on(delta):
+        self._unread += delta
+        if self._guard.ended or len(self._unread) < (len(self._text) - _READ_AT_ONCE) / _STEPS:
+            return []
+        delta, self._unread = self._unread, ""
+        if not self._read_on(delta):
             return []
         self._guard.advance(self._text, final=False)
         text = self._certain()
@@ -302,9 +313,10 @@ class _Patterns(NamedTuple):
 def _patterns(cast: Cast) -> _Patterns:
     """The patterns of a cast; `re` remembers what it compiled lately."""
     names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
-    start = r"(?:^|[,;—–-]\s+(?:and\s+|then\s+)?|\b(?:as|while)\s+)\W{0,3}(?:then,?\s+|\w+ly,?\s+)?"
-    adverb = r"(?:\s+(?:\w+ly|just|then|also|both))?"
-    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s+(?:{_ACTS_EN})\b{_SUFFERED}"
+    start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}"
+    start += r"(?:then,?\s++|\w+ly,?\s++)?"
+    adverb = r"(?:\s++(?:\w+ly|just|then|also|both))?"
+    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s++(?:{_ACTS_EN})\b{_SUFFERED}"
     addressed = "|".join([*names, "당신", "너", "그대"])
     act = rf"(?P<clause>.*?(?:{_ACTS_KO})\S{{0,4}}다)\W*$"
     korean = rf"^\W*(?:{addressed})(?:은|는|이|가|께서|이가|이는|도)\s{act}"
@@ -333,7 +345,7 @@ def acts_for_user(contents: Iterable[ResponseContent], cast: Cast) -> bool:
 
 def _acts(sentence: str, patterns: _Patterns) -> bool:
     """Whether one sentence does."""
-    sentence = unicodedata.normalize("NFC", sentence).strip(' *_\t"“”「」')
+    sentence = nfc(sentence).strip(' *_\t"“”「」')
     if sentence.endswith("?") or not patterns.named.search(sentence):
         return False
     if patterns.english.search(sentence):

@@ -27,6 +27,9 @@ Kind = Literal["narration", "dialogue", "action", "thought"]
 _LONGEST_PAIR = 1_000
 """Characters between two partners; also bounds the search for one that never comes."""
 
+_DEEPEST = 8
+"""Quotations inside of one another; more are marks that nobody closes."""
+
 PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』"}
 """Quotation marks that show their direction; `"` does not."""
 
@@ -198,6 +201,8 @@ def _partner(text: str, at: int, end: int) -> int:
         if not (is_opening or depth):
             return here + 1
         depth += 1 if is_opening else -1
+        if depth > _DEEPEST:
+            return 0
     return 0
 
 
@@ -342,7 +347,7 @@ _STRESSABLE = (
 )
 _STRESSED = frozenset(_STRESSABLE.split())
 _THINKING_AFTER = re.compile(
-    r"[, \t]*(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
+    r"[, \t]*+(?:(?:\w+ )?(?:thought|thinks?|wondered|wonders?)\b|(?:이?라고|하고|라는)?[ \t]*생각)"
 )
 _THOUGHT_LABEL = re.compile(
     r"\s*(?:속\s?)?(?:생각|마음의? ?소리)\s*|\s*속마음\s*|\s*thoughts?\s*|\s*thinking\s*", re.I

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from language.korean import is_syllable
+from language.normal import nfc
 from replies.edges import is_complete
 from schemas.request import Speaker
 
@@ -76,7 +77,7 @@ class Cast:
 
 def fold(name: str) -> str:
     """A name for comparison: one Unicode form, one case, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    return " ".join(nfc(name).casefold().split())
 
 
 def voices(cast: Cast) -> dict[str, Voice]:
@@ -137,10 +138,13 @@ _AFTER = (
     rf"{_HONORIFIC}{_HTML}?(?P<close>{_BEFORE_REMARK})(?P<remark>{_REMARK})?(?P<closed>{_MARK}{{0,6}})"
     rf"[{_COLON}](?(bracket)|{_SMILEY})(?P<tail>[*_~]{{0,3}}(?(open)(?:{_HTML}|[{_CLOSE}]{{0,2}}))[*_~]{{0,3}})"
 )
-_TITLED = "".join(rf"(?<!\b{title})" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]"))
-_BOUNDARY = rf'(?:{_TITLED}\.|[!?…~。！？"”」』»)]|(?<=\S)\*)[ \t]{{1,4}}'
+_TITLED = "".join(
+    rf"(?<!\b{title}\.)" for title in ("Mr", "Ms", "Mrs", "Dr", "St", "Prof", "[A-Z]")
+)
+_BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
+_GAP_RUN = re.compile(f"{_GAP}+")
 _ANY_COLON = re.compile(f"[{_COLON}]")
 _QUOTED = re.compile(r"[\"“「『«'‘]\s*$")
 _UNQUOTED = re.compile("[\"”」』»'’]")
@@ -209,12 +213,14 @@ class Tags:
 
     def may_begin(self, fragment: str) -> bool:
         """Whether `fragment`, the end of a text, may still grow into a tag."""
+        if len(fragment) > self.reach:
+            return False
         marks = _MARKS.match(fragment)
         rest = fragment[marks.end() :] if marks else fragment
-        if not rest or len(fragment) > self.reach:
-            return len(fragment) <= self.reach
+        if not rest:
+            return True
         folded = unicodedata.normalize("NFD", rest.casefold())
-        name = re.sub(rf"{_GAP}+", " ", folded)
+        name = _GAP_RUN.sub(" ", folded)
         return any(
             known.startswith(name)
             or known.startswith(name.rstrip(" "))
@@ -235,9 +241,7 @@ class Tags:
         for gap in self._gaps.finditer(text, max(start - 1, len(text) - self.reach, 0), end):
             if self.may_begin(text[gap.end() :]):
                 return gap.start() + 1
-        while end > start and text[end - 1] in " \t":
-            end -= 1
-        return end
+        return start + len(text[start:end].rstrip(" \t"))
 
     @staticmethod
     def same_name(line: str, tag_text: str) -> bool:

@@ -299,7 +299,7 @@ def _why(evidence: Evidence, at: int, weights: Weights, lift: float) -> tuple[st
 def _distinct(index: Index, among: Candidates, best: np.ndarray, limit: int) -> list[int]:
     """The first `limit` candidates that do not repeat an earlier one."""
     chosen: list[int] = []
-    seen: list[frozenset[str]] = []
+    seen: list[frozenset[int | str]] = []
     for at in map(int, best):
         content = index.content(int(among.rows[at]))
         if not any(_same(content, other) for other in seen):
@@ -310,6 +310,6 @@ def _distinct(index: Index, among: Candidates, best: np.ndarray, limit: int) -> 
     return chosen
 
 
-def _same(one: frozenset[str], other: frozenset[str]) -> bool:
+def _same(one: frozenset[int | str], other: frozenset[int | str]) -> bool:
     shared = len(one & other)
     return shared >= DUPLICATE * (len(one) + len(other) - shared)

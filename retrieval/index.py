@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from sys import getsizeof
 from threading import Condition
 from typing import NamedTuple
 
@@ -15,15 +15,18 @@ from language.script import language_of
 from retrieval.lexical import LexicalIndex
 from retrieval.text import asks, normal, parts, tokens
 from schemas.budget import keep_deadline
+from schemas.kept import Kept
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 
-MAX_PARTS = 65_536
-"""Parts in all indexes together: 100 MB of vectors at 384 numbers, 60 chats of 1,000."""
+MAX_BYTES = 200_000_000
+"""Of all indexes together: 80 chats of 1,000 lines with their vectors of 384 numbers."""
 
 WAIT = 0.05
 """Seconds that a turn waits for another one's index of the same story or chat. That has it for some
 2 ms, where a new one of 1,000 messages takes 40; a turn that embeds is not waited for."""
+
+BYTES_OF_PASSAGE = 300  # the tuple, its id, name and scene
 
 
 class Passage(NamedTuple):
@@ -86,6 +89,15 @@ class Index:
             del self.parts[first:], self.passages[length:]
             del self._starts[length:], self._asks[length:]
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes: texts, terms and vectors."""
+        passages, vectors = self.passages, self.vectors
+        kept = vectors if vectors is None or vectors.base is None else vectors.base
+        texts = sum(map(getsizeof, self.parts)) + sum(getsizeof(it.text) for it in passages)
+        numbers = kept.nbytes if isinstance(kept, np.ndarray) else 0
+        return texts + BYTES_OF_PASSAGE * len(passages) + self.lexical.bytes + numbers
+
     def first_part(self, row: int) -> int:
         """The number of the first part of a passage."""
         return self._starts[row]
@@ -106,12 +118,13 @@ class Index:
         """(passages,) 1 for what ends in a question, else 0."""
         return np.array(self._asks, dtype=np.float32)
 
-    def content(self, row: int) -> frozenset[str]:
-        """What a passage says, to be compared: its terms, or its text if it has none."""
+    def content(self, row: int) -> frozenset[int | str]:
+        """What a passage says, to be compared: the numbers of its terms, or its text if it has
+        none."""
         ends = self._starts[row + 1] if row + 1 < len(self) else len(self.parts)
         own = range(self._starts[row], ends)
         terms = {term for part in own for term in self.lexical.terms(part)}
-        return frozenset(terms or {normal(self.passages[row].text).strip()})
+        return frozenset(terms) or frozenset({normal(self.passages[row].text).strip()})
 
 
 def _common(old: list[Passage], new: Sequence[Passage]) -> int:
@@ -130,11 +143,9 @@ class IndexCache:
     and every passage is compared, so that a wrong key costs time and leaks nothing.
     """
 
-    def __init__(self, capacity: int = 64, max_parts: int = MAX_PARTS) -> None:
-        self._capacity = capacity
-        self._max_parts = max_parts
+    def __init__(self, capacity: int = 64, max_bytes: int = MAX_BYTES) -> None:
         self._changed = Condition()
-        self._indexes: OrderedDict[Hashable, Index] = OrderedDict()
+        self._indexes: Kept[Hashable, Index] = Kept(max_bytes, capacity)
         self._lent: set[Hashable] = set()
 
     @contextmanager
@@ -150,7 +161,7 @@ class IndexCache:
         """
         with self._changed:
             self._changed.wait_for(lambda: key not in self._lent, WAIT)
-            index = self._indexes.pop(key, None)
+            index = self._indexes.take(key)
             self._lent.add(key)
         if index is None:
             index = Index(part_size=part_size)
@@ -162,16 +173,10 @@ class IndexCache:
             with self._changed:
                 self._lent.discard(key)
                 if whole:
-                    self._indexes[key] = index
-                while self._is_full():
-                    self._indexes.popitem(last=False)
+                    self._indexes.put(key, index, index.bytes)
                 self._changed.notify_all()
-
-    def _is_full(self) -> bool:
-        parts = sum(len(index.parts) for index in self._indexes.values())
-        return len(self._indexes) > self._capacity or parts > self._max_parts
 
     def forget(self, key: Hashable) -> None:
         """Drop what is kept for a key."""
         with self._changed:
-            self._indexes.pop(key, None)
+            self._indexes.take(key)

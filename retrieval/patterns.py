@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-import unicodedata
 
 import regex
 
+from language.normal import nfc
 from schemas.budget import Budget
 
 MAX_PATTERN = 200
@@ -76,7 +76,7 @@ class Pattern:
 
 def _compiled(source: str) -> regex.Pattern[str] | None:
     try:
-        return regex.compile(unicodedata.normalize("NFC", source))
+        return regex.compile(nfc(source))
     except (regex.error, RecursionError, OverflowError, ValueError):
         return None
 

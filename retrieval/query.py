@@ -11,11 +11,11 @@ last reply has gone out; the message takes part in its vector by `view_vectors`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
-from retrieval.text import asks, mentions, normal, sentences, tokens, weights
+from retrieval.text import asks, mentioned_in, normal, sentences, tokens, weights
 from schemas.rag import Query, View
 
 CHAT_LINES = 6  # lines before the message that make the running chat
@@ -52,8 +52,8 @@ def make_query(
     """
     lines = [line for line in lines if line.strip()][-CHAT_LINES:]
     speakers = list(speakers)
-    asked = [name for name in speakers if is_named(message, name)]
-    meant = asked or _meant(message, lines, [name for name in speakers if name not in set(present)])
+    asked = _named(message, speakers)
+    meant = asked or _meant(message, lines, speakers, set(present))
     own = in_first_person(message, asked)
     left_out = {term for name in meant for term in tokens(name)}
     terms = _without(left_out, weights(message))
@@ -88,8 +88,17 @@ def view_vectors(query: Query, vectors: np.ndarray) -> np.ndarray:
 
 def is_named(text: str, name: str) -> bool:
     """Whether a text names someone, by the whole name or by a word of it ("Sir Aldric")."""
-    words = [word for word in name.split() if len(word) > 2] if " " in name.strip() else []
-    return any(mentions(text, form) for form in (name, *words))
+    return _named(text, [name]) == [name]
+
+
+def _named(text: str, names: Iterable[str]) -> list[str]:
+    """Those whom a text names; it is read once for all of them."""
+    mentioned = mentioned_in([text])
+    return [name for name in names if any(map(mentioned, (name, *_words_of(name))))]
+
+
+def _words_of(name: str) -> list[str]:
+    return [word for word in name.split() if len(word) > 2] if " " in name.strip() else []
 
 
 def in_first_person(text: str, names: Iterable[str]) -> str:
@@ -100,9 +109,15 @@ def in_first_person(text: str, names: Iterable[str]) -> str:
     """
     for name in names:
         for form in (name, *name.split()):
-            text = re.sub(rf"(?i)(?<!\w){re.escape(form)}['’]s(?!\w)", "my", text)
-            text = re.sub(rf"(?i)(?<!\w){re.escape(form)}(?!\w)", "I", text)
+            for pattern, own in _forms(form):
+                text = pattern.sub(own, text)
     return text
+
+
+def _forms(name: str) -> Iterator[tuple[re.Pattern[str], str]]:
+    """How somebody is named, and what they say of themselves."""
+    for tail, own in (("['’]s", "my"), ("", "I")):
+        yield re.compile(rf"(?i)(?<!\w){re.escape(name)}{tail}(?!\w)"), own
 
 
 def _share(message: str, chat: str) -> float:
@@ -111,11 +126,14 @@ def _share(message: str, chat: str) -> float:
     return said / (said + len(chat))
 
 
-def _meant(message: str, lines: Sequence[str], speakers: Sequence[str]) -> list[str]:
-    """Who "she" is: the speaker last named before the message, if it needs one."""
+def _meant(
+    message: str, lines: Sequence[str], speakers: Sequence[str], present: Set[str]
+) -> list[str]:
+    """Who "she" is: the speaker last named before the message, if it needs one; nobody present."""
     if _THIRD_PERSON.search(normal(message)):
+        absent = [name for name in speakers if name not in present]
         for line in reversed(lines):
-            if named := [name for name in speakers if is_named(line, name)]:
+            if named := _named(line, absent):
                 return named
     return []
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from language.normal import nfc
 from language.script import Script, script_of
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
@@ -227,4 +227,4 @@ def names_of(persona: Persona) -> frozenset[str]:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    return nfc(name).strip().casefold()

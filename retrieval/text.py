@@ -7,7 +7,6 @@ character. Texts are compared in NFC and case-folded, and never changed where th
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -16,6 +15,7 @@ import Stemmer
 
 from language.korean import HANGUL, is_particles, without_particles
 from language.korean_terms import stems
+from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
 from schemas.budget import current
@@ -29,6 +29,7 @@ _RUN = re.compile(
     f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
     rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
+_ASCII_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # what `_RUN` finds where all is ASCII
 _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
 _SYLLABLES = re.compile("[가-힣]+")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
@@ -49,7 +50,7 @@ _STEMMERS = [  # range of a word's first letter; without a cache, which would ke
 
 def normal(text: str) -> str:
     """NFC, case-folded, typographic apostrophes straight: the form in which texts compare."""
-    return unicodedata.normalize("NFC", text).casefold().replace("’", "'")
+    return nfc(text).casefold().replace("’", "'")
 
 
 def spaced(text: str) -> str:
@@ -68,33 +69,37 @@ def tokens(text: str) -> list[str]:
     Words are stemmed by script, English function words left out; the stems of Hangul words, like
     Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
     """
+    text = normal(text)
+    if text.isascii():
+        return _english_terms(_ASCII_WORD.findall(text))
     return [term for terms in _words(text, _stem_pairs) for term in terms]
 
 
 def syllable_pairs(text: str) -> list[str]:
     """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
     story's progress were fitted on."""
-    return [term for terms in _words(text, _word_pairs) for term in terms]
+    return [term for terms in _words(normal(text), _word_pairs) for term in terms]
 
 
 def weights(text: str) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
-    for terms in _words(text, _stem_pairs):
+    for terms in _words(normal(text), _stem_pairs):
         for term in terms:
             weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
     return weighed
 
 
 def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
-    """The terms of each word; `cut` gives those of a Hangul word."""
-    for run in _RUN.finditer(normal(text)):
-        if run["hangul"]:
-            yield from map(cut, _SYLLABLES.findall(run[0]))
-        elif run["unspaced"]:
-            yield _pairs(run[0])
-        elif term := _word_term(run[0]):
-            yield (term,)
+    """The terms of each word of a normal text; `cut` gives those of a Hangul word."""
+    for run in _RUN.finditer(text):
+        match run.lastgroup:
+            case "hangul":
+                yield from map(cut, _SYLLABLES.findall(run[0]))
+            case "unspaced":
+                yield _pairs(run[0])
+            case _ if term := _word_term(run[0]):
+                yield (term,)
 
 
 def _stem_pairs(word: str) -> Sequence[str]:
@@ -105,6 +110,14 @@ def _word_pairs(word: str) -> Sequence[str]:
     """A stem of one syllable stands beside the pairs of the whole word."""
     stem = without_particles(word)
     return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
+
+
+def _english_terms(words: Sequence[str]) -> list[str]:
+    """`_word_term` of many ASCII words at once, which takes half the time."""
+    bare = [word.removesuffix("'s") for word in words]
+    told = [BASE_FORM.get(word, word) for word in bare if word not in STOP_WORDS]
+    stems = _STEMMERS[0][2].stemWords(told)
+    return [stem if "a" <= word[0] <= "z" else word for word, stem in zip(told, stems, strict=True)]
 
 
 def _word_term(word: str) -> str:
@@ -141,7 +154,7 @@ def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     turn's budget."""
     budget = current()
     spaced_texts = [spaced(text) for text in texts]
-    composed = [unicodedata.normalize("NFC", text) for text in texts]
+    composed = [nfc(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
         if keyword.startswith("/") and (source := as_pattern(keyword)) is not None:
@@ -183,7 +196,7 @@ def _may_end(words: str, hangul: str, following: str) -> bool:
     return is_particles(hangul) if hangul else not _LETTER.match(following)
 
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*]*\s+|[。！？][」』）]*\s*|\n\s*\n")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)*]*+\s+|[。！？][」』）]*\s*|\n\s*\n")
 
 
 def parts(text: str, size: int) -> list[str]:

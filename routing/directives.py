@@ -21,10 +21,10 @@ it belongs to somebody in the scene. A slash that is not listed is ordinary text
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from language.normal import nfc
 from schemas.request import Speaker
 
 _NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
@@ -40,20 +40,24 @@ _ASKS_NARRATION = re.compile(
 _OPEN, _CLOSE = r"[(\[{【（［〔<]", r"[)\]}】）］〕>]"
 _FLAGS = re.IGNORECASE | re.DOTALL
 _SLASH_AS = re.compile(r"^[/／](?:as|역할|대사)\s+(.+)$", _FLAGS)
-_INSIDE = r"\s*(?:[:：]\s*([^)\]}】）］〕>]*))?"
-_TAG = rf"{_OPEN}\s*(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
+_INSIDE = r"\s*+(?:[:：]\s*+([^)\]}】）］〕>]*+))?"
+_TAG = rf"{_OPEN}\s*+(?:narrate|narrator|narration|{_NARRATE_KO}){_INSIDE}{_CLOSE}"
 _REST = r"(?:[:：]|(?=\s)|$)(.*)$"
-_FORMS: list[tuple[str, Speaker, str]] = [
+_BEFORE = rf"(?=.*{_CLOSE}$)(?:.*{_CLOSE}(?=.))?+[^{_CLOSE[1:]}*?"
+"""Before a tag that ends the text: there is no other bracket that closes behind it."""
+_WRITTEN: list[tuple[str, Speaker, str]] = [
     (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}){_REST}", "narrator", "slash"),
     (rf"^{_TAG}(.*)$", "narrator", "tag"),
-    (rf"^(.*?){_TAG}$", "narrator", "tag"),
+    (rf"^({_BEFORE}){_TAG}$", "narrator", "tag"),
     (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
     (rf"^[/／](?:char|character|캐릭터){_REST}", "character", "slash"),
     (rf"^{_OPEN}\s*(?:대사|캐릭터|dialogue)\s*{_CLOSE}(.*)$", "character", "tag"),
 ]
+_FORMS = [(re.compile(pattern, _FLAGS), speaker, form) for pattern, speaker, form in _WRITTEN]
 """What calls for whom; the first that fits counts, and its groups are the message."""
+_CLOSES = re.compile(rf".*{_CLOSE}", re.DOTALL)
 _NOTE = re.compile(
-    rf"{_OPEN}+\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
+    rf"(?<!{_OPEN}){_OPEN}++\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
     _FLAGS,
 )
 _NOTE_LINE = re.compile(rf"^(?:{_OOC})\s*[:：](.*)$", _FLAGS)
@@ -74,11 +78,11 @@ class Directive:
 
 def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
     """The directive in `message`, or None. `names`: who is in the scene, for names of two words."""
-    text = unicodedata.normalize("NFC", message).strip()
+    text = nfc(message).strip()
     if named := _as_name(text, tuple(names)):
         return named
     for pattern, speaker, form in _FORMS:
-        if m := re.match(pattern, text, _FLAGS):
+        if m := pattern.match(text):
             rest = " ".join(part.strip() for part in m.groups() if part and part.strip())
             return Directive(speaker, rest, form=form)
     return _out_of_character(text)
@@ -111,10 +115,12 @@ def _starts_with(text: str, name: str) -> bool:
 def _out_of_character(text: str) -> Directive | None:
     if m := _NOTE_LINE.match(text):
         return Directive("narrator", "", note=m[1].strip(), form="ooc")
-    notes = [next((g for g in m.groups() if g), "").strip() for m in _NOTE.finditer(text)]
+    closes = _CLOSES.match(text)
+    end = closes.end() if closes else 0  # no note ends behind it, and none is looked for
+    notes = [next((g for g in m.groups() if g), "").strip() for m in _NOTE.finditer(text, 0, end)]
     if not notes:
         return None
-    rest, note = _NOTE.sub(" ", text).strip(), " ".join(notes)
+    rest, note = f"{_NOTE.sub(' ', text[:end])}{text[end:]}".strip(), " ".join(notes)
     alone = not any(c.isalnum() for c in rest)
     speaker: Speaker | None = "narrator" if alone or _ASKS_NARRATION.search(note) else None
     return Directive(speaker, "" if alone else rest, note=note, form="ooc")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from language.korean import (
     has_syllables,
     is_syllable,
 )
+from language.normal import nfc
 
 SPAN_LIMIT = 1200
 """Characters read of one text (its two ends): bounds the time a decision can take."""
@@ -87,7 +87,7 @@ def plain(text: str) -> str:
     """Lower case, NFC, straight apostrophes; the two ends of a text that is too long."""
     if len(text) > SPAN_LIMIT:
         text = f"{text[: SPAN_LIMIT // 2]} {text[-SPAN_LIMIT // 2 :]}"
-    return unicodedata.normalize("NFC", text).lower().replace("’", "'").strip()
+    return nfc(text).lower().replace("’", "'").strip()
 
 
 def unquoted(text: str) -> str:
@@ -133,6 +133,7 @@ _FOR_YOU = re.compile(
     r"(?:줄|드릴|말할|얘기할|이야기할|전화할|연락할|갚을|믿을|기다릴|지킬|도울) ?게$"
 )
 """Promises that have the hearer in them; other -ㄹ게 announce what the speaker is about to do."""
+_MEANS_TO = re.compile(r"려고 (?:해|한|합)\S*$|[가-힣]겠습니다$")
 
 
 def is_prose(text: str) -> bool:
@@ -154,7 +155,7 @@ def _is_deed(sentence: str) -> bool:
         return _DONE_WITH.search(sentence) is not None
     if sentence.endswith("게") and before == "ㄹ":
         return not (_FOR_YOU.search(sentence) or _PUT_OFF.search(sentence))
-    return re.search(r"려고 (?:해|한|합)\S*$|[가-힣]겠습니다$", sentence) is not None
+    return _MEANS_TO.search(sentence) is not None
 
 
 def asks_scene(text: str) -> bool:
@@ -211,38 +212,47 @@ _OPENER = (
     r"|hello"
     r"|dear|my|mr\.?|mrs\.?|ms\.?|miss|lady|sir|저기|야|어이|근데|그런데|아니|응|그래|있잖아)"
 )
-_END = r"(?=\s*(?:[,.!?~…:;，。？！—–]|--|$))"
-_START = r"(?:^|[.!?~…,;:\n—–\"“”*)]|--)\s*"
+_END = r"(?=\s*+(?:[,.!?~…:;，。？！—–]|--|$))"
+_START = r"(?:(?:^|[.!?~…,;:—–\"“”*)]|--)\s*+|(?<!\s)(?=[^\S\n]*+\n)\s++)"
+"""Of a text or a sentence; white space with a line feed in it is read once, from its start."""
 
 
 def mentions(text: str, name: str) -> bool:
     """Whether `name` occurs in `text` as a word, particles allowed: "세라피나는", "Mira's"."""
     if not (name := _folded(name)):
         return False
+    return _mention(name).search(_folded(text)) is not None
+
+
+def _mention(name: str) -> re.Pattern[str]:
     tail = rf"(?:{VOCATIVES}|{NAME_PARTICLES}){{0,2}}" if is_syllable(name[-1:]) else "(?:'s)?"
-    return re.search(rf"(?<!\w){re.escape(name)}{tail}(?!\w)", _folded(text)) is not None
+    return re.compile(rf"(?<!\w){re.escape(name)}{tail}(?!\w)")
 
 
 def addresses(text: str, name: str) -> bool:
     """Whether `text` speaks to `name`: "Mira, where...", "..., Mira?", "세라피나, 어디 가?"."""
-    if not (name := re.escape(_folded(name))):
+    if not (name := _folded(name)):
         return False
-    call = rf"(?:\s?(?:{VOCATIVES}))?"
-    pattern = (
-        rf"{_START}(?:{_OPENER}[,!]?\s+)*{name}{call}(?!\w){_END}"  # "Hey, Mira, ..." at a start
+    return _address(name).search(_folded(text)) is not None
+
+
+def _address(name: str) -> re.Pattern[str]:
+    name, call = re.escape(name), rf"(?:\s?(?:{VOCATIVES}))?"
+    return re.compile(
+        rf"{_START}(?:{_OPENER}[,!]?\s++){{0,8}}"  # "Hey, Mira, ..." at a start
+        rf"{name}{call}(?!\w){_END}"
         rf"|[,，]\s*(?:{_OPENER}\s+)?{name}{call}(?!\w){_END}"  # "..., Mira?"
         rf"|(?<!\w){name}\s?(?:아|야|님|씨)(?=[\s,.!?~…]|$)"  # a vocative needs no comma
         rf"|(?:^|\s)@{name}(?!\w)"
     )
-    return re.search(pattern, _folded(text)) is not None
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower().strip()
+    return nfc(text).lower().strip()
 
 
 _SOMEONE = re.compile(
-    r"(?:^|[.?!,]\s|--\s)(?:(?i:hey|oh|no|yes|yeah|okay|well|so|but|and|wait|sorry|please),?\s)*"
+    r"(?:^|[.?!,]\s|--\s)(?:(?i:hey|oh|no|yes|yeah|okay|well|so|but|and|wait|sorry|please),?\s){0,8}"
     r"([A-Z][\w']+(?: [A-Z][\w']+)?),"
     r"|,\s([A-Z][\w']+)[.?!]"
     r"|^(?:Hey|Hi|Hello|Mr\.|Mrs\.|Ms\.|Miss|Sir),?\s([A-Z][\w']+)"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+T = TypeVar("T")
 
 MAX_TEXT = 100_000
 """Characters of one message or event: a long chapter; more is a mistake or an attack."""
@@ -37,6 +40,11 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 EmbeddingId = Annotated[str, StringConstraints(pattern=r"^sha1:[0-9a-f]{40}$")]
 """The name of a text's vector: `sha1:` and 40 hex digits."""
+
+
+async def done(work: Callable[[], T], *, aside: bool) -> T:
+    """What the work gives; `aside`, in a thread, where it could keep the event loop for 50 ms."""
+    return await asyncio.to_thread(work) if aside else work()
 
 
 def embedding_id(text: str) -> str:
@@ -74,6 +82,27 @@ def _held(value: Any) -> Iterable[Any]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_safe)]
 """Free-form data of the caller, kept as it came."""
+
+
+def size_of(value: Any, most: int) -> int:
+    """About how many bytes a value has as JSON, without spaces; of more than `most`, some number
+    above that. Costs no stack, and no longer than `most` bytes take."""
+    size, waiting = 0, [value]
+    while waiting and size <= most:
+        match waiting.pop():
+            case str() as text:
+                size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+            case list() | tuple() as items:
+                size += BYTES_OF_VALUE * len(items)
+                waiting += items if size <= most else ()
+            case dict() as fields:
+                size += 2 * BYTES_OF_VALUE * len(fields)
+                waiting += (*fields, *fields.values()) if size <= most else ()
+    return size
+
+
+BYTES_OF_VALUE = 4
+"""Of its quotes and commas, or of a short number."""
 
 
 def digest(*parts: str) -> str:

@@ -56,6 +56,9 @@ class Format:
     """A speaker's name with a colon at the start of a line opens a turn."""
     bos: bool = True
     """The server's tokenizer puts one token before the prompt."""
+    added_tokens: frozenset[str] = frozenset()
+    """What the model's own tokenizer takes for one token before it reads words, where it is known;
+    most of them it never writes."""
 
     @cached_property
     def tokens(self) -> tuple[str, ...]:

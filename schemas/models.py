@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseLLM
 
+from schemas.base import done
 from schemas.errors import BadRequest
 from schemas.protocols import ServedCount
 from schemas.rag import PromptLayout
@@ -26,6 +28,8 @@ class Model:
     """Format and size of its prompts."""
     count: Callable[[str], int]
     """Tokens of a text."""
+    added_tokens: Callable[[], frozenset[str]] = frozenset
+    """What its tokenizer takes for one token wherever it stands, as far as that is known."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """What the model's makers recommend, named as in GenConfig."""
     deadline: float = 300.0
@@ -35,15 +39,19 @@ class Model:
     served: ServedCount | None = None
     """Where the server counts tokens: `count` is then what it said, or an estimate."""
 
-    async def counted(self, run: Callable[[Callable[[str], int]], T]) -> T:
-        """What a pure function of a counter gives, with this model's own count of tokens."""
-        return run(self.count) if self.served is None else await self.served.settle(run)
+    async def counted(self, run: Callable[[Callable[[str], int]], T], *, aside: bool = False) -> T:
+        """What a pure function of a counter gives, with this model's own count of tokens; `aside`
+        as in `base.done`."""
+        if self.served is not None:
+            return await self.served.settle(run, aside=aside)
+        return await done(partial(run, self.count), aside=aside)
 
     def layout_for(self, *reply_tokens: int | None) -> PromptLayout:
         """The layout of a prompt that keeps the first of these numbers that is set free for the
         reply, or what the model's preset recommends."""
         chosen = next((number for number in reply_tokens if number is not None), None)
-        return self.layout.model_copy(update={"max_new_tokens": chosen} if chosen else {})
+        known: dict[str, object] = {"added_tokens": self.added_tokens()}
+        return self.layout.model_copy(update=known | ({"max_new_tokens": chosen} if chosen else {}))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ T = TypeVar("T")
 class ServedCount(Protocol):
     """Counts of tokens that a server gives."""
 
-    async def settle(self, run: Callable[[Callable[[str], int]], T]) -> T:
-        """What a pure function of a counter gives, with the server's counts where it tells them."""
+    async def settle(self, run: Callable[[Callable[[str], int]], T], *, aside: bool = False) -> T:
+        """What a pure function of a counter gives, with the server's counts where it tells them;
+        `aside` as in `base.done`."""
 
 
 class PassageVectors(Protocol):

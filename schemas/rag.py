@@ -219,6 +219,9 @@ class PromptLayout(Strict):
     context_length: int = Field(8192, ge=256, description="Tokens of prompt and reply together.")
     max_new_tokens: int = Field(300, ge=1, description="Tokens kept free for the reply.")
     stops: list[str] = Field(default_factory=list, description="Stops beside the format's own.")
+    added_tokens: frozenset[str] = Field(
+        frozenset(), description="Tokens that the model's own tokenizer finds in any text."
+    )
     volatile_tokens: int | None = Field(
         None, ge=0, description="Most tokens of memories, story and state; unset: a tenth."
     )

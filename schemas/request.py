@@ -7,7 +7,16 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    FailFast,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.base import (
     EmbeddingId,
@@ -18,7 +27,9 @@ from schemas.base import (
     Strict,
     Text,
     embedding_id,
+    size_of,
 )
+from schemas.errors import BadRequest
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]
@@ -27,11 +38,55 @@ _VOICE = attrgetter("role", "name")
 MAX_MESSAGE = 20_000
 """Characters of the user's message: about 5,000 tokens, more than a person types."""
 
+LARGE_MESSAGE, LARGE = 2_000, 40_000
+"""Characters of a message, and of card and history, that a node reads within 40 ms."""
+
 MAX_HISTORY = 10_000
 """Messages in one request; longer chats keep their past in the standing memory."""
 
 MAX_STORY = 10_000
 """Events and lore sent inline; a longer story is indexed beforehand, named by `story_id`."""
+
+
+MAX_REQUEST = 3_000_000
+"""Bytes of a request as JSON: 10,000 messages of 200 characters with names. Read for the first
+time, a megabyte takes .3 to .5 s of processor time, and the vectors of what is nearest 1 s."""
+
+MAX_IMPORT = MAX_REQUEST * 2 // 3
+"""Bytes of a chat, a book or a character that is read from a file: leaves room for the others."""
+
+MAX_FIELDS = 100
+"""Of a request, at the top."""
+
+
+def check_size(request: Any) -> Any:
+    """The data of a request as it is, looked at before anything is made of it.
+
+    Raises:
+        BadRequest: it is longer than `MAX_REQUEST`; names the longest field and the cure.
+    """
+    if not isinstance(request, dict):
+        return request
+    if len(request) > MAX_FIELDS:
+        raise BadRequest(f"has more than {MAX_FIELDS} fields; see docs/schema/request.json")
+    sizes = {str(name)[:50]: size_of(value, MAX_REQUEST) for name, value in request.items()}
+    if sum(sizes.values()) > MAX_REQUEST:
+        field = max(sizes, key=lambda name: sizes[name])
+        cure = _CURES.get(field, "shorten it")
+        raise BadRequest(
+            f"is the longest field of a request of more than {MAX_REQUEST / 1e6:g} MB; {cure}",
+            field=field,
+        )
+    return request
+
+
+_CURES = {
+    "story": "index the story beforehand and send its `story_id`",
+    **dict.fromkeys(
+        ("history", "messages"),
+        "send the newest messages only, with standing memory for those before",
+    ),
+}
 
 
 class Persona(Strict):
@@ -92,8 +147,17 @@ class StoryRAGConfig(Strict):
     score_threshold: float | None = Field(None, ge=0, le=1)
 
 
+Names = Annotated[list[Name], FailFast()]
+"""Any number of names: the first that is wrong is told."""
+
 LORE = "lore"
 """Key of `StoryEvent.extensions` under which an entry of a lorebook is one."""
+
+
+_NO_LORE = (
+    "lore is public and has always happened (order 0), but this event has {narrow}; leave that "
+    "out, or leave out `extensions.lore`, so that it is an event of the story"
+)
 
 
 class StoryEvent(Strict):
@@ -103,8 +167,8 @@ class StoryEvent(Strict):
     order: int = Field(ge=0, le=10**9, description="Its place on the story's clock.")
     title: ShortText = ""
     text: Text
-    characters: list[Name] = Field(default_factory=list, description="Who is present.")
-    known_by: list[Name] = Field(default_factory=list, description="Who knows without being there.")
+    characters: Names = Field(default_factory=list, description="Who is present.")
+    known_by: Names = Field(default_factory=list, description="Who knows without being there.")
     visibility: Literal["public", "witnessed", "secret"] = Field(
         "public", description="Default: witnessed where characters are named, else public."
     )
@@ -118,7 +182,25 @@ class StoryEvent(Strict):
     @property
     def is_lore(self) -> bool:
         """Whether it is an entry of a lorebook, which its keys call and no clock."""
-        return LORE in self.extensions
+        return self.extensions.get(LORE) is not None
+
+    @field_validator("extensions")
+    @classmethod
+    def _no_secret_as_lore(cls, extensions: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Refuses lore that would pass by the filters of the story: neither the clock nor who may
+        know of an event is asked when a key calls it."""
+        rest = info.data
+        narrow = [name for name in ("order", "characters", "known_by") if rest.get(name)]
+        if rest.get("visibility", "public") != "public":
+            narrow.insert(0, "visibility")
+        if extensions.get(LORE) is None or not narrow:
+            return extensions
+        fault: InitErrorDetails = {
+            "type": PydanticCustomError("value_error", _NO_LORE, {"narrow": ", ".join(narrow)}),
+            "loc": (LORE,),
+            "input": None,
+        }
+        raise ValidationError.from_exception_data(cls.__name__, [fault])
 
     @model_validator(mode="before")
     @classmethod
@@ -155,18 +237,22 @@ NEW_SESSION = "new-"
 
 
 class ChatRequest(Strict):
-    """One turn: a message, the persona, the chat so far and the story."""
+    """One turn: a message, the persona, the chat so far and the story; 3 MB of JSON at most."""
+
+    _bounded = model_validator(mode="before")(check_size)
 
     message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)]
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")
     persona: Persona
-    history: list[Message] = Field(
+    history: Annotated[list[Message], FailFast()] = Field(
         default_factory=list, max_length=MAX_HISTORY, description="Oldest first."
     )
     chat_rag_config: ChatRAGConfig = Field(default_factory=ChatRAGConfig)
-    story: list[StoryEvent] = Field(default_factory=list, max_length=MAX_STORY)
+    story: Annotated[list[StoryEvent], FailFast()] = Field(
+        default_factory=list, max_length=MAX_STORY
+    )
     story_id: Identifier | None = Field(None, description="A story indexed beforehand.")
     story_position: int | None = Field(
         None, ge=0, le=10**9, description="Highest order that has happened; unset: all has."
@@ -184,6 +270,13 @@ class ChatRequest(Strict):
     def voices(self) -> tuple[tuple[Role, str | None], ...]:
         """Role and name of whoever has a line in the history, the newest first."""
         return tuple(dict.fromkeys(map(_VOICE, reversed(self.history))))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a node may read it for more than 50 ms: it does so in a thread."""
+        card = sum(len(text) for text in vars(self.persona).values() if isinstance(text, str))
+        lines = sum(len(line.content) for line in self.history)
+        return len(self.message) > LARGE_MESSAGE or card + lines > LARGE
 
     @field_validator("message")
     @classmethod

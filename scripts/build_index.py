@@ -28,6 +28,7 @@ from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Persona, StoryEvent
+from schemas.terminal import in_terminal
 from stores.story_index import Built, StoredStory, StoryIndex
 
 SHOWN = 5
@@ -133,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

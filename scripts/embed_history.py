@@ -24,6 +24,7 @@ from retrieval.text import parts
 from schemas.base import Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message
+from schemas.terminal import in_terminal
 
 BATCH = 64  # messages embedded between two steps of the progress bar
 
@@ -92,4 +93,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from graph.settings import ROOT, Settings
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
+from schemas.terminal import in_terminal
 
 MARK = re.compile(r"(<!-- settings -->\n).*?(<!-- /settings -->)", re.DOTALL)
 
@@ -60,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_terminal(main))

@@ -16,6 +16,7 @@ from typing import Any
 
 from cards.load import load_json
 from schemas.errors import BadRequest, IyagiError
+from schemas.terminal import in_terminal
 from scripts.turn import MOCK
 
 
@@ -111,4 +112,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from graph.settings import Settings, load_settings
 from schemas.errors import SettingsError
+from schemas.terminal import in_terminal
 
 CACHED = Path("/runpod-volume/huggingface-cache/hub")
 BAKED = Path("/models")
@@ -147,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_terminal(main))

@@ -76,7 +76,10 @@ def build_payload(args: argparse.Namespace) -> dict[str, Any]:
         payload["story"] = [*events, *told] if isinstance(told, list) else told
     if args.history:
         who = {"user": payload.get("user_name"), "character": _name(payload)}
-        lines = load_history(args.history, **who)
+        notes: list[str] = []
+        lines = load_history(args.history, **who, notes=notes)
+        for note in notes:
+            print(f"warning: {note}", file=sys.stderr)
         payload["history"] = [line.model_dump(mode="json", exclude_none=True) for line in lines]
     if args.html:
         meta = payload.get("meta", {})

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from schemas.errors import SettingsError, StoreError
 from stores.breaker import CircuitBreaker
-from stores.sqlite_file import inode, set_aside, write_ahead
+from stores.sqlite_file import inode, read_only, set_aside
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +31,8 @@ HEARTBEAT_SECONDS = 2.0
 
 OPEN_INDEXES = 64
 """Indexes of vectors that an embedded database keeps open, those used last: 3 MB and 4 files each
-of a short chat. To open another takes some 5 ms. Chroma's own bound is the number of files."""
+of a short chat. To open another takes some 5 ms. Chroma keeps 64 at least, and by itself as many as
+there may be files."""
 
 DAMAGED = {11, 26}  # SQLite: malformed, not a database
 NOT_THE_INDEX = {5, 6, 8, 10, 13, 14}  # SQLite: busy, locked, read-only, I/O, full, cannot open
@@ -102,11 +103,7 @@ class ChromaConnection:
                         raise StoreError(
                             f"Chroma cannot serve a collection ({type(error).__name__})"
                         ) from error
-                    # An index that is open already does not see the vectors that other processes
-                    # add, and answers with an error; a database file that is damaged is put aside.
-                    self._start_over()
-                    if self._path and _sqlite_code(error) in DAMAGED:
-                        self._put_aside(self._path)
+                    self._start_over(error)
         raise AssertionError("unreachable")
 
     def alone(self) -> contextlib.AbstractContextManager[object]:
@@ -114,13 +111,7 @@ class ChromaConnection:
         return self._lock if self.embedded else contextlib.nullcontext()
 
     def close(self) -> None:
-        """Lets go of the connection; the next action opens it again. Embedded, all that is written
-        stands in the one file afterwards."""
-        self._let_go()
-        if self._path and (self._path / FILE).exists():
-            _in_file(self._path / FILE, lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
-
-    def _let_go(self) -> None:
+        """Lets go of the connection; the next action opens it again."""
         with self._lock:
             client, self._client = self._client, None
         if client:
@@ -136,7 +127,7 @@ class ChromaConnection:
             " WHERE collections.name = ? AND segments.scope = 'VECTOR'"
         )
         try:
-            with contextlib.closing(sqlite3.connect(self._path / FILE)) as db:
+            with contextlib.closing(read_only(self._path / FILE)) as db:
                 return [self._path / str(row[0]) for row in db.execute(query, (name,))]
         except sqlite3.Error:
             return []
@@ -144,25 +135,30 @@ class ChromaConnection:
     def remove_vectors(self, name: str) -> None:
         """Deletes the unreadable vectors of an embedded collection, so that its texts are read."""
         with self.alone():
-            self._let_go()
+            self.close()
             for folder in self.vector_folders(name):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _start_over(self) -> None:
-        """Makes the next action open the folder anew."""
+    def _start_over(self, error: Exception) -> None:
+        """Makes the next action open the folder anew.
+
+        An index that is open already does not see the vectors that other processes add, and
+        answers with an error; a database file that is damaged is put aside.
+        """
         from chromadb.api.shared_system_client import SharedSystemClient
 
-        self._let_go()
+        assert self._path is not None
+        self.close()
         # Chroma keeps what it opened for others that use the same folder in this process.
         SharedSystemClient._identifier_to_system.pop(str(self._path), None)
+        if _sqlite_code(error) in DAMAGED:
+            self._put_aside(self._path)
 
     def _put_aside(self, path: Path) -> None:
         if set_aside(path / FILE, self._opened):
             log.warning("stores: %s is unreadable and put aside; it starts anew", FILE)
 
     def _connected(self) -> ClientAPI:
-        if self._client and self._path and inode(self._path / FILE) != self._opened:
-            self._start_over()  # Chroma would go on in the file that was deleted
         if client := self._client:
             return client
         # A server is connected to without the lock, for which all others would wait.
@@ -204,7 +200,12 @@ class ChromaConnection:
         import httpx
 
         assert self._address is not None
-        httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
+        answer = httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
+        if answer.is_redirect:
+            raise StoreError(
+                f"the Chroma server points to another address (HTTP {answer.status_code}); "
+                "set IYAGI_CHROMA_URL to the final one"
+            )
 
 
 def _embedded(path: Path) -> ClientAPI:
@@ -216,21 +217,12 @@ def _embedded(path: Path) -> ClientAPI:
 
     system = SharedSystemClient._identifier_to_system.get(str(path))
     if system is None:  # else others of this process use the folder
-        # Chroma's calls hold the interpreter, so all else stands still while they wait for the
-        # disk: once a commit with a write-ahead log, which stays with the file, else four times.
-        _in_file(path / FILE, write_ahead)
         system = System(
             Settings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(path))
         )
         system.instance(RustBindingsAPI).hnsw_cache_size = OPEN_INDEXES
         system.start()
     return Client.from_system(system)
-
-
-def _in_file(file: Path, action: Callable[[sqlite3.Connection], object]) -> None:
-    """Does something to Chroma's file. What is wrong with the file is for Chroma to say."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file)) as db:
-        action(db)
 
 
 def _remote(address: SplitResult, timeout: float) -> ClientAPI:

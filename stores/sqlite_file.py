@@ -174,7 +174,7 @@ class SqliteFile:
             if version != self._version and (version or tables):
                 raise sqlite3.DatabaseError("of another version or purpose")
             if version != self._version:
-                write_ahead(db)
+                _write_ahead(db)
                 marked = f"{self._tables}; PRAGMA user_version = {self._version}"
                 db.executescript(f"BEGIN IMMEDIATE; {marked}; COMMIT;")
             db.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows only
@@ -227,7 +227,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     )
 
 
-def write_ahead(db: sqlite3.Connection) -> None:
+def _write_ahead(db: sqlite3.Connection) -> None:
     """Sets the journal's mode, which stays with the file. While another reads the file that is
     refused at once, whatever the connection's timeout is."""
     until = time.monotonic() + BUSY_SECONDS

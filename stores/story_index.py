@@ -11,11 +11,10 @@ half of a rebuilt one. Event 12 of the story, in its order, has the rows
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from sys import getsizeof
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +25,7 @@ from retrieval.story import event_parts
 from retrieval.vectors import first_to_embed
 from schemas.base import digest
 from schemas.errors import BadRequest, StoreError
+from schemas.kept import Kept
 from schemas.protocols import PassageEncoder
 from schemas.rag import Search
 from schemas.request import StoryEvent
@@ -41,8 +41,10 @@ SCHEMA = "2"
 NAMES = "ledger-stories"
 """The collection that says which collection is a story now."""
 
-CACHED_EVENTS = 20_000
-"""Events of named stories kept in this process, without vectors: 20 MB at 1,000 characters each."""
+CACHED_BYTES = 100_000_000
+"""Of named stories kept in this process, without vectors: 30,000 events of 1,000 characters."""
+
+BYTES_OF_EVENT = 2_000  # the object, its lists and short texts
 
 BATCH = 64  # events embedded between two steps of a progress bar
 
@@ -102,8 +104,7 @@ class StoryIndex:
         self._database = database
         self._encoder = encoder
         self._threads = StoreThreads("stories")
-        self._lock = threading.Lock()
-        self._cached: OrderedDict[str, StoredStory] = OrderedDict()
+        self._cached: Kept[str, StoredStory] = Kept(CACHED_BYTES)
         self._foreign: set[str] = set()  # names of stories of another embedder that were told of
 
     async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> StoredStory:
@@ -270,7 +271,7 @@ class StoryIndex:
         """
         key, events = digest(story_id), _in_order(events)
         before = self._collection(key)
-        old = {event.model_dump_json() for event in self._read(before).events} if before else set()
+        old = set(self._items(before)) if before else set()
         new = {event.model_dump_json() for event in events}
         name = f"story-{key}-{self._generation}-{digest(*(it.model_dump_json() for it in events))}"
         if name != before:
@@ -291,11 +292,23 @@ class StoryIndex:
         return str(rows[0].metadata["collection"]) if rows else None
 
     def _read(self, name: str) -> StoredStory:
-        """The story in a collection; kept, as it never changes."""
-        with self._lock:
-            if story := self._cached.get(name):
-                self._cached.move_to_end(name)
-                return story
+        """The story in a collection, without the `extensions` that no turn reads; kept, as it never
+        changes."""
+        if story := self._cached.get(name):
+            return story
+        events, size = [], 0
+        for item in self._items(name):
+            event = StoryEvent.model_validate_json(item)
+            events.append(event.model_copy(update={"extensions": {}}))
+            names = (*event.characters, *event.known_by, *event.keywords)
+            texts = (event.text, event.title, event.trigger, event.location, event.time, *names)
+            size += BYTES_OF_EVENT + sum(map(getsizeof, texts))
+        story = StoredStory(name, tuple(events), stands=True)
+        self._cached.put(name, story, size)
+        return story
+
+    def _items(self, name: str) -> list[str]:
+        """The events in a collection as JSON, in story order."""
         state = self._database.state(name)
         if state is None:
             raise StoreError("the story is being built anew; try again", retryable=True)
@@ -313,16 +326,7 @@ class StoryIndex:
         found = {int(str(row.id)): str(row.metadata["item"]) for row in rows}
         if len(found) < count:
             raise StoreError("the story's index is incomplete; build it again")
-        events = tuple(StoryEvent.model_validate_json(found[row]) for row in range(count))
-        story = StoredStory(name, events, stands=True)
-        with self._lock:
-            self._cached[name] = story
-            while len(self._cached) > 1 and self._size() > CACHED_EVENTS:
-                self._cached.popitem(last=False)
-        return story
-
-    def _size(self) -> int:
-        return sum(len(story.events) for story in self._cached.values())
+        return [found[row] for row in range(count)]
 
     def _write(self, name: str, story: StoredStory, progress: Callable[[int], object]) -> None:
         label: dict[str, str | int] = {

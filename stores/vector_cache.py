@@ -14,12 +14,15 @@ import numpy as np
 from schemas.errors import StoreError
 from stores.sqlite_file import SqliteFile
 
-MEMORY_ROWS = 32_768
-"""50 MB at 384 numbers: a chat of the longest history, or 30 of 1,000 messages. Recent chats have
-theirs with their index as well; of others, 1,000 are read from the disk in 10 to 30 ms."""
+MEMORY_BYTES = 60_000_000
+"""34,000 vectors of 384 numbers: a chat of the longest history, or 30 of 1,000 messages. Recent
+chats have theirs with their index, too; of others, 1,000 are read from the disk in 10 to 30 ms."""
 
-DISK_ROWS = 500_000
-"""Some 0.9 GB at 384 numbers: fits the smallest worker volume, and holds 500 chats of 1,000."""
+DISK_BYTES = 900_000_000
+"""500,000 vectors of 384 numbers: fits the smallest worker volume, and holds 500 chats of 1,000."""
+
+BYTES_OF_ROW = 220
+"""Of an id in memory or on disk, beside its numbers of four bytes."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS embedders (
@@ -40,8 +43,8 @@ class VectorCache:
         path: the SQLite file, made when first needed; None keeps vectors in memory only.
         fingerprint: names the embedder; vectors of others are never seen.
         dimension: numbers per vector; unset, it is learned from the file or the first `put`.
-        memory_rows: vectors kept in memory, least recently used first out.
-        disk_rows: vectors of all embedders kept on disk, oldest first out.
+        memory_bytes: of the vectors kept in memory, least recently used first out.
+        disk_bytes: of the vectors of all embedders kept on disk, oldest first out.
     """
 
     def __init__(
@@ -50,16 +53,16 @@ class VectorCache:
         fingerprint: str,
         *,
         dimension: int | None = None,
-        memory_rows: int = MEMORY_ROWS,
-        disk_rows: int = DISK_ROWS,
+        memory_bytes: int = MEMORY_BYTES,
+        disk_bytes: int = DISK_BYTES,
     ) -> None:
         """Touches no file yet."""
         self._file = SqliteFile(path, "vector cache", 1, TABLES) if path else None
         self._fingerprint = fingerprint
-        self._memory_rows = memory_rows
-        self._disk_rows = disk_rows
+        self._memory_bytes = memory_bytes
+        self._disk_bytes = disk_bytes
         self._lock = threading.Lock()
-        self._memory = VectorMemory(dimension, memory_rows) if dimension else None
+        self._memory = self._new_memory(dimension) if dimension else None
 
     def get(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The vectors that are known. Blocks on the disk for those that memory lacks.
@@ -115,7 +118,7 @@ class VectorCache:
         """Forgets vectors of another length: from now on they have so many numbers."""
         with self._lock:
             if self._memory is None or self._memory.dimension != dimension:
-                self._memory = VectorMemory(dimension, self._memory_rows)
+                self._memory = self._new_memory(dimension)
 
     def flush(self) -> None:
         """Waits until the file has all that it was given."""
@@ -132,8 +135,11 @@ class VectorCache:
         with self._lock:  # two that put at once would make two
             if self._memory is None:
                 dimension = dimension or self._dimension_on_disk()
-                self._memory = VectorMemory(dimension, self._memory_rows) if dimension else None
+                self._memory = self._new_memory(dimension) if dimension else None
             return self._memory
+
+    def _new_memory(self, dimension: int) -> VectorMemory:
+        return VectorMemory(dimension, rows_in(self._memory_bytes, dimension))
 
     def _dimension_on_disk(self) -> int | None:
         query = "SELECT dimension FROM embedders WHERE fingerprint = ?"
@@ -178,8 +184,13 @@ class VectorCache:
         # The oldest, not the least used: a read that had to write would wait for writers.
         db.execute(
             "DELETE FROM vectors WHERE age <= (SELECT max(age) FROM vectors) - ?",
-            (self._disk_rows,),
+            (rows_in(self._disk_bytes, dimension),),
         )
+
+
+def rows_in(most: int, dimension: int) -> int:
+    """How many vectors of so many numbers, with their ids, take so many bytes; one at least."""
+    return max(1, most // (4 * dimension + BYTES_OF_ROW))
 
 
 class VectorMemory:

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 Job = dict[str, Any]
 
-_MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+_MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+"""A string, which may have no end, or a mark outside of strings."""
 
 LONGEST_ID = 200
 """Characters; the platform's ids have about 40."""

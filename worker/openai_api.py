@@ -17,11 +17,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, FailFast, Field, ValidationError
 
 from schemas.base import Name, Strict, Text
 from schemas.errors import BadRequest, unknown_field
-from schemas.request import MAX_HISTORY, ChatRequest, GenConfig
+from schemas.request import MAX_HISTORY, ChatRequest, GenConfig, check_size
 from worker.characters import Character
 
 ANY_MODEL = "iyagi"
@@ -63,7 +63,9 @@ class CompletionRequest(Strict, extra="allow"):
     __pydantic_extra__: dict[str, Any]
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    messages: list[CompletionMessage] = Field(min_length=1, max_length=MAX_HISTORY + 1)
+    messages: Annotated[list[CompletionMessage], FailFast()] = Field(
+        min_length=1, max_length=MAX_HISTORY + 1
+    )
     stream: bool = False
     stream_options: dict[str, Any] = Field(default_factory=dict)
     max_tokens: int | None = None
@@ -85,6 +87,7 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
     Raises:
         BadRequest: names the field and the cure.
     """
+    check_size(body)
     sent = {key: value for key, value in body.items() if value is not None and key not in _UNUSED}
     known = CompletionRequest.model_fields.keys() | _SAMPLING | _PASSED
     if unknown := sorted(sent.keys() - known):

@@ -48,7 +48,9 @@ def counting_services(folder: Path, embeddings: Counting) -> Services:
     embedder = Embedder(embeddings, cache=VectorCache(folder / "v.sqlite", "counting"))
     reader = Reader(embedder, StoryIndex(ChromaDatabase(path=folder / "chroma"), embedder), None)
     exemplars = LazyExemplars(embedder)  # made without being counted
-    exemplars._made = embed_exemplars(Embedder(HashEmbeddings(embeddings.dimension)).encode_passages)
+    exemplars._made = embed_exemplars(
+        Embedder(HashEmbeddings(embeddings.dimension)).encode_passages
+    )
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
         readers=Readers(lambda script: reader),

@@ -68,9 +68,9 @@ def test_the_least_used_goes_and_the_forgotten_too() -> None:
     assert lent(cache, "a") is not kept["a"]
 
 
-def test_many_parts_drive_out_the_least_used() -> None:
-    cache = IndexCache(max_parts=5)
-    kept = {key: lent(cache, key) for key in ("a", "b", "c")}  # two parts each
+def test_large_indexes_drive_out_the_least_used() -> None:
+    cache = IndexCache(max_bytes=5 * Index(ONE).bytes // 2)
+    kept = {key: lent(cache, key) for key in ("a", "b", "c")}
     assert lent(cache, "b") is kept["b"]
     assert lent(cache, "c") is kept["c"]
     assert lent(cache, "a") is not kept["a"]

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from schemas.errors import StoreError
 from stores.sqlite_file import SqliteFile
-from stores.vector_cache import VectorCache
+from stores.vector_cache import BYTES_OF_ROW, VectorCache
 from tests.stores.stores_workers import fill, ids, on_disk, unit, write_vectors
 
+ROW = 4 * unit(1).shape[1] + BYTES_OF_ROW
 Make = Callable[..., VectorCache]
 
 
@@ -201,7 +202,7 @@ def test_a_file_that_may_not_be_written_is_read(
 
 
 def test_the_oldest_rows_are_dropped_from_the_disk(path: Path, make: Make) -> None:
-    cache = make(path, disk_rows=10)
+    cache = make(path, disk_bytes=10 * ROW)
     for name in range(25):
         cache.put(ids(name), unit(1, seed=name))
     cache.flush()
@@ -218,7 +219,7 @@ def test_memory_gives_the_right_vector_or_none(
     calls: list[tuple[bool, list[int]]], capacity: int
 ) -> None:
     right = unit(31)
-    cache = VectorCache(None, "m", dimension=8, memory_rows=capacity)
+    cache = VectorCache(None, "m", dimension=8, memory_bytes=capacity * ROW)
     for put, rows in calls:
         if put:
             cache.put(ids(*rows), right[rows])
@@ -230,7 +231,7 @@ def test_memory_gives_the_right_vector_or_none(
 
 
 def test_what_was_used_last_stays_in_memory() -> None:
-    cache = VectorCache(None, "m", memory_rows=100)
+    cache = VectorCache(None, "m", memory_bytes=100 * ROW)
     for name in range(1000):
         cache.put(ids(name), unit(1, seed=name))
         assert cache.get(ids("kept" if name else "0"))[1].all() or name < 1
@@ -262,7 +263,7 @@ def test_processes_share_the_file(path: Path, make: Make) -> None:
 
 
 def test_threads_share_the_cache(path: Path, make: Make) -> None:
-    cache = make(path, memory_rows=50)
+    cache = make(path, memory_bytes=50 * ROW)
     barrier = threading.Barrier(8)
 
     def work(worker: int) -> bool:
