@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "routing",
         "retrieval",
     },
-    "worker": {"schemas", "cards", "graph"},
+    "worker": {"schemas", "language", "cards", "graph"},
     "play": {"schemas", "cards", "graph", "prompts", "worker"},
     "scripts": {
         "schemas",
