@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 from prompts.notes import Notes, take_notes
@@ -167,11 +168,18 @@ def _within_budget(draft: _Draft, count: Count) -> _Draft:
             raise too_large(total - draft.planned.budget, draft.given.layout)
 
 
+NAMES = 50
+"""Participants whose lines end a reply, the newest of a chat: more are no conversation, and each
+name is looked for at every token."""
+
+
 def _stops(draft: _Draft) -> list[str]:
     """What ends a reply: the format's tokens, and a line that another participant begins."""
     given, words = draft.given, draft.words
     lines = given.history[draft.planned.verbatim_from :]
-    others = [words.user, words.persona.name, words.narrator, *(line.name for line in lines)]
+    newest = set(islice(dict.fromkeys(line.name for line in reversed(lines)), NAMES))
+    named = (line.name for line in lines if line.name in newest)
+    others = [words.user, words.persona.name, words.narrator, *named]
     speaker = words.speaker(given.speaker)
     names = [f"\n{name}:" for name in others if name and name != speaker]
     return list(dict.fromkeys([*words.form.stops, *given.layout.stops, *names]))

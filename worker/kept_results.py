@@ -81,10 +81,14 @@ class KeptResults:
                     yield file.rename(file.with_name(file.name.replace(owner, self._mine)))
 
     def read(self, file: Path) -> Result | None:
-        """What a file keeps; None where that cannot be read."""
+        """What a file keeps; None where that is no result, or gone.
+
+        Raises:
+            OSError: the disk does not give it now.
+        """
         try:
             return Result(**json.loads(file.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def delete(self, file: Path) -> None:

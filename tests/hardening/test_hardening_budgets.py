@@ -198,7 +198,7 @@ async def test_many_plain_keys_timed_entries_and_groups_are_bounded_too(
     lore = [
         _lore(
             number,
-            ["ab" * (1 + (number + k) % 400) for k in range(10)] + [f"{number}"],
+            ["ab" * (1 + (number + k) % 100) for k in range(10)] + [f"{number}"],
             f"{number + 1}",
             scan_depth=number,
             sticky=1,
@@ -268,7 +268,7 @@ async def test_a_job_that_misses_its_deadline_leaves_no_thread_at_work(
     """The deadline is looked at between messages, patterns and nodes."""
     pipeline = make_pipeline(scripted)
     await pipeline.chat(ask())
-    history = [{"role": "user", "content": f"{n} " + "달이 뜬다. " * 200} for n in range(3_000)]
+    history = [{"role": "user", "content": f"{n} " + "달이 뜬다. " * 40} for n in range(3_000)]
     dispatcher = Dispatcher(pipeline, tmp_path, deadline=0.2)
     with pytest.raises(DeadlineExceeded):
         async for _ in dispatcher.answer({"input": ask(history=history)}):

@@ -557,7 +557,7 @@ async def test_data_too_deep_to_be_written_is_refused_before_the_model_is_asked(
 def test_a_second_loop_can_drain(make_pipeline: MakePipeline) -> None:
     pipeline, release, other = make_pipeline(standing_memory=True), threading.Event(), Background()
     memory: Any = pipeline.services.readers["cjk"].memory
-    memory.remember = lambda *_: release.wait(10)
+    memory.remember = lambda *_, **__: release.wait(10)
     other.run(pipeline.chat(ask(user_id="u", session_id="s")))
     threading.Timer(0.2, release.set).start()
     asyncio.run(pipeline.drain())

@@ -145,7 +145,7 @@ def test_questions_about_the_worker_itself(jobs: JobServer, given: Any) -> None:
 
 
 def test_the_largest_answer_that_can_be_asked_for_arrives(jobs: JobServer) -> None:
-    history = [{"role": "user", "content": f"{n} " + "밤" * 90_000} for n in range(30)]
+    history = [{"role": "user", "content": f"{n} " + "밤" * 90_000} for n in range(10)]
     wide = {"enabled": True, "top_k": 50}
     request = ask("밤", history=history, chat_rag_config=wide, meta={"debug": True})
     [response] = jobs.submit(request).result(60)
