@@ -940,8 +940,9 @@ def replies(size: Size) -> Iterator[Case]:
             reply=run(unit, size.message).removeprefix("x"),
         )
     yield Case("replies/long", turn(), reply="He ran. " * (size.total // 8))
-    yield Case("replies/long, streamed", turn(stream=True), reply="He ran. " * (size.text // 8))
-    yield Case("replies/many pieces", turn(stream=True), reply='"A" *b* ' * (size.text // 8))
+    streamed = size.message // 8  # 5,000 tokens: more than a reply may have
+    yield Case("replies/long, streamed", turn(stream=True), reply="He ran. " * streamed)
+    yield Case("replies/many pieces", turn(stream=True), reply='"A" *b* ' * streamed)
 
 
 REPLIES = {

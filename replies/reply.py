@@ -108,6 +108,7 @@ class StreamReader:
         self._unread = ""
         self._half_line_end = ""  # a carriage return whose line feed may follow
         self._opening: str | None = ""  # None once it is over
+        self._look_again: float = 0  # its length from which it may be over
         self._text = ""  # what follows the opening
         self._shown = 0
         self._closed = 0  # paragraphs before it are read
@@ -175,10 +176,12 @@ class StreamReader:
             self._text += text
             return True
         self._opening += text
-        if opening_is_open(self._opening):
+        size = len(self._opening)
+        if size < self._look_again or opening_is_open(self._opening):
             return False
         rest = self._opening[opening_end(self._opening)[0] :].lstrip()
         if opening_is_open(rest):
+            self._look_again = size + (size - _READ_AT_ONCE) / _STEPS
             return False
         self._text, self._opening = rest, None
         return True
