@@ -172,8 +172,11 @@ def _verb(stem: str) -> str:
         stem = stem[:-2] + _jamo("하")
     elif stem[-1] in _CONTRACTED and stem[-2:] not in _WHOLE:
         stem = stem[:-1] + _CONTRACTED[stem[-1]]
-    honored = stem.removesuffix(_jamo("시"))
-    return stem if honored in _NOT_HONORED or not honored else honored.removesuffix(_jamo("으"))
+    plain = stem.removesuffix(_jamo("시"))
+    if plain not in _NOT_HONORED:
+        plain = plain.removesuffix(_jamo("으"))
+        return plain or stem
+    return stem
 
 
 def _alike(stem: str) -> str:

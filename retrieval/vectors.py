@@ -16,10 +16,6 @@ AT_ONCE = 64
 already point to, and the newest. The rest ranks by words, and is embedded after the reply. With 7
 messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (lab/retrieval.md)."""
 
-CHARACTERS_AT_ONCE = 16_000
-"""Characters of them together, as long texts take long: 64 lines of 250 or 26 parts of full length.
-Random letters have a token each, and take 1 s."""
-
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
 
@@ -79,8 +75,8 @@ def part_vectors(
     def choose(missing: np.ndarray) -> np.ndarray:
         rows = kept + missing
         urgent = first_to_embed(index, query, rows, at_once, newest=newest, allowed=allowed)
-        lengths = np.array([len(index.parts[row]) for row in urgent])
-        return urgent[np.cumsum(lengths) <= CHARACTERS_AT_ONCE] - kept
+        lengths = np.array([len(index.parts[row]) for row in urgent])  # long texts take long
+        return urgent[np.cumsum(lengths) <= source.characters_at_once] - kept
 
     vectors, left = vectors_of(index.parts[kept:], source, choose)
     if index.vectors is not None:

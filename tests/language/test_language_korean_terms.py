@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from language.korean_terms import EMPTY, stems
@@ -81,6 +81,8 @@ def test_a_question_s_fillers_carry_no_topic(said: str) -> None:
     assert stems(said) == []
 
 
+@example(word="으")
+@example(word="으시")
 @given(word=st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=1))
 def test_any_word_has_short_stems_or_is_empty(word: str) -> None:
     found = stems(word)
