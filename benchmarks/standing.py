@@ -102,7 +102,6 @@ class Known:
     """An encoder for what was written with its vectors; it makes none."""
 
     fingerprint, dimension = Texts.fingerprint, Texts.dimension
-    characters_at_once = 10**9
 
     def __init__(self, vectors: dict[str, np.ndarray] | None = None) -> None:
         self._given = {} if vectors is None else vectors

@@ -48,7 +48,6 @@ def bundled(model: Bundled) -> Embedder:
         query_prefix=model.query,
         passage_prefix=model.passage,
         workers=2,
-        characters_at_once=model.characters_at_once,
     )
 
 

@@ -22,10 +22,6 @@ from schemas.rag import CosineScale, of_one_length
 
 log = logging.getLogger(__name__)
 
-CHARACTERS_AT_ONCE = 16_000
-"""64 lines of 250, or 26 parts of full length. Of random letters, all tokens that MiniLM reads of a
-part take 1 s."""
-
 
 class VectorCache(Protocol):
     """Vectors by content id."""
@@ -61,7 +57,6 @@ class Embedder:
         passage_prefix: put before each passage (e5: "passage: ").
         batch: texts per call of the model or server; 64 keep MiniLM busy for 0.1 s.
         workers: batches at work at one time. One suits a model that uses all cores anyway.
-        characters_at_once: of new passages, as many as a turn waits for.
         cache: of passages; without one, each is embedded whenever it is asked for. It may be set
             later, as it is named by the fingerprint.
     """
@@ -75,7 +70,6 @@ class Embedder:
         passage_prefix: str = "",
         batch: int = 64,
         workers: int = 1,
-        characters_at_once: int = CHARACTERS_AT_ONCE,
         cache: VectorCache | None = None,
     ) -> None:
         self._embeddings = embeddings
@@ -83,7 +77,6 @@ class Embedder:
         self._query_prefix = query_prefix
         self._passage_prefix = passage_prefix
         self._batch = batch
-        self.characters_at_once = characters_at_once
         self._declared: int | None = getattr(embeddings, "dimension", None)
         self._dimension: int | None = self._declared
         self._given: Mapping[str, CosineScale] | None = getattr(embeddings, "cosine_scales", None)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from embedding.embedder import CHARACTERS_AT_ONCE, well_formed
+from embedding.embedder import well_formed
 from schemas.errors import EmbeddingError
 from schemas.rag import CosineScale
 
@@ -45,7 +45,6 @@ class Bundled:
     scales: Mapping[str, CosineScale]  # as `embedding.scale` measures them, which costs 0.1 s
     query: str = ""  # put before each question
     passage: str = ""  # put before each passage
-    characters_at_once: int = CHARACTERS_AT_ONCE
 
 
 MINILM = Bundled(
@@ -71,9 +70,6 @@ E5 = Bundled(
         "ko": CosineScale(0.108, 0.866, 0.711),
         "ja": CosineScale(0.121, 1.0, 0.803),
     },
-    # 64 lines of 125, or 13 parts of full length, take 1 s: a character of Korean is .6 of a token,
-    # one of English a quarter; and of each part all is read.
-    characters_at_once=8_000,
     query="query: ",
     passage="passage: ",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
+    try:
+        listening = socket.create_server(
+            (args.host, args.port), family=socket.AF_INET6 if ":" in args.host else socket.AF_INET
+        )
+    except OSError as error:
+        cure = "choose another with --port, or another --host"
+        code = error.errno or 0
+        why = os.strerror(code) if code > 0 else "no such address"
+        sys.stderr.write(f"error: port {args.port} of {args.host} cannot be had: {why}; {cure}\n")
+        return 2
     import uvicorn
 
     from play.guard import LOOPBACK
@@ -56,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write("Whoever reaches this address can use it: there is no login.\n")
     sys.stdout.flush()
     # Its own log set-up would print what exceptions say.
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", log_config=None)
+    config = uvicorn.Config(app, log_level="warning", log_config=None)
+    uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from language.script import Script, script_of
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
-from retrieval.query import CHAT_LINES, chat_text, make_query
+from retrieval.query import CHAT_LINES, LINE_SIZE, chat_text, make_query
 from retrieval.vectors import AT_ONCE, part_vectors
 from schemas.base import embedding_id
 from schemas.protocols import PassageVectors, Reranker
@@ -326,4 +326,5 @@ def _names_of_roles(request: ChatRequest) -> dict[Role, str]:
 
 
 def _last_lines(history: Sequence[Message]) -> list[str]:
-    return [line.content for line in history[-CHAT_LINES:] if line.role != "system"]
+    lines = (line for line in history[-CHAT_LINES:] if line.role != "system")
+    return [line.content[-LINE_SIZE:] for line in lines]

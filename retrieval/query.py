@@ -19,6 +19,7 @@ from retrieval.text import asks, mentioned_in, normal, sentences, tokens, weight
 from schemas.rag import Query, View
 
 CHAT_LINES = 6  # lines before the message that make the running chat
+LINE_SIZE = 4_000  # characters of each that are read, from its end: people write no longer ones
 LINE_WEIGHT = 0.7  # of the line before the message against the message, for terms
 LINE_DECAY = 0.85  # of each line further back
 CHAT_SIZE = 800  # characters of the running chat to embed, from its end: MiniLM's 256 tokens

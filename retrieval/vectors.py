@@ -16,6 +16,15 @@ AT_ONCE = 64
 already point to, and the newest. The rest ranks by words, and is embedded after the reply. With 7
 messages in 100 embedded LoCoMo loses .015 NDCG@10, with 15 in 100 .012 (lab/retrieval.md)."""
 
+TOKENS_AT_ONCE = 4_000
+"""About how many tokens they have together: 64 lines of 250 English characters, which take 0.3 s.
+To MiniLM a token has four such characters, and a character of another script is a token. To e5
+one of Korean is .6 of a token, and a token takes 1.7 times as long."""
+
+MOST_TOKENS = 256
+"""Of one part: what is beyond, MiniLM does not read, and e5 reads all 600 characters of Korean as
+some 360 tokens of its own."""
+
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
 
@@ -75,8 +84,8 @@ def part_vectors(
     def choose(missing: np.ndarray) -> np.ndarray:
         rows = kept + missing
         urgent = first_to_embed(index, query, rows, at_once, newest=newest, allowed=allowed)
-        lengths = np.array([len(index.parts[row]) for row in urgent])  # long texts take long
-        return urgent[np.cumsum(lengths) <= source.characters_at_once] - kept
+        tokens = np.array([_tokens(index.parts[row]) for row in urgent])
+        return urgent[np.cumsum(tokens) <= TOKENS_AT_ONCE] - kept
 
     vectors, left = vectors_of(index.parts[kept:], source, choose)
     if index.vectors is not None:
@@ -84,6 +93,12 @@ def part_vectors(
     known = int(np.isnan(vectors[:, :1]).all(axis=1).argmax()) if left else len(vectors)
     index.vectors = vectors[:known] if known else None
     return vectors, left
+
+
+def _tokens(text: str) -> float:
+    size = len(text)
+    others = (len(text.encode("utf-8", "surrogatepass")) - size) / 2  # of three bytes each
+    return min(MOST_TOKENS, size / 4 + others)
 
 
 def first_to_embed(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -52,22 +53,30 @@ def embedding_id(text: str) -> str:
     return "sha1:" + hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
-MAX_DEPTH = 64
+MAX_DEPTH = 100
 """Objects and lists within each other in free-form data. What a card holds has a dozen at most, and
 pydantic writes no response of more than some 250."""
+
+MAX_VALUES = 20_000
+"""In one piece of free-form data: what is returned is written several times, at 1 µs a value."""
 
 
 def _json_safe(value: dict[str, Any]) -> dict[str, Any]:
     """Refuses what cannot be sent back as JSON."""
     inner: list[Any] = [value]
+    values = 0
     for _ in range(MAX_DEPTH):
+        values += sum(map(len, inner))
+        if values > MAX_VALUES:
+            raise ValueError(f"holds more than {MAX_VALUES:,} values; leave out what nobody reads")
         inner = [item for held in inner for item in _held(held)]
     if inner:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, TypeError, RecursionError):
-        raise ValueError("cannot be written as JSON; leave out NaN and half characters") from None
+        cure = "leave out NaN, half characters and numbers of more than 4,300 digits"
+        raise ValueError(f"cannot be written as JSON; {cure}") from None
     return value
 
 
@@ -89,20 +98,29 @@ def size_of(value: Any, most: int) -> int:
     above that. Costs no stack, and no longer than `most` bytes take."""
     size, waiting = 0, [value]
     while waiting and size <= most:
+        size += BYTES_OF_VALUE
         match waiting.pop():
             case str() as text:
                 size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+            case int() as number:
+                size += number.bit_length() // 3
+            case float():
+                size += BYTES_OF_OBJECT
             case list() | tuple() as items:
-                size += BYTES_OF_VALUE * len(items)
-                waiting += items if size <= most else ()
+                size += BYTES_OF_OBJECT
+                waiting += islice(items, most)
             case dict() as fields:
-                size += 2 * BYTES_OF_VALUE * len(fields)
-                waiting += (*fields, *fields.values()) if size <= most else ()
+                size += BYTES_OF_OBJECT
+                waiting += islice(fields, most)
+                waiting += islice(fields.values(), most)
     return size
 
 
 BYTES_OF_VALUE = 4
 """Of its quotes and commas, or of a short number."""
+
+BYTES_OF_OBJECT = 16
+"""Of a list, an object or a float beside what it holds: to make one costs as much as that text."""
 
 
 def digest(*parts: str) -> str:

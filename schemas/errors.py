@@ -144,24 +144,30 @@ def _cure(fault: ErrorDetails, model: type[BaseModel]) -> str:
     """Pydantic's words in ours where a cure can be named."""
     location, text, context = fault["loc"], fault["msg"], fault.get("ctx", {})
     match fault["type"]:
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return "must be a JSON object"
-        case "missing":
-            return "is required; add it"
         case "extra_forbidden":
             return unknown_field(str(location[-1]), _fields_at(model, location[:-1]))
-        case "string_unicode":
-            return "holds half of a character (a lone surrogate); send valid Unicode text"
-        case "finite_number":
-            return "must be a finite number, not NaN or infinity"
         case "string_too_long":
             return f"has more than {context['max_length']:,} characters; shorten it"
         case "too_long":
             return f"has more than {context['max_length']:,} items; send fewer"
+        case "string_pattern_mismatch" if "\\n" in context["pattern"]:
+            return "holds a line break; write it in one line"
         case "value_error":
             return text.removeprefix("Value error, ")
-        case _:
-            return text[:1].lower() + text[1:]
+        case kind:
+            return _CURES.get(kind, text[:1].lower() + text[1:])
+
+
+_CURES = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "must be a JSON object"),
+    **dict.fromkeys(
+        ("string_too_short", "too_short"), "is empty; give it a value, or leave the field out"
+    ),
+    "missing": "is required; add it",
+    "string_type": "must be a text",
+    "string_unicode": "holds half of a character (a lone surrogate); send valid Unicode text",
+    "finite_number": "must be a finite number, not NaN or infinity",
+}
 
 
 def unknown_field(name: str, known: Iterable[str]) -> str:

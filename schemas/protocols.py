@@ -25,10 +25,6 @@ class PassageVectors(Protocol):
     """Knows and makes vectors of stored text: (n, dimension) float32 rows of unit length, in the
     order given. Both calls block."""
 
-    @property
-    def characters_at_once(self) -> int:
-        """How many characters a turn may wait for, in all of its new texts."""
-
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors; they are known afterwards. Raises EmbeddingError."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import re
 import shutil
@@ -82,6 +83,7 @@ class ChromaConnection:
             NoCollection: what the action asked for does not exist.
             StoreError: everything else; `retryable` where the server may be back soon.
         """
+        import_chroma(embedded=self.embedded)
         import httpx
         from chromadb.errors import ChromaError, NotFoundError
 
@@ -206,6 +208,17 @@ class ChromaConnection:
                 f"the Chroma server points to another address (HTTP {answer.status_code}); "
                 "set IYAGI_CHROMA_URL to the final one"
             )
+
+
+_IMPORTING = threading.Lock()
+
+
+def import_chroma(*, embedded: bool) -> None:
+    """Imports Chroma where it was not yet: in one thread, as its modules import each other, and two
+    that begin at once would leave some of them half made for the rest of the process."""
+    with _IMPORTING:
+        importlib.import_module("langchain_chroma")
+        importlib.import_module("chromadb.api.rust" if embedded else "chromadb.api.fastapi")
 
 
 def _embedded(path: Path) -> ClientAPI:

@@ -40,7 +40,9 @@ _UNUSED = {
 
 
 def _text_of(content: object) -> object:
-    """Content parts as one text; only text can be read."""
+    """Content parts as one text; only text can be read. Clients send null for no text."""
+    if content is None:
+        return ""
     if not isinstance(content, list):
         return content
     texts = [part.get("text") if isinstance(part, dict) else None for part in content]

@@ -19,7 +19,7 @@ from cards.keys import CompiledBook
 from cards.read_lore import parse_book
 from graph.pipeline import read_request
 from retrieval.index import Index, IndexCache, Passage
-from schemas.base import BYTES_OF_VALUE, size_of
+from schemas.base import BYTES_OF_OBJECT, BYTES_OF_VALUE, size_of
 from schemas.errors import BadRequest
 from schemas.kept import Kept
 from schemas.request import MAX_REQUEST, StoryEvent
@@ -197,6 +197,30 @@ def test_a_size_is_about_that_of_the_json(value: Any, most: int) -> None:
     strings = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     escapes = strings.count("\\") * 5
     written = len(strings.encode("utf-8", "surrogatepass"))
-    assert size <= BYTES_OF_VALUE * written + BYTES_OF_VALUE
+    assert size <= (BYTES_OF_VALUE + BYTES_OF_OBJECT) * (written + 1)
     assert written <= 2 * size + escapes + 10
     assert (size_of(value, most) > most) == (size > most)
+
+
+@pytest.mark.parametrize("field", ["meta", "persona", "story"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": [[]] * 100_000},
+        {"a": [1.5e300] * 100_000},
+        {str(n): 1 for n in range(100_000)},
+        {"a": [10**4_000] * 4_000},
+        {"a": [[[[[[0]]]]]] * 10_000},
+    ],
+    ids=["lists", "floats", "keys", "integers", "nested"],
+)
+def test_free_form_data_of_many_values_is_refused_at_once(field: str, data: Any) -> None:
+    given = {
+        "meta": data,
+        "persona": {"name": "Mara", "extensions": data},
+        "story": [{"id": "a", "order": 0, "text": "x", "extensions": data}],
+    }
+    before = time.process_time()
+    with pytest.raises(BadRequest, match=rf"^{field}.*(20,000 values|3 MB)"):
+        read_request(ask(**{field: given[field]}))
+    assert time.process_time() - before < 0.5

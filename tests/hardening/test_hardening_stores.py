@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +26,7 @@ from pydantic import PrivateAttr
 import graph.pipeline
 from embedding.fake import HashEmbeddings
 from graph.pipeline import Pipeline
+from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
 from schemas.base import embedding_id
 from schemas.errors import EmbeddingError, StoreError
@@ -395,3 +398,22 @@ def test_of_an_edited_message_the_last_words_count_though_the_clock_goes_back(
         for worker in [*workers, remembering(database, encoder)]:
             found = worker.recall("u", "s", search("The lamp is grey.", encoder), [], "?")
             assert [it.content for it in found.messages] == ["The lamp is grey.", "And so it is."]
+
+
+def test_threads_that_begin_at_once_all_get_chroma(tmp_path: Path) -> None:
+    """In a new process, where nobody has imported it."""
+    code = (
+        "import sys, threading; from pathlib import Path\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from stores.chroma import ChromaDatabase\n"
+        "barrier = threading.Barrier(8)\n"
+        "databases = [ChromaDatabase(path=Path(sys.argv[1]) / str(n)) for n in range(8)]\n"
+        "def ask(number):\n"
+        "    barrier.wait()\n"
+        "    number % 2 and databases[number].delete('none', ['id'])\n"
+        "    return databases[number].drop('none')\n"
+        "with ThreadPoolExecutor(8) as pool: print([*pool.map(ask, range(8))])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.stdout.strip() == str([False] * 8), ended.stderr

@@ -38,7 +38,7 @@ Hostile = tuple[Worker, asyncio.Runner]
 
 SECONDS = 4.0
 """Of processor time for one job of full size; what is measured is below .4, and below 1 where the
-embedder of Korean is loaded and reads as many characters as a turn waits for."""
+embedder of Korean is loaded and reads as much as a turn waits for."""
 
 WORST = [
     "casts/stop strings of letters, nearly",

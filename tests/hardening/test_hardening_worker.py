@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from schemas.base import MAX_DEPTH
 from schemas.errors import BadRequest, EmbeddingError, LLMError
 from tests.llm.fake_openai_server import FakeServer
 from tests.support import MakePipeline, RecordingLLM, ask, free_port
@@ -542,7 +543,7 @@ async def test_data_too_deep_to_be_written_is_refused_before_the_model_is_asked(
     llm = RecordingLLM()
     pipeline = make_pipeline(llm)
     dispatcher = Dispatcher(pipeline, tmp_path, 60)
-    if depth > 64:
+    if depth > MAX_DEPTH:
         with pytest.raises(BadRequest) as refused:
             await pipeline.chat(request)
         assert refused.value.field == place and not llm.prompts

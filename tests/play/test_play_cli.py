@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,16 @@ def test_the_examples_in_the_folder_are_cards_with_lore() -> None:
 def test_wrong_flags_are_refused() -> None:
     with pytest.raises(SystemExit):
         play(["--por", "1"])
+
+
+def test_an_address_that_cannot_be_had_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert play(["--port", str(port)]) == 2
+    assert play(["--host", "999.1.1.1"]) == 2
+    out, told = capfd.readouterr()
+    first, second = told.splitlines()
+    assert first.startswith(f"error: port {port} of 127.0.0.1 cannot be had: Address already")
+    assert "--port" in first
+    assert "no such address" in second
+    assert not out, "it does not say that it serves"

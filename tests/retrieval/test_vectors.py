@@ -17,8 +17,6 @@ QUERY = make_query("anything")
 class Source:
     """A cache and an embedder: the vector of a text names it; keeps what it was asked."""
 
-    characters_at_once = 100
-
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.embedded: list[str] = []
@@ -85,14 +83,6 @@ def test_what_a_turn_had_no_time_for_is_asked_for_again() -> None:
     source.asked.clear()
     assert _embedded(index, source, at_once=3) == left[18:]
     assert set(left) <= set(source.asked)
-
-
-def test_a_turn_embeds_as_many_characters_as_its_embedder_can_in_time() -> None:
-    source, index = Source(), Index(_chat(1, 2, 3, 4))
-    source.characters_at_once = 3 * len("line 1")
-    assert len(_embedded(index, source)) == 1
-    source.characters_at_once //= 2
-    assert not _embedded(index, source)
 
 
 def test_what_may_not_be_found_is_embedded_later() -> None:

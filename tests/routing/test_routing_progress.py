@@ -161,7 +161,6 @@ class Vectors:
     """Vectors of some texts are known, others are made; which and how many is kept."""
 
     fingerprint = "counts"
-    characters_at_once = 0
 
     def __init__(self, known: list[str]) -> None:
         self._embedder, self._known, self.made = Embedder(HashEmbeddings(32)), set(known), 0

@@ -32,7 +32,7 @@ def event(**changes: Any) -> dict[str, Any]:
         (request(message=" \n"), "message", "/continue"),
         (request(message="a" * 200_000), "message", "20,000"),
         (request(message="\ud83d"), "message", "valid Unicode"),
-        (request(persona={"name": "a\nb"}), "persona.name", "pattern"),
+        (request(persona={"name": "a\nb"}), "persona.name", "one line"),
         (request(persona={"name": "x", "naem": "y"}), "persona.naem", "did you mean 'name'"),
         (request(top_p=1), "top_p", "known are"),
         (request(history=[{"role": "bot", "content": "x"}]), "history.0.role", "'narrator'"),

@@ -29,7 +29,6 @@ class CountingEncoder:
         self._embedder = Embedder(HashEmbeddings(dimension))
         self.fingerprint = fingerprint or self._embedder.fingerprint
         self.dimension = dimension
-        self.characters_at_once = self._embedder.characters_at_once
         self.texts = 0
         self.learned: dict[str, np.ndarray] = {}
 
