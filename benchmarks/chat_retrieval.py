@@ -19,7 +19,6 @@ from typing import Any
 from benchmarks.corpus import read_chats
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import NAMES, Retriever
-from embedding.onnx import OnnxEmbeddings
 
 COLUMNS = ("queries", "recall@5", "recall@10", "ndcg@10", "mrr", "ms_p50", "ms_p95")
 
@@ -61,7 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    retriever = Retriever(arguments.retriever, OnnxEmbeddings(), arguments.cold)
+    retriever = Retriever(arguments.retriever, cold=arguments.cold)
     results = {
         path.name: measure(
             path,

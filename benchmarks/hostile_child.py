@@ -134,6 +134,17 @@ class Worker:
         """How a job ended: `answered`, `refused: …`, or `fault: …` for what should not be."""
         return await _outcome(self._outputs(job, form))
 
+    async def settle(self, form: str = "") -> float:
+        """Waits for what follows a reply, at most for `AFTER`; its processor seconds."""
+        used = time.process_time()
+        draining = asyncio.ensure_future(self.dispatcher(form).pipeline.drain())
+        while not draining.done() and time.process_time() - used < AFTER:
+            await asyncio.wait({draining}, timeout=0.02)
+        draining.cancel()  # and with it what it waits for
+        with suppress(asyncio.CancelledError, IyagiError):
+            await draining
+        return time.process_time() - used
+
     async def _outputs(self, job: Job, form: str) -> None:
         check = OutputCheck()
         async with aclosing(self.dispatcher(form).answer({"input": job})) as outputs:
@@ -233,7 +244,7 @@ class Child:
         return await self._measured(case, beside=task.get("beside", False))
 
     async def _measured(self, case: Case, *, beside: bool) -> dict[str, Any]:
-        pipeline = self.worker.dispatcher(case.format).pipeline
+        self.worker.dispatcher(case.format)  # made outside of the measurement
         blocked, waits = Blocked(), dict[str, list[float]]()
         watching = asyncio.create_task(blocked.watch())
         await asyncio.sleep(0.005)
@@ -248,7 +259,8 @@ class Child:
         cpu, wall = time.process_time() - used, time.perf_counter() - started
         await asyncio.sleep(0.002)
         watching.cancel()
-        after = await self._settle(pipeline)
+        _let_run(10 * AFTER)
+        after = await self.worker.settle(case.format)
         return {
             "name": case.name,
             "outcome": outcome,
@@ -283,18 +295,6 @@ class Child:
             begun = {task for task in begun if not task.done()}
         await asyncio.gather(*begun)
         return waits
-
-    async def _settle(self, pipeline: Pipeline) -> float:
-        """Processor seconds of what follows the reply; cut at `AFTER`."""
-        used = time.process_time()
-        _let_run(10 * AFTER)
-        draining = asyncio.ensure_future(pipeline.drain())
-        while not draining.done() and time.process_time() - used < AFTER:
-            await asyncio.wait({draining}, timeout=0.02)
-        draining.cancel()  # and with it what it waits for
-        with suppress(asyncio.CancelledError, IyagiError):
-            await draining
-        return time.process_time() - used
 
 
 def _let_run(seconds: float) -> None:

@@ -36,7 +36,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
-from embedding.onnx import FOLDER, OnnxEmbeddings
+from embedding.onnx import MINILM, OnnxEmbeddings
 from llm.scripted import ScriptedLLM
 
 MOCK = Path(__file__).resolve().parent.parent / "data" / "mock" / "sample_request.json"
@@ -191,7 +191,7 @@ def write_untrained(folder: Path) -> None:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(FOLDER / "tokenizer.json"),
+        tokenizer_file=str(MINILM.folder / "tokenizer.json"),
         model_max_length=256,
         pad_token="[PAD]",
         unk_token="[UNK]",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from benchmarks.corpus import Case, Question
 from embedding.embedder import scale_for
-from embedding.onnx import OnnxEmbeddings
+from embedding.onnx import E5, MINILM, Bundled, OnnxEmbeddings
+from language.script import script_of
 from retrieval.hybrid import Knobs, Weights, rank
 from retrieval.query import view_vectors
 from retrieval.vectors import first_to_embed
@@ -29,16 +31,18 @@ class Retriever:
 
     Args:
         name: of `NAMES`. `dense` is one vector per part, `bm25` single passages.
+        only: the embedder; unset, that of the script of each case.
         cold: embed no more than this share of the parts, chosen anew for each question.
     """
 
     name: str
-    embeddings: OnnxEmbeddings
+    only: Bundled | None = None
     cold: float | None = None
+    _loaded: dict[str, OnnxEmbeddings] = field(default_factory=dict)
 
     def vectors(self, case: Case) -> np.ndarray | None:
         """(parts, d) of all parts, made beforehand."""
-        return None if self.name == "bm25" else self.embeddings.encode(case.index.parts)
+        return None if self.name == "bm25" else self._passages(case, case.index.parts)
 
     def find(
         self,
@@ -53,32 +57,42 @@ class Retriever:
         """
         if self.cold is not None and vectors is not None:
             vectors = self._known(case, question, vectors)
-        query = self._query(question)
-        chat = None if vectors is None else self.embeddings.encode(query.texts[1:])
+        query = self._query(case, question)
+        chat = None if vectors is None else self._passages(case, query.texts[1:])
         start = time.perf_counter()
         hits = rank(
             case.index,
             query,
             limit=DEPTH,
             vectors=vectors,
-            query_vectors=None if chat is None else self._views(query, chat),
+            query_vectors=None if chat is None else self._views(case, query, chat),
             allowed=allowed,
             knobs=self._knobs(case),
         )
         elapsed = 1000 * (time.perf_counter() - start)
         return [case.index.passages[hit.row].id for hit in hits], elapsed
 
-    def _query(self, question: Question) -> Query:
+    def _model(self, case: Case) -> OnnxEmbeddings:
+        """The embedder that the product would choose."""
+        model = self.only or (E5 if script_of(case.index.parts) == "cjk" else MINILM)
+        return self._loaded.setdefault(model.name, OnnxEmbeddings(model))
+
+    def _passages(self, case: Case, texts: Sequence[str]) -> np.ndarray:
+        model = self._model(case)
+        return model.encode([model.model.passage + text for text in texts])
+
+    def _query(self, case: Case, question: Question) -> Query:
         """With the scale of the embedder's cosines in its language, for ours alone."""
         query = question.query
         if self.name != "hybrid":
             return query
-        scale = scale_for(self.embeddings.cosine_scales, " ".join(query.texts))
+        scale = scale_for(self._model(case).cosine_scales, " ".join(query.texts))
         return replace(query, cosines=scale)
 
-    def _views(self, query: Query, chat: np.ndarray) -> np.ndarray:
+    def _views(self, case: Case, query: Query, chat: np.ndarray) -> np.ndarray:
         """The vectors to search with, from that of the message and those of the running chat."""
-        message = self.embeddings.encode(query.texts[:1])
+        model = self._model(case)
+        message = model.encode([model.model.query + text for text in query.texts[:1]])
         return view_vectors(query, np.concatenate([message, chat]))
 
     def _knobs(self, case: Case) -> Knobs:

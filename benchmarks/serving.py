@@ -142,7 +142,7 @@ async def converse(turns: int, times: Connection) -> list[float]:
     chat = request(HISTORY, pieces=SHORT)
     chat["session_id"] = "benchmark"
     known = [line["content"] for line in chat["history"]]
-    await pipeline.services.embedder.aencode_passages(known)
+    await pipeline.services.readers["latin"].embedder.aencode_passages(known)
     overheads = []
     for turn in range(turns):
         chat["message"] = request(0, turn)["message"]

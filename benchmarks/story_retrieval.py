@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks.corpus import Case, Question, read_stories
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import NAMES, Retriever
-from embedding.onnx import OnnxEmbeddings
 
 LEAK_DEPTH = 3
 COLUMNS = ("queries", "recall@1", "recall@3", "mrr", "future_leak", "unknown_leak", "ms_p50")
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--cold", type=float, help="share of the sentences with a vector")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    retriever = Retriever(arguments.retriever, OnnxEmbeddings(), arguments.cold)
+    retriever = Retriever(arguments.retriever, cold=arguments.cold)
     results = {path.name: measure(path, retriever) for path in arguments.files}
     print(json.dumps(results, indent=2) if arguments.json else table(results, COLUMNS))
 

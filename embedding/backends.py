@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embedding.embedder import Embedder
-from embedding.onnx import OnnxEmbeddings
+from embedding.onnx import E5, MINILM, Bundled, OnnxEmbeddings
 from schemas.errors import EmbeddingError
 
 # Model name (any case) -> (query prefix, passage prefix); the first match wins.
@@ -37,13 +37,28 @@ def prefixes_for(model: str) -> tuple[str, str]:
     return "", ""
 
 
-def minilm() -> Embedder:
-    """The committed all-MiniLM-L6-v2 (English): nothing to download, nothing to start.
+def bundled(model: Bundled) -> Embedder:
+    """A committed model: nothing to download, nothing to start.
 
     A text alone runs on one core, so two calls at a time: a message does not wait for the running
     chat of another turn.
     """
-    return Embedder(OnnxEmbeddings(), workers=2)
+    return Embedder(
+        OnnxEmbeddings(model),
+        query_prefix=model.query,
+        passage_prefix=model.passage,
+        workers=2,
+    )
+
+
+def minilm() -> Embedder:
+    """The committed all-MiniLM-L6-v2, which knows English."""
+    return bundled(MINILM)
+
+
+def e5() -> Embedder:
+    """The committed multilingual-e5-small, which knows Korean, Japanese and Chinese."""
+    return bundled(E5)
 
 
 def huggingface(model: str, *, device: str = "cpu") -> Embedder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,6 +14,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from embedding.scale import SENTENCES, measure
+from language.script import language_of
 from schemas.base import embedding_id
 from schemas.budget import keep_deadline
 from schemas.errors import EmbeddingError, IyagiError, traced
@@ -171,9 +171,11 @@ class Embedder:
         """
         scales = self._scales
         if scales is None:
-            vectors = await self.aencode_passages(SENTENCES)
-            scales = measure(vectors)
-            if vectors.shape[1] == (self._dimension or vectors.shape[1]):
+            passages = await self.aencode_passages(SENTENCES)
+            asked = self._query_prefix != self._passage_prefix
+            queries = await self.begin_queries(SENTENCES) if asked else passages
+            scales = measure(queries, passages)
+            if passages.shape[1] == (self._dimension or passages.shape[1]):
                 self._scales = scales
         return scale_for(scales, text)
 
@@ -253,18 +255,6 @@ def _ours(error: Exception) -> EmbeddingError:
     )
 
 
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-_HAN_AND_KANA = re.compile("[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
-
-
 def scale_for(scales: Mapping[str, CosineScale], text: str) -> CosineScale:
-    """The scale of the language that a text is in, by its letters.
-
-    A script that was not measured counts as Latin, and Chinese as Japanese.
-    """
-    size = max(1, sum(map(str.isalpha, text)))
-    if 4 * len(_HANGUL.findall(text)) >= size:  # a syllable says as much as three Latin letters
-        return scales.get("ko", CosineScale())
-    if 4 * len(_HAN_AND_KANA.findall(text)) >= size:
-        return scales.get("ja", CosineScale())
-    return scales.get("en", CosineScale())
+    """The scale of the language that a text is in, by its letters."""
+    return scales.get(language_of(text), CosineScale())

@@ -9,6 +9,10 @@ in other words:
             0 for MiniLM in English, with which the weights of the ranking were fitted)
     trust   share of sentences to which their other wording is nearest, above chance:
             (share - c) / (1 - c) with c = 1 in 15, at least 0
+    reach   cosine that counts as 1: the other wording of a sentence is to lie `ALIKE` of the way
+            from the floor, as for MiniLM in English; 1 as far as the embedder is not trusted
+
+The sentences are embedded as queries on one side and as passages on the other.
 """
 
 from __future__ import annotations
@@ -58,20 +62,31 @@ SENTENCES = [
 """What an embedder is tried on: for each language eight sentences, then their other wordings."""
 
 
-def measure(vectors: np.ndarray) -> dict[str, CosineScale]:
+MARGIN = 0.03
+"""Least that the two wordings count as nearer than unrelated sentences, so that nothing is divided
+by nearly nothing."""
+ALIKE = 0.61
+"""Mean cosine that MiniLM gives the two wordings of an English sentence."""
+
+
+def measure(queries: np.ndarray, passages: np.ndarray) -> dict[str, CosineScale]:
     """The scale of each language, from the vectors of `SENTENCES`: (n, d) rows of unit length."""
-    by_language = np.split(vectors, len(_PAIRS))
-    return {name: _scale(rows) for name, rows in zip(_PAIRS, by_language, strict=True)}
+    sides = (np.split(vectors, len(_PAIRS)) for vectors in (queries, passages))
+    return {name: _scale(*rows) for name, *rows in zip(_PAIRS, *sides, strict=True)}
 
 
-def _scale(vectors: np.ndarray) -> CosineScale:
+def _scale(queries: np.ndarray, passages: np.ndarray) -> CosineScale:
     """Of one language: the second half of the rows says what the first says, row by row."""
-    size = len(vectors)
+    size = len(passages)
     meaning = np.arange(size) % (size // 2)
-    cosines = vectors @ vectors.T
-    unrelated = cosines[meaning[:, None] != meaning]
-    floor = min(0.95, max(0.0, float(np.quantile(unrelated, 0.25))))
+    cosines = queries @ passages.T
+    unrelated = meaning[:, None] != meaning
+    floor = min(0.95, max(0.0, float(np.quantile(cosines[unrelated], 0.25))))
+    alike = float(cosines[~unrelated & ~np.eye(size, dtype=bool)].mean())
     np.fill_diagonal(cosines, -np.inf)
     found = float((meaning[cosines.argmax(axis=1)] == meaning).mean())
     chance = 1 / (size - 1)
-    return CosineScale(round(floor, 3), round(max(0.0, (found - chance) / (1 - chance)), 3))
+    trust = max(0.0, (found - chance) / (1 - chance))
+    reach = floor + max(MARGIN, alike - floor) / ALIKE
+    reach = trust * min(1.0, reach) + (1 - trust)
+    return CosineScale(round(floor, 3), round(trust, 3), round(reach, 3))

@@ -38,7 +38,8 @@ from routing import LazyExemplars
 from schemas.budget import keep_deadline
 from schemas.errors import IyagiError, traced
 from schemas.models import Models
-from schemas.protocols import Embedder, Reranker, StandingMemory, StorySource
+from schemas.protocols import Reranker
+from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State
 
@@ -51,9 +52,7 @@ Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, object]]]
 class Services:
     """The live objects of a process."""
 
-    embedder: Embedder
-    stories: StorySource
-    memory: StandingMemory | None
+    readers: Readers
     reranker: Reranker | None
     indexes: IndexCache
     exemplars: LazyExemplars
@@ -79,20 +78,19 @@ class Input(TypedDict):
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(embed.node, embedder=live.embedder),
+        "embed": partial(embed.node, readers=live.readers, exemplars=live.exemplars),
         "plan_prompt": partial(plan_prompt.node, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,
-            embedder=live.embedder,
-            memory=live.memory,
+            readers=live.readers,
             reranker=live.reranker,
             indexes=live.indexes,
             models=live.models,
         ),
         "retrieve_story": partial(
             retrieve_story.node,
-            embedder=live.embedder,
-            stories=live.stories,
+            readers=live.readers,
+            exemplars=live.exemplars,
             indexes=live.indexes,
         ),
         "route": partial(route.node, exemplars=live.exemplars, models=live.models),

@@ -17,6 +17,7 @@ from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
+from language.script import SCRIPTS
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
@@ -92,6 +93,7 @@ class Pipeline:
         """Compiles the graph; nothing is loaded before the first turn."""
         self.services = services
         self.graph = build_graph(services)
+        self._memory = services.readers["latin"].memory  # knows the chats of all readers
         self._may_ask = any(model.second_opinion for model in services.models.offered)
         self._turns: set[_Turn] = set()
         self._waiting = 0  # characters to be remembered
@@ -175,14 +177,15 @@ class Pipeline:
             found = Chat.model_validate(chat)
         except ValidationError as error:
             raise BadRequest.from_validation(error, Chat) from None
-        memory, ids = self.services.memory, (found.user_id, found.session_id)
+        memory, ids = self._memory, (found.user_id, found.session_id)
         if memory is None:
             raise BadRequest("no memory is kept here (IYAGI_STANDING_MEMORY is off)")
         turns = [turn for turn in self._turns if turn.chat == ids]
         for turn in turns:
             turn.forgotten = True
         await _until_remembered(turns)  # one may be writing
-        self.services.indexes.forget(ids)
+        for script in SCRIPTS:
+            self.services.indexes.forget((*ids, script))
         return await memory.apart(lambda: memory.forget(*ids), writes=True)
 
     def _place(self, request: ChatRequest) -> asyncio.Semaphore:
@@ -194,7 +197,7 @@ class Pipeline:
         return places[asks_store]
 
     def _is_remembered(self, request: ChatRequest) -> bool:
-        return bool(self.services.memory and request.user_id and request.session_id)
+        return bool(self._memory and request.user_id and request.session_id)
 
     async def _remember(self, turn: _Turn, state: State) -> None:
         """Writes what the next turn can use, after the reply and never in its path: vectors of what
@@ -205,7 +208,7 @@ class Pipeline:
         verbatim lines; of a story, what is left unread. A failure costs the memory and not the
         reply: it is logged, without any of the words.
         """
-        request, response, live = request_of(state), state["response"], self.services
+        request, response, readers = request_of(state), state["response"], self.services.readers
         if response.error or not response.response_contents:
             return
         now = datetime.now(UTC)
@@ -224,20 +227,22 @@ class Pipeline:
         unread = state.get("unread")
         new = messages if unread is None else messages[state["chat"].verbatim_from :]
         texts = [part for message in new for part in parts(message.content, PART_SIZE)]
-        left = [*(unread or ()), *state.get("unread_story", ())]
+        embedder, _, memory = readers[state["script"]]
         self._waiting += size
         try:
             with spending(Budget(REMEMBERING)):
                 # First, as the next turn asks for it first; alone, as a batch would pad the rest.
                 if chat := running_chat(messages):
-                    await live.embedder.aencode_passages([chat])
-                await live.embedder.aencode_passages([*left, *texts])
-                if live.memory and self._is_remembered(request):
+                    await embedder.aencode_passages([chat])
+                await embedder.aencode_passages([*(unread or ()), *texts])
+                if left := state.get("unread_story"):
+                    await readers[state["story_script"]].embedder.aencode_passages(left)
+                if memory and self._is_remembered(request):
                     remember = partial(
-                        live.memory.remember, str(request.user_id), str(request.session_id),
+                        memory.remember, str(request.user_id), str(request.session_id),
                         messages, said_now=2, recalled_from=state.get("recalled_from"),
                     )  # fmt: skip
-                    await live.memory.apart(lambda: turn.forgotten or remember(), writes=True)
+                    await memory.apart(lambda: turn.forgotten or remember(), writes=True)
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
         finally:
@@ -253,7 +258,8 @@ class Pipeline:
         """Waits until everything that was to be remembered is written, in whichever running loop;
         a loop that has ended writes nothing more."""
         await _until_remembered(self._turns)
-        await asyncio.to_thread(self.services.embedder.flush)
+        for reader in self.services.readers.made:
+            await asyncio.to_thread(reader.embedder.flush)
 
 
 async def _until_remembered(turns: Iterable[_Turn]) -> None:

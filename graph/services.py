@@ -7,11 +7,12 @@ from typing import Any
 
 from langchain_core.language_models import BaseLLM
 
-from embedding.backends import huggingface, minilm, text_embeddings_inference
+from embedding.backends import e5, huggingface, minilm, text_embeddings_inference
 from embedding.embedder import Embedder
 from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
+from language.script import Script
 from llm.huggingface import HuggingFaceLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
@@ -21,6 +22,7 @@ from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker
+from schemas.readers import Reader, Readers
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -30,23 +32,28 @@ from stores.word_index import WordIndex
 
 def make_services(settings: Settings) -> Services:
     """Everything a turn needs; nothing is loaded or connected before it is used."""
-    embedder = _embedder(settings)
-    embedder.cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
     url = settings.chroma_url
     database = (
         ChromaDatabase(url=url) if url else ChromaDatabase(path=settings.index_dir / "chroma")
     )
+    words = WordIndex(settings.index_dir / "words.sqlite") if settings.standing_memory else None
+
+    def reader(embedder: Embedder) -> Reader:
+        embedder.cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
+        memory = StandingMemory(database, embedder, words) if words else None
+        return Reader(embedder, StoryIndex(database, embedder), memory)
+
+    first = reader(_embedder(settings))
+
+    def make(script: Script) -> Reader:
+        other = script == "cjk" and settings.embedder == "onnx"  # all others know every language
+        return reader(e5()) if other else first
+
     return Services(
-        embedder=embedder,
-        stories=StoryIndex(database, embedder),
-        memory=(
-            StandingMemory(database, embedder, WordIndex(settings.index_dir / "words.sqlite"))
-            if settings.standing_memory
-            else None
-        ),
+        readers=Readers(make),
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=LazyExemplars(embedder),
+        exemplars=LazyExemplars(first.embedder),
         models=Models(tuple(_models(settings))),
     )
 

@@ -10,11 +10,13 @@ from functools import partial
 import numpy as np
 from langgraph.runtime import Runtime
 
-from retrieval.chat import query_of
+from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
+from routing import LazyExemplars
 from schemas.base import done
 from schemas.protocols import Embedder
 from schemas.rag import Search, of_one_length
+from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State, request_of
 
@@ -53,6 +55,16 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     return Search(query=replace(query, cosines=cosines), views=views, message=message[0])
 
 
-async def node(state: State, runtime: Runtime[Context], *, embedder: Embedder) -> dict[str, object]:
-    """Reads `request`; writes `query`."""
-    return {"query": await search_of(request_of(state), embedder=embedder)}
+async def node(
+    state: State, runtime: Runtime[Context], *, readers: Readers, exemplars: LazyExemplars
+) -> dict[str, object]:
+    """Reads `request`; writes `script`, `query` and `heard`."""
+    request = request_of(state)
+    script = script_of_chat(request)
+    embedder, routing = readers[script].embedder, exemplars.embedder
+    if embedder is routing:
+        search = await search_of(request, embedder=embedder)
+        return {"script": script, "query": search, "heard": search.message}
+    heard = embed_text(request.message, embedder=routing)  # both at once
+    search, vectors = await asyncio.gather(search_of(request, embedder=embedder), heard)
+    return {"script": script, "query": search, "heard": vectors[0]}

@@ -12,8 +12,9 @@ from retrieval.chat import joined, reranked, retrieve_chat_context, search_histo
 from retrieval.index import IndexCache
 from schemas.errors import EmbeddingError, StoreError
 from schemas.models import Models
-from schemas.protocols import Embedder, Reranker, StandingMemory
+from schemas.protocols import Reranker, StandingMemory
 from schemas.rag import NOTHING_RECALLED, ChatRAGResult, RAGChunk, Recalled, Search
+from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State, context_of, request_of
 
@@ -27,17 +28,17 @@ async def node(
     state: State,
     runtime: Runtime[Context],
     *,
-    embedder: Embedder,
-    memory: StandingMemory | None,
+    readers: Readers,
     reranker: Reranker | None,
     indexes: IndexCache,
     models: Models,
 ) -> dict[str, object]:
-    """Reads `request`, `query` and `plan`; writes `chat`, `unread` and `recalled_from`.
+    """Reads `request`, `script`, `query` and `plan`; writes `chat`, `unread` and `recalled_from`.
 
     A memory that fails costs itself only.
     """
-    request, search = request_of(state), state["query"]
+    request, search, script = request_of(state), state["query"], state["script"]
+    embedder, _, memory = readers[script]
     context = context_of(request, runtime.context)
     cut = (await planned(state, context, models)).verbatim_from
     top_k = context.chat_top_k
@@ -48,7 +49,7 @@ async def node(
         context = context.model_copy(update={"chat_top_k": POOL * top_k})
 
     def find() -> tuple[list[RAGChunk], list[str]]:
-        key = (request.user_id, request.session_id or chat_of(request))
+        key = (request.user_id, request.session_id or chat_of(request), script)
         said = search_history(
             request, cut, search, context, key=key, indexes=indexes, source=embedder
         )

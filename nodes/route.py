@@ -84,7 +84,7 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
 async def node(
     state: State, runtime: Runtime[Context], *, exemplars: LazyExemplars, models: Models
 ) -> dict[str, object]:
-    """Reads `request`, `query`, `lore` and `story`; writes `route` and `progress`.
+    """Reads `request`, `heard`, `lore` and `story`; writes `route` and `progress`.
 
     An event that is reached is the narrator's to tell, unless the caller chose otherwise. Where the
     evidence is unsure, the model may be asked.
@@ -97,7 +97,7 @@ async def node(
     def settle() -> tuple[Decision, StoryProgress | None]:
         decision = route_turn(
             request,
-            vector=state["query"].message,
+            vector=state["heard"],
             exemplars=known,
             trigger_similarity=upcoming.similarity.trigger if upcoming else None,
             narrator_plays_people=context.narrator_plays_people,

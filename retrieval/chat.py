@@ -7,12 +7,13 @@ memory nominates is another one, made for the turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from language.script import Script, script_of
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.query import CHAT_LINES, LINE_SIZE, chat_text, make_query
@@ -49,6 +50,13 @@ def query_of(request: ChatRequest) -> Query:
     )
 
 
+def script_of_chat(request: ChatRequest) -> Script:
+    """The script of the chat: of its lines, and of the card, which holds a chat of few lines."""
+    said = [line.content for line in request.history if line.role != "system"]
+    persona = request.persona
+    return script_of([persona.first_message, persona.description, *said, request.message])
+
+
 def running_chat(history: Sequence[Message]) -> str:
     """The text that stands for the chat when the next message comes: to embed beforehand."""
     return chat_text(_last_lines(history))
@@ -60,7 +68,7 @@ def search_history(
     search: Search,
     context: Context,
     *,
-    key: tuple[str | None, str],
+    key: Hashable,
     indexes: IndexCache,
     source: PassageVectors,
 ) -> Found:

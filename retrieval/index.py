@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from language.script import language_of
 from retrieval.lexical import LexicalIndex
 from retrieval.text import asks, normal, parts, tokens
 from schemas.budget import keep_deadline
@@ -72,7 +73,12 @@ class Index:
             self._asks.append(asks(passage.text))
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
-                self.lexical.add(tokens(part), passage=row, scene=passage.scene)
+                self.lexical.add(
+                    tokens(part),
+                    passage=row,
+                    scene=passage.scene,
+                    elliptic=language_of(part) != "en",
+                )
         return kept
 
     def _truncate(self, length: int) -> None:

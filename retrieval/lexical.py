@@ -27,8 +27,9 @@ from schemas.rag import Corpus
 K1, B = 1.2, 0.75  # Lucene's defaults; .9 to 1.6 and .2 to .75 differ by less than .01 here
 KERNEL = {-2: 0.49, -1: 0.7, 0: 1.0, 1: 0.3, 2: 0.09}
 """Weight of the part so many places away: .7 a step back, .3 a step ahead."""
-_OFFSETS = np.array([*KERNEL])[:, None]
-_KERNEL = np.array([*KERNEL.values()], dtype=np.float32)[:, None]
+WIDE = {-3: 0.51, -2: 0.64, -1: 0.8, 0: 1.0, 1: 0.4, 2: 0.16, 3: 0.064}
+"""The same in Korean, Japanese and Chinese, which leave out what was named before: a subject or an
+object stands lines above the answer."""
 REACH = 3
 """Places in a query between two terms that belong together."""
 BYTES_OF_TERM, BYTES_OF_PART = 170, 160  # a text in a dict; a part's rows here and in `Candidates`
@@ -49,6 +50,7 @@ class Candidates:
     owner: np.ndarray  # (p,) passage of each part
     starts: np.ndarray  # (n,) first part of each passage
     scenes: np.ndarray  # (n,) the same number for those of one scene
+    kernel: np.ndarray  # (offsets, 1) the weights of the places in a window
     windows: np.ndarray  # (offsets, p) the part that stands there in the scene, or p for none
     norms: np.ndarray  # (n,) BM25's norm by the number of terms
     window_norms: np.ndarray  # (p + 1,) the norm by the weighted terms in the window; 1 for no part
@@ -81,12 +83,16 @@ class Candidates:
         return [at for at in around if self.scenes[at] == self.scenes[passage]]
 
     def smooth(self, values: np.ndarray) -> np.ndarray:
-        """(p,) each value averaged over its window by `KERNEL`; NaN is left out, or stays."""
+        """(p,) each value averaged over its window by the kernel; NaN is left out, or stays."""
         known = ~np.isnan(values)
-        total = _windowed(np.where(known, values, np.float32(0)), self.windows)
+        total = self.windowed(np.where(known, values, np.float32(0)))
         with np.errstate(invalid="ignore"):
-            average: np.ndarray = total / _windowed(known, self.windows)
+            average: np.ndarray = total / self.windowed(known)
         return average
+
+    def windowed(self, values: np.ndarray) -> np.ndarray:
+        """(p,) float32 the values in each window, weighted and summed."""
+        return _windowed(values, self.windows, self.kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class LexicalIndex:
         self._lengths = array("f")
         self._owner = array("i")
         self._scenes = array("i")
+        self._elliptic = array("b")
         self._scene_numbers: dict[str, int] = {}
         self._all: Candidates | None = None
 
@@ -138,8 +145,17 @@ class LexicalIndex:
         terms, occurring = len(self._numbers), len(self._occurring)
         return BYTES_OF_TERM * terms + 8 * occurring + BYTES_OF_PART * len(self)
 
-    def add(self, terms: Sequence[str], *, passage: int, scene: str) -> None:
-        """Append one part. Parts of a passage, and passages, come in order."""
+    def add(
+        self, terms: Sequence[str], *, passage: int, scene: str, elliptic: bool = False
+    ) -> None:
+        """Append one part. Parts of a passage, and passages, come in order.
+
+        Args:
+            terms: its words.
+            passage: of which it is a part.
+            scene: that the passage is in.
+            elliptic: whether it is in a language of `WIDE` windows.
+        """
         numbers = self._numbers
         self._starts.append(len(self._occurring))
         self._known.append(len(numbers))
@@ -149,6 +165,7 @@ class LexicalIndex:
         self._lengths.append(len(terms))
         self._owner.append(passage)
         self._scenes.append(self._scene_numbers.setdefault(scene, len(self._scene_numbers)))
+        self._elliptic.append(elliptic)
         self._all = None
 
     def truncate(self, length: int) -> None:
@@ -160,7 +177,7 @@ class LexicalIndex:
         first = self._starts[length]
         del self._occurring[first:], self._how_often[first:]
         del self._starts[length:], self._known[length:], self._lengths[length:]
-        del self._owner[length:], self._scenes[length:]
+        del self._owner[length:], self._scenes[length:], self._elliptic[length:]
         self._all = None
 
     def terms(self, part: int) -> array[int]:
@@ -197,8 +214,10 @@ class LexicalIndex:
         lengths = np.array(self._lengths, dtype=np.float32)[parts]
         ends = np.append(np.array(self._starts)[1:], len(self._occurring))
         distinct = (ends - np.array(self._starts))[parts].astype(np.float32)
-        windows, of_passages = _windows(scenes), np.bincount(owner, lengths, len(rows))
-        in_windows, mean, mean_window = _windowed(lengths, windows), None, None
+        wide = 2 * np.array(self._elliptic)[parts].sum() > len(parts)
+        offsets, kernel = _WIDE if wide else _NARROW
+        windows, of_passages = _windows(scenes, offsets), np.bincount(owner, lengths, len(rows))
+        in_windows, mean, mean_window = _windowed(lengths, windows, kernel), None, None
         if corpus and corpus.messages:
             mean = corpus.terms / corpus.messages
             mean_window = mean * float(in_windows.sum() / max(1.0, lengths.sum()))
@@ -209,6 +228,7 @@ class LexicalIndex:
             owner=owner,
             starts=starts,
             scenes=scenes[starts],
+            kernel=kernel,
             windows=windows,
             norms=_norms(of_passages.astype(np.float32), mean),
             window_norms=np.append(_norms(in_windows, mean_window), np.float32(1)),
@@ -225,9 +245,9 @@ class LexicalIndex:
         found = self._find(query, among)
         size, owner = len(found.names), among.owner[found.parts]
         in_windows = _factors(
-            np.tile(found.terms, len(KERNEL)),
+            np.tile(found.terms, len(among.kernel)),
             among.windows[::-1, found.parts].ravel(),  # by whom it is seen at an offset
-            (_KERNEL * found.counts).ravel(),
+            (among.kernel * found.counts).ravel(),
             among.window_norms,
             size,
         )
@@ -297,18 +317,26 @@ class LexicalIndex:
         return _Found(names, weights.astype(np.float32), asked, terms, places, occurring)
 
 
-def _windows(scenes: np.ndarray) -> np.ndarray:
+def _columns(kernel: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    """(offsets, 1) the places of a window, as many on each side, and their weights."""
+    return np.array([*kernel])[:, None], np.array([*kernel.values()], dtype=np.float32)[:, None]
+
+
+_NARROW, _WIDE = _columns(KERNEL), _columns(WIDE)
+
+
+def _windows(scenes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """(offsets, p) the part that stands there in the same scene, or p for none."""
     here = np.arange(len(scenes))
-    there = here + _OFFSETS
+    there = here + offsets
     inside = (there >= 0) & (there < len(scenes))
     same = inside & (scenes[np.where(inside, there, here)] == scenes)
     return np.where(same, there, len(scenes))
 
 
-def _windowed(values: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def _windowed(values: np.ndarray, windows: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """(p,) float32 the values in each window, weighted and summed."""
-    total: np.ndarray = (_KERNEL * np.append(values, values.dtype.type(0))[windows]).sum(axis=0)
+    total: np.ndarray = (kernel * np.append(values, values.dtype.type(0))[windows]).sum(axis=0)
     return total
 
 

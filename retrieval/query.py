@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
-from retrieval.text import asks, mentioned_in, normal, sentences, tokens
+from retrieval.text import asks, mentioned_in, normal, sentences, tokens, weights
 from schemas.rag import Query, View
 
 CHAT_LINES = 6  # lines before the message that make the running chat
@@ -57,7 +57,7 @@ def make_query(
     meant = asked or _meant(message, lines, speakers, set(present))
     own = in_first_person(message, asked)
     left_out = {term for name in meant for term in tokens(name)}
-    terms = _without(left_out, dict.fromkeys(tokens(message), 1.0))
+    terms = _without(left_out, weights(message))
     views = [View(own, terms)]
     if lines:
         chat = chat_text(lines)
@@ -158,14 +158,14 @@ def _is_tag(question: str) -> bool:
 
 def _chat_terms(message: str, lines: Sequence[str], names: Iterable[str]) -> dict[str, float]:
     """Each term at the sum over the lines that hold it: a topic comes back, small talk does not."""
-    weights = dict.fromkeys(tokens(message), 1.0)
+    weighed = weights(message)
     for age, line in enumerate(reversed(lines)):
-        for term in set(tokens(line)):
-            weights[term] = weights.get(term, 0.0) + LINE_WEIGHT * LINE_DECAY**age
+        for term, weight in weights(line).items():
+            weighed[term] = weighed.get(term, 0.0) + LINE_WEIGHT * LINE_DECAY**age * weight
     for name in names:
-        for term in tokens(name):
-            weights.setdefault(term, NAME_WEIGHT)
-    return weights
+        for term, weight in weights(name).items():
+            weighed.setdefault(term, NAME_WEIGHT * weight)
+    return weighed
 
 
 def _without(left_out: set[str], terms: dict[str, float]) -> dict[str, float]:

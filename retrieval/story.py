@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from language.normal import nfc
+from language.script import Script, script_of
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.text import mentioned_in, parts
@@ -162,6 +163,11 @@ def event_parts(event: StoryEvent) -> list[str]:
     """The texts that are embedded of an event, at least one: retrieval ranks them, the story's
     progress compares a message with them, and an index keeps them."""
     return parts(event_text(event), EVENT_PART_SIZE)
+
+
+def script_of_story(events: Sequence[StoryEvent]) -> Script:
+    """The script that its events are told in."""
+    return script_of([event.text for event in events])
 
 
 def texts_to_embed(events: Iterable[StoryEvent]) -> list[str]:

@@ -7,13 +7,14 @@ character. Texts are compared in NFC and case-folded, and never changed where th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
 import Stemmer
 
 from language.korean import HANGUL, is_particles, without_particles
+from language.korean_terms import stems
 from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
@@ -30,6 +31,7 @@ _RUN = re.compile(
 )
 _ASCII_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # what `_RUN` finds where all is ASCII
 _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
+_SYLLABLES = re.compile("[가-힣]+")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
@@ -64,22 +66,50 @@ def asks(text: str) -> bool:
 def tokens(text: str) -> list[str]:
     """The terms of a text in order, for counting.
 
-    Words are stemmed by script, English function words left out; Hangul words lose their particles
-    and, like Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
+    Words are stemmed by script, English function words left out; the stems of Hangul words, like
+    Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
     """
     text = normal(text)
     if text.isascii():
         return _english_terms(_ASCII_WORD.findall(text))
-    terms: list[str] = []
+    return [term for terms in _words(text, _stem_pairs) for term in terms]
+
+
+def syllable_pairs(text: str) -> list[str]:
+    """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
+    story's progress were fitted on."""
+    return [term for terms in _words(normal(text), _word_pairs) for term in terms]
+
+
+def weights(text: str) -> dict[str, float]:
+    """The terms of a query: a word counts 1, in however many pairs it is cut."""
+    weighed: dict[str, float] = {}
+    for terms in _words(normal(text), _stem_pairs):
+        for term in terms:
+            weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
+    return weighed
+
+
+def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The terms of each word of a normal text; `cut` gives those of a Hangul word."""
     for run in _RUN.finditer(text):
         match run.lastgroup:
             case "hangul":
-                terms.extend(_hangul_terms(run[0]))
+                yield from map(cut, _SYLLABLES.findall(run[0]))
             case "unspaced":
-                terms.extend(_pairs(run[0]))
+                yield _pairs(run[0])
             case _ if term := _word_term(run[0]):
-                terms.append(term)
-    return terms
+                yield (term,)
+
+
+def _stem_pairs(word: str) -> Sequence[str]:
+    return [pair for stem in stems(word) for pair in _pairs(stem)]
+
+
+def _word_pairs(word: str) -> Sequence[str]:
+    """A stem of one syllable stands beside the pairs of the whole word."""
+    stem = without_particles(word)
+    return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
 
 
 def _english_terms(words: Sequence[str]) -> list[str]:
@@ -100,16 +130,6 @@ def _word_term(word: str) -> str:
         if first <= word[:1] <= last:
             return str(stemmer.stemWord(word))
     return word
-
-
-def _hangul_terms(word: str) -> tuple[str, ...]:
-    """Pairs of syllables of a word without its particles.
-
-    A stem of one syllable stands beside the pairs of the whole word: "숲에서" gives 숲, 숲에, 에서,
-    and 가을 (autumn) is still found although it looks like 가 with a particle.
-    """
-    stem = without_particles(word)
-    return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
 
 
 def _pairs(run: str) -> tuple[str, ...]:

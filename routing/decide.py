@@ -210,17 +210,17 @@ class LazyExemplars:
     """The exemplars under the embedder of a process, made when a turn first asks for them."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        self.embedder = embedder
         self._made: Exemplars | None = None
 
     async def __call__(self) -> Exemplars:
         """The same object, as long as the embedder's vectors have one length. Raises
         EmbeddingError."""
-        if self._made is None or self._made.vectors.shape[1] != self._embedder.dimension:
+        if self._made is None or self._made.vectors.shape[1] != self.embedder.dimension:
             texts, labels = labelled_texts()
-            vectors = await asyncio.to_thread(read_vectors, self._embedder.fingerprint, texts)
+            vectors = await asyncio.to_thread(read_vectors, self.embedder.fingerprint, texts)
             if vectors is None:
-                vectors = await self._embedder.aencode_passages(texts)
+                vectors = await self.embedder.aencode_passages(texts)
             self._made = Exemplars(texts, vectors, labels)
         return self._made
 

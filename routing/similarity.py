@@ -18,7 +18,7 @@ import numpy as np
 
 from language.korean import syllables_ending_in
 from retrieval.story import event_text
-from retrieval.text import tokens
+from retrieval.text import syllable_pairs as tokens
 from routing import reading
 from schemas.rag import EventSimilarity
 from schemas.request import StoryEvent

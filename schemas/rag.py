@@ -39,10 +39,11 @@ class CosineScale:
 
     floor: float = 0.0  # cosine of unrelated texts
     trust: float = 1.0  # how surely it finds what says the same: 1 always, 0 as often as by chance
+    reach: float = 1.0  # cosine that counts as 1: what says the same is .61 of the way there
 
     def read(self, cosines: np.ndarray) -> np.ndarray:
-        """The same shape: 0 for unrelated texts, `trust` for equal ones."""
-        return self.trust * (cosines - self.floor) / (1 - self.floor)
+        """The same shape: 0 for unrelated texts, `trust` at the reach."""
+        return self.trust * (cosines - self.floor) / (self.reach - self.floor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,18 @@ from langgraph.channels import UntrackedValue
 from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
+from language.script import Script
 from schemas.base import Strict
 from schemas.errors import BadRequest
-from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, Search, StoryRAGResult
+from schemas.rag import (
+    ChatRAGResult,
+    Lore,
+    PromptBuildOutput,
+    PromptPlan,
+    Search,
+    StoryRAGResult,
+    Vectors,
+)
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, ParsedReply, Usage
 
@@ -81,14 +90,17 @@ class State(TypedDict, total=False):
     """One turn. Each key has one writer, named behind it."""
 
     request: Required[ChatRequest]  # the caller
+    script: Script  # embed: of the chat, which decides who reads it
     query: Annotated[Search, UntrackedValue]  # embed
+    heard: Annotated[Vectors, UntrackedValue]  # embed: (d,) the message, to the router's exemplars
     lore: Lore  # plan_prompt
     plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat
     unread: Annotated[list[str], UntrackedValue]  # retrieve_chat: texts to embed after the reply
     recalled_from: str | None  # retrieve_chat: the memory; another one once it was forgotten
     story: StoryRAGResult  # retrieve_story
-    unread_story: Annotated[list[str], UntrackedValue]  # retrieve_story: the same
+    story_script: Script  # retrieve_story: of the reader of the story
+    unread_story: Annotated[list[str], UntrackedValue]  # retrieve_story: texts for that reader
     route: Route  # route
     progress: StoryProgress | None  # route; None where no story runs
     prompt: PromptBuildOutput  # build_prompt

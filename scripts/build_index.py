@@ -23,7 +23,7 @@ from cards.load import load_json
 from nodes.embed import search_of
 from retrieval.hybrid import STORY, Knobs, rank
 from retrieval.index import Index
-from retrieval.story import EVENT_PART_SIZE, event_passages
+from retrieval.story import EVENT_PART_SIZE, event_passages, script_of_story
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
 from schemas.protocols import Embedder
@@ -113,12 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from graph.services import make_services
         from graph.settings import load_settings
 
-        services = make_services(load_settings())
-        assert isinstance(services.stories, StoryIndex)
-        built = build(story, services.stories)
+        script = script_of_story(story.story)
+        embedder, stories, _ = make_services(load_settings()).readers[script]
+        assert isinstance(stories, StoryIndex)
+        built = build(story, stories)
         if args.ask:
-            stored = services.stories.named(story.story_id)
-            nearest = asyncio.run(ask(args.ask, stored, services.stories, services.embedder))
+            stored = stories.named(story.story_id)
+            nearest = asyncio.run(ask(args.ask, stored, stories, embedder))
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1

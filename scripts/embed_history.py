@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from cards.load import load_json
 from embedding.embedder import Embedder
+from language.script import script_of
 from retrieval.index import PART_SIZE
 from retrieval.text import parts
 from schemas.base import Strict
@@ -78,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from graph.services import make_services
         from graph.settings import load_settings
 
-        embedder = make_services(load_settings()).embedder
+        script = script_of([message.content for message in history])
+        embedder = make_services(load_settings()).readers[script].embedder
         assert isinstance(embedder, Embedder)
         texts = [part for message in history for part in parts(message.content, PART_SIZE)]
         embedded = embed(texts, embedder)

@@ -80,13 +80,14 @@ class Built:
     removed: int
 
 
-def inline(events: Sequence[StoryEvent]) -> StoredStory:
+def inline(events: Sequence[StoryEvent], embedder: str = "") -> StoredStory:
     """Events as a caller sent them, by order; of one order as they were sent.
 
     Nothing is stored: a turn finds the vectors of their words in the cache of vectors. The name is
-    a digest of what is ranked, so that stories of two callers never share an index.
+    a digest of what is ranked, and of the embedder's name, so that neither stories of two callers
+    nor vectors of two embedders ever share an index.
     """
-    name = digest(*(text for event in events for text in (event.id, *event_parts(event))))
+    name = digest(embedder, *(text for event in events for text in (event.id, *event_parts(event))))
     return StoredStory(f"inline-{name}", _in_order(events))
 
 
@@ -104,6 +105,7 @@ class StoryIndex:
         self._encoder = encoder
         self._threads = StoreThreads("stories")
         self._cached: Kept[str, StoredStory] = Kept(CACHED_BYTES)
+        self._foreign: set[str] = set()  # names of stories of another embedder that were told of
 
     async def aload(self, events: Sequence[StoryEvent], story_id: str | None = None) -> StoredStory:
         """The story of a request: its own events where it sends some, else the named story.
@@ -113,7 +115,7 @@ class StoryIndex:
             StoreError: the index failed.
         """
         if events or story_id is None:
-            return inline(events)
+            return inline(events, self._encoder.fingerprint)
         return await self.apart(lambda: self.named(story_id))
 
     async def apart(self, work: Callable[[], T], *, writes: bool = False) -> T:
@@ -135,11 +137,14 @@ class StoryIndex:
             return self._read(collection)
         for id in self._database.ids(NAMES):
             if id.startswith(f"{key}-") and (other := self._pointer(id)):
-                log.warning(
-                    "stores: a story was built under another embedder or version and is searched "
-                    "by words; build it again with scripts.build_index"
-                )
-                return StoredStory(f"inline-{other}", self._read(other).events)
+                if other not in self._foreign:
+                    self._foreign.add(other)
+                    log.warning(
+                        "stores: a story was built under another embedder or version, so its "
+                        "vectors are made turn by turn; if all its chats are of one script, build "
+                        "it again with scripts.build_index"
+                    )
+                return StoredStory(f"inline-{self._generation}-{other}", self._read(other).events)
         raise BadRequest(
             "no such story is indexed; build it with `python -m scripts.build_index`, "
             "or send its events in `story`",
@@ -312,7 +317,10 @@ class StoryIndex:
         try:
             self._database.vectors(name, ids[:1])
         except StoreError as error:  # its vectors may be damaged
-            if error.retryable or not self._database.repair(name, self._encoder.encode_passages):
+            own = f"-{self._generation}-" in name
+            if error.retryable or not own:
+                raise
+            if not self._database.repair(name, self._encoder.encode_passages):
                 raise
         rows = self._database.fetch(name, ids)
         found = {int(str(row.id)): str(row.metadata["item"]) for row in rows}

@@ -122,7 +122,9 @@ def test_the_diffs_fit_the_code_and_make_a_turn_that_runs(tmp_path: Path) -> Non
         ".*", "tests", "lab", "docs", "notebooks", "benchmarks", "indexes", "*.onnx"
     )
     shutil.copytree(ROOT, home, ignore=heavy)
-    (home / "embedding/minilm/model.onnx").symlink_to(ROOT / "embedding/minilm/model.onnx")
+    for model in ("minilm", "e5"):
+        weights = f"embedding/{model}/model.onnx"
+        (home / weights).symlink_to(ROOT / weights)
     shutil.copytree(home / "prompts/en", home / "prompts/ja")
     for path, diff in diffs():
         file = home / path

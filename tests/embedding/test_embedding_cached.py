@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from langchain_core.embeddings import Embeddings
 
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
-from embedding.onnx import OnnxEmbeddings
+from embedding.onnx import E5, MINILM, Bundled, OnnxEmbeddings
 from embedding.scale import SENTENCES, measure
 from nodes.embed import search_of
 from schemas.rag import CosineScale
@@ -80,21 +81,38 @@ async def test_every_search_of_a_turn_has_the_scale_of_its_embedder() -> None:
     assert search.query.cosines.floor == 0.8
 
 
-async def test_the_bundled_model_comes_with_what_is_measured() -> None:
-    model = OnnxEmbeddings()
-    measured = measure(model.encode(SENTENCES))
-    assert measured.keys() == model.cosine_scales.keys()
-    for language, (floor, trust) in {
-        name: (scale.floor, scale.trust) for name, scale in model.cosine_scales.items()
-    }.items():
-        np.testing.assert_allclose(measured[language].floor, floor, atol=0.01)
-        np.testing.assert_allclose(measured[language].trust, trust, atol=0.07)  # a sentence
-    embedder = cached(model)
-    assert await embedder.cosine_scale("Mia, 항구에 가자!") == model.cosine_scales["ko"]
-    assert await embedder.cosine_scale("港へ行こう、Mia") == model.cosine_scales["ja"]
-    assert await embedder.cosine_scale("Who is 세라피나 to the lord of Eldmoor?") == CosineScale()
+@pytest.mark.parametrize("model", [MINILM, E5], ids=lambda model: str(model.name))
+async def test_a_bundled_model_comes_with_what_is_measured(model: Bundled) -> None:
+    plain = OnnxEmbeddings(model)
+    measured = measure(
+        plain.encode([model.query + text for text in SENTENCES]),
+        plain.encode([model.passage + text for text in SENTENCES]),
+    )
+    assert measured.keys() == model.scales.keys()
+    for language, scale in model.scales.items():
+        found = measured[language]
+        np.testing.assert_allclose(found.floor, scale.floor, atol=0.01)
+        np.testing.assert_allclose(found.trust, scale.trust, atol=0.07)  # a sentence
+        np.testing.assert_allclose(found.reach, scale.reach, atol=0.05)
+    embedder = cached(plain)
+    assert await embedder.cosine_scale("Mia, 항구에 가자!") == model.scales["ko"]
+    assert await embedder.cosine_scale("港へ行こう、Mia") == model.scales["ja"]
+    english = await embedder.cosine_scale("Who is 세라피나 to the lord of Eldmoor?")
+    assert english == model.scales["en"]
+
+
+def test_minilm_in_english_is_the_unit_of_all_scales() -> None:
+    assert MINILM.scales["en"] == CosineScale()
+
+
+async def test_questions_are_tried_with_the_prefix_of_questions() -> None:
+    model = OnnxEmbeddings(E5)
+    unmeasured = Embedder(model, query_prefix=E5.query, passage_prefix=E5.passage)
+    unmeasured._scales = None
+    scale = await unmeasured.cosine_scale("배")
+    np.testing.assert_allclose(scale.floor, E5.scales["ko"].floor, atol=0.01)
 
 
 def test_who_cannot_tell_anything_apart_is_not_believed() -> None:
     same = np.ones((48, 4), dtype=np.float32) / 2
-    assert all(scale.trust < 0.1 and scale.floor < 1 for scale in measure(same).values())
+    assert all(scale.trust < 0.1 and scale.floor < 1 for scale in measure(same, same).values())

@@ -101,7 +101,7 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-RESEARCH = {"export_embedder.py"}
+RESEARCH = {"export_embedder.py", "e5_weights.py"}
 """Run by hand, with converters of their own."""
 
 

@@ -16,9 +16,9 @@ import pytest
 from graph.settings import ROOT
 
 MAY_IMPORT = {
-    "schemas": set(),
+    "schemas": {"language"},
     "language": set(),
-    "embedding": {"schemas"},
+    "embedding": {"schemas", "language"},
     "llm": {"schemas"},
     "stores": {"schemas", "retrieval"},
     "cards": {"schemas", "language", "replies", "retrieval"},
@@ -27,11 +27,22 @@ MAY_IMPORT = {
     "routing": {"schemas", "language", "retrieval"},
     "replies": {"schemas", "language"},
     "nodes": {"schemas", "language", "cards", "prompts", "retrieval", "routing", "replies"},
-    "graph": {"schemas", "nodes", "embedding", "llm", "stores", "prompts", "routing", "retrieval"},
+    "graph": {
+        "schemas",
+        "language",
+        "nodes",
+        "embedding",
+        "llm",
+        "stores",
+        "prompts",
+        "routing",
+        "retrieval",
+    },
     "worker": {"schemas", "language", "cards", "graph"},
     "play": {"schemas", "cards", "graph", "prompts", "worker"},
     "scripts": {
         "schemas",
+        "language",
         "cards",
         "play",
         "prompts",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.backends import minilm
+from embedding.backends import e5
 from graph.pipeline import Pipeline
 from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
@@ -63,7 +63,7 @@ async def test_a_chat_without_an_id_of_its_own_is_not_remembered(
         answer = await turn(pipeline, SECRET, session_id=None)
         named.append(answer["session_id"])
     assert len(set(named)) == 3
-    memory = pipeline.services.memory
+    memory = pipeline.services.readers["latin"].memory
     assert isinstance(memory, StandingMemory)
     chats = [memory._name("mina", session) for session in named]
     assert [memory._database.state(chat) for chat in chats] == [None] * 3
@@ -177,9 +177,9 @@ async def test_the_next_turn_knows_the_running_chat(make_pipeline: MakePipeline)
         {"role": "character", "content": said.strip()},
     ]
     request = ChatRequest.model_validate(ask("무슨 색이었지?", history=history))
-    knows = pipeline.services.embedder
+    knows = pipeline.services.readers["cjk"].embedder
     assert knows.known([running_chat(request.history)])[1].all()
 
-    new = minilm()
+    new = e5()
     found = await search_of(request, embedder=knows)
     np.testing.assert_array_equal(found.views, (await search_of(request, embedder=new)).views)

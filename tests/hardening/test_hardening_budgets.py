@@ -284,13 +284,14 @@ async def test_remembering_is_not_cut_by_the_deadline_of_the_reply(
 ) -> None:
     pipeline = make_pipeline(scripted)
     seen: list[Budget] = []
-    inner = pipeline.services.embedder.aencode_passages
+    embedder: Any = pipeline.services.readers["cjk"].embedder
+    inner = embedder.aencode_passages
 
     async def watched(texts: Any) -> Any:
         seen.append(current())
         return await inner(texts)
 
-    pipeline.services.embedder.aencode_passages = watched  # type: ignore[method-assign]
+    embedder.aencode_passages = watched
     async with within(30):
         await pipeline.chat(ask())
     await pipeline.drain()

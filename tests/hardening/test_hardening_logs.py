@@ -25,8 +25,10 @@ from pydantic import TypeAdapter
 import handler as entry
 from graph.pipeline import Pipeline
 from graph.settings import ROOT
+from language.script import SCRIPTS
 from llm.scripted import ScriptedLLM
 from schemas.errors import EmbeddingError, IyagiError, traced
+from schemas.readers import Reader
 from tests.llm.fake_openai_server import FakeServer, Peer, refuse
 from tests.support import MakePipeline, free_port
 from tests.worker.job_server import Background
@@ -70,11 +72,13 @@ async def afail(*_: object, **__: object) -> Any:
 
 
 def breaks(of: str, name: str, by: Callable[..., Any] = fail) -> Callable[[Pipeline], None]:
-    """A part of the services whose method fails."""
+    """A part of the services, or of each reader, whose method fails."""
 
     def apply(pipeline: Pipeline) -> None:
-        part = getattr(pipeline.services, of)
-        object.__setattr__(part, name, by)
+        services = pipeline.services
+        readers = [services.readers[script] for script in SCRIPTS]
+        for owner in readers if of in Reader._fields else [services]:
+            object.__setattr__(getattr(owner, of), name, by)
 
     return apply
 
@@ -86,7 +90,9 @@ class BrokenEmbeddings:
 
 
 def breaks_embeddings(pipeline: Pipeline) -> None:
-    pipeline.services.embedder._embeddings = BrokenEmbeddings()  # type: ignore[attr-defined]
+    for script in SCRIPTS:
+        embedder: Any = pipeline.services.readers[script].embedder
+        embedder._embeddings = BrokenEmbeddings()
 
 
 def breaks_model(pipeline: Pipeline) -> None:
@@ -169,7 +175,7 @@ def test_an_error_that_names_the_log_has_told_it_the_cause(
     pipeline = make_pipeline()
     breaks_embeddings(pipeline)
     with pytest.raises(EmbeddingError, match="see the log for the cause"):
-        pipeline.services.embedder.encode_passages(["never seen before"])
+        pipeline.services.readers["latin"].embedder.encode_passages(["never seen before"])
     assert "Vendor 418" in heard() and "test_hardening_logs.py" in heard()
 
 

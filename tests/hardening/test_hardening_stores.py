@@ -149,7 +149,7 @@ async def test_turns_wait_for_no_cache_that_is_being_written(
     make_pipeline: MakePipeline, tmp_path: Path
 ) -> None:
     pipeline, slow = make_pipeline(), threading.Event()
-    cache = pipeline.services.embedder.cache  # type: ignore[attr-defined]
+    cache = pipeline.services.readers["latin"].embedder.cache  # type: ignore[attr-defined]
     cache._file.write_later(lambda db: slow.wait(60), 0)  # a disk that takes its time to commit
     for number in range(3):
         past = [{"role": "user", "content": f"The ferry number {number} leaves {it}."}
@@ -158,7 +158,9 @@ async def test_turns_wait_for_no_cache_that_is_being_written(
     slow.set()
     await pipeline.drain()
     with closing(
-        VectorCache(tmp_path / "vectors.sqlite", pipeline.services.embedder.fingerprint)
+        VectorCache(
+            tmp_path / "vectors.sqlite", pipeline.services.readers["latin"].embedder.fingerprint
+        )
     ) as file:
         words = embedding_id("The ferry number 2 leaves 19.")
         assert file.get([words])[1].all(), "what waited is on disk"
@@ -188,7 +190,7 @@ async def test_what_waits_to_be_remembered_is_bounded(
 ) -> None:
     monkeypatch.setattr(graph.pipeline, "WAITING", 1_000)
     pipeline, slow = make_pipeline(standing_memory=True), threading.Event()
-    memory = pipeline.services.memory
+    memory = pipeline.services.readers["latin"].memory
     assert isinstance(memory, StandingMemory)
     monkeypatch.setattr(memory, "remember", lambda *chat, **how: slow.wait(60))
     for number in range(6):
@@ -279,11 +281,11 @@ async def test_an_embedder_whose_vectors_change_their_length_starts_new_ones(
         for width in (64, 128):
             server.model = HashEmbeddings(width)
             assert sum([await lost(pipeline, turn) for turn in range(3)]) <= 1
-            assert pipeline.services.embedder.dimension == width
+            assert pipeline.services.readers["latin"].embedder.dimension == width
         server.model = HashEmbeddings(80)
         other = make_pipeline(standing_memory=True, **how)  # which finds the old ones on disk
         assert sum([await lost(other, turn) for turn in range(3)]) <= 1
-        memory = other.services.memory
+        memory = other.services.readers["latin"].memory
         assert isinstance(memory, StandingMemory)
         assert "The lamp number 7 is blue." in {
             it.content for it in remembered(memory, *CHAT.values())
@@ -322,7 +324,7 @@ async def test_a_turn_in_flight_does_not_bring_a_forgotten_chat_back(
     slow._may.set()
     await turn
     await pipeline.drain()
-    memory = pipeline.services.memory
+    memory = pipeline.services.readers["latin"].memory
     assert isinstance(memory, StandingMemory)
     assert remembered(memory, *CHAT.values()) == []
     if by == "the same worker":
@@ -337,7 +339,7 @@ async def test_forgetting_waits_for_what_is_being_written_and_for_no_other_chat(
     make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline, slow = make_pipeline(standing_memory=True), threading.Event()
-    memory = pipeline.services.memory
+    memory = pipeline.services.readers["latin"].memory
     assert isinstance(memory, StandingMemory)
     remember, begun = memory.remember, threading.Event()
 
@@ -376,7 +378,7 @@ async def test_a_chat_keeps_its_order_though_the_clock_goes_back(
     for turn in range(5):
         await told(pipeline, f"Question {turn}?", **CHAT)
         await pipeline.drain()
-    memory = pipeline.services.memory
+    memory = pipeline.services.readers["latin"].memory
     assert isinstance(memory, StandingMemory)
     words = [it.content for it in remembered(memory, *CHAT.values())]
     assert words == [text for turn in range(5) for text in (f"Question {turn}?", replies[turn])]

@@ -475,7 +475,7 @@ async def test_the_warm_up_waits_for_an_embedder_that_is_starting(
         assert asked > 3
     finally:
         await pipeline.drain()
-        embedder: Any = pipeline.services.embedder
+        embedder: Any = pipeline.services.readers["cjk"].embedder
         embedder._embeddings.client._http.close()
         await runner.cleanup()
 
@@ -557,7 +557,7 @@ async def test_data_too_deep_to_be_written_is_refused_before_the_model_is_asked(
 
 def test_a_second_loop_can_drain(make_pipeline: MakePipeline) -> None:
     pipeline, release, other = make_pipeline(standing_memory=True), threading.Event(), Background()
-    memory: Any = pipeline.services.memory
+    memory: Any = pipeline.services.readers["cjk"].memory
     memory.remember = lambda *_, **__: release.wait(10)
     other.run(pipeline.chat(ask(user_id="u", session_id="s")))
     threading.Timer(0.2, release.set).start()

@@ -10,7 +10,6 @@ from benchmarks.corpus import read_chats
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import Retriever
 from benchmarks.story_retrieval import measure as measure_story
-from embedding.onnx import OnnxEmbeddings
 
 
 def test_measures_of_a_known_ranking() -> None:
@@ -43,7 +42,7 @@ def test_a_chat_file(tmp_path: Path, name: str) -> None:
     }
     path = tmp_path / "own.chat.jsonl"
     path.write_text(json.dumps(chat) + "\n", encoding="utf-8")
-    result = measure_chat(path, Retriever(name, OnnxEmbeddings()), context=True)
+    result = measure_chat(path, Retriever(name), context=True)
     assert result["queries"] == 1
     assert result["mrr"] == 1
     assert result["by_category"]["single"]["recall@1"] == 1  # type: ignore[index]
@@ -64,7 +63,7 @@ def test_other_chats_interrupt_and_fill_up(tmp_path: Path) -> None:
     assert first.questions[0].query.texts[1].startswith("The soup is cold.")
     (filled,) = read_chats(path, messages=7)
     assert len(filled.index) == len(set(filled.ids)) == 7
-    measured = measure_chat(path, Retriever("bm25", OnnxEmbeddings()), interrupted=True)
+    measured = measure_chat(path, Retriever("bm25"), interrupted=True)
     assert measured["queries"] == 2
 
 
@@ -78,7 +77,7 @@ def test_a_story_file_leaks_nothing(tmp_path: Path) -> None:
     query = {"text": "What did the king do?", "relevant": ["1"], "position": 2, "character": "mia"}
     path = tmp_path / "own.story.jsonl"
     path.write_text(json.dumps({"id": "s", "events": events, "queries": [query]}), encoding="utf-8")
-    result = measure_story(path, Retriever("hybrid", OnnxEmbeddings()))
+    result = measure_story(path, Retriever("hybrid"))
     assert result["future_leak"] == 0
     assert result["unknown_leak"] == 0
     assert result["recall@5"] == 1

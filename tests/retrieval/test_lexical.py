@@ -126,3 +126,18 @@ def test_of_a_long_query_the_terms_that_weigh_most_count() -> None:
     light = {f"x{number}": 0.1 for number in range(MAX_QUERY_TERMS)}
     assert scores(index, light | {"a": 1.0}).own.argmax() == 0
     assert scores(index, light).own.argmax() == 1
+
+
+@given(TEXTS)
+def test_windows_are_wide_where_most_parts_leave_out_what_was_named(texts: list[list[str]]) -> None:
+    texts = [["x"], *texts]
+    narrow, wide = LexicalIndex(), LexicalIndex()
+    for row, terms in enumerate(texts):
+        narrow.add(terms, passage=row, scene="", elliptic=2 * row < len(texts) - 1)
+        wide.add(terms, passage=row, scene="", elliptic=2 * row <= len(texts))
+    plain = build(texts, scene_size=len(texts))
+    np.testing.assert_array_equal(
+        scores(narrow, {"x": 1.0}).window, scores(plain, {"x": 1.0}).window
+    )
+    reached = np.flatnonzero(scores(wide, {"x": 1.0}).window)
+    assert reached.max() == min(len(texts) - 1, 3)

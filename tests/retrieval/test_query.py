@@ -100,3 +100,12 @@ def test_the_message_has_its_length_for_a_share_of_the_chat() -> None:
 
 def test_nothing_to_go_by() -> None:
     assert make_query("", [" "]).texts == [""]
+
+
+def test_a_word_of_a_query_counts_once_in_however_many_pairs_it_is_cut() -> None:
+    (view,) = make_query("컴퓨터학개론 시험이 언제였더라?").views
+    course = {term: weight for term, weight in view.terms.items() if term in "컴퓨터학개로"}
+    assert len(course) > 3 and sum(course.values()) == pytest.approx(1)
+    assert view.terms["시허"] == 1 and "언제" not in view.terms
+    english = make_query("When was the lighthouse built?").views[0].terms
+    assert set(english.values()) == {1.0}
