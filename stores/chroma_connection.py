@@ -217,8 +217,9 @@ def import_chroma(*, embedded: bool) -> None:
     """Imports Chroma where it was not yet: in one thread, as its modules import each other, and two
     that begin at once would leave some of them half made for the rest of the process."""
     with _IMPORTING:
-        importlib.import_module("langchain_chroma")
-        importlib.import_module("chromadb.api.rust" if embedded else "chromadb.api.fastapi")
+        api = "chromadb.api.rust" if embedded else "chromadb.api.fastapi"
+        for name in ("langchain_chroma", api, "chromadb.telemetry.product.posthog"):
+            importlib.import_module(name)
 
 
 def _embedded(path: Path) -> ClientAPI:
