@@ -11,7 +11,7 @@ agreement can be seen, too: the 을 of 가을 is no particle, which would be 를
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import groupby, product
 from unicodedata import normalize
 
 EMPTY = frozenset(
@@ -73,12 +73,25 @@ def _jamo(text: str) -> str:
     return normalize("NFD", text)
 
 
-def _endings(*parts: str, before: dict[str, str]) -> dict[str, str]:
-    """One of each of the parts, joined in all ways, in jamo; with what must stand before it by its
-    first letter, "closed" (a consonant) or "open" (a vowel), else nothing."""
+_Endings = dict[str, list[tuple[int, dict[str, str]]]]
+"""Endings by their last letter, then by their length, the longest first; with what must stand
+before each: "closed" (a consonant), "open" (a vowel) or anything."""
+
+
+def _endings(*parts: str, before: dict[str, str]) -> _Endings:
+    """One of each of the parts, joined in all ways, in jamo; `before` has what must stand before
+    it by its first letter."""
     final = {"ㄴ": "ᆫ", "ㄹ": "ᆯ", "ㅂ": "ᆸ"}
     joined = {"".join(some) for some in product(*(part.split(",") for part in parts))} - {""}
-    return {_jamo(final.get(it[0], it[0]) + it[1:]): before.get(it[0], "") for it in joined}
+    needed = {_jamo(final.get(it[0], it[0]) + it[1:]): before.get(it[0], "") for it in joined}
+    found: _Endings = {}
+    for (length, last), some in groupby(sorted(needed, key=_from_end), _from_end):
+        found.setdefault(last, []).append((-length, {ending: needed[ending] for ending in some}))
+    return found
+
+
+def _from_end(ending: str) -> tuple[int, str]:
+    return -len(ending), ending[-1]
 
 
 def _listed(text: str) -> str:
@@ -96,20 +109,18 @@ _SURE, _UNSURE = (
     _endings(_listed(some), before=_CLOSED | dict.fromkeys("ㄴㄹㅂ", "open"))
     for some in (_ENDINGS, _SHORT)
 )
-_LONGEST = max(map(len, [*_NOUNS, *_SURE]))
 _HAVE = {_jamo("이"), _jamo("미")}
 """What ㅆ does not make past: 있다, 재밌다."""
 _PAST = tuple(map(_jamo, ("게", "이어", "아", "어", "여")))
 """What stands before the ㅆ of a past or of 겠, behind the stem."""
 _QUOTED = re.compile(_jamo("(?<=.)(?:ᆫ|는|이)?(?:래|대)$"))
 """What 랬 and 댔 leave."""
+_LEU, _LEO, _LA, _HA, _HAE, _SI, _EU, _U = map(_jamo, "르러라하해시으우")
 _NOT_HONORED = {_jamo("마"), _jamo("모"), _jamo("계")}
 _CONTRACTED = {"ᅧ": "ᅵ", "ᅪ": "ᅩ", "ᅯ": "ᅮ", "ᅫ": "ᅬ"}
 """마셔, 봐, 춰 and 돼: 마시, 보, 추, 되."""
 _WHOLE = {_jamo("여"), _jamo("뭐"), *map(_jamo, "과화좌콰")}
 """Syllables that are none of these: 여자, 뭐, 사과, 영화."""
-
-
 _FADING = {_jamo(it) for it in ("파", "퍼", "빠", "뻐")}
 """What 아파, 슬퍼, 바빠 and 예뻐 end in; their stems in ㅡ."""
 
@@ -121,8 +132,10 @@ def stems(word: str) -> list[str]:
     """
     if word in EMPTY:
         return []
-    found = _cut(_jamo(_SLIPS.sub(lambda slip: chr(ord(slip[0]) + 1), word)))
-    return [_alike(stem) for stem in found if normalize("NFC", stem) not in EMPTY]
+    if _SLIPS.search(word):
+        word = _SLIPS.sub(lambda slip: chr(ord(slip[0]) + 1), word)
+    found = map(_composed, _cut(_jamo(word)))
+    return [_alike(stem) for stem in found if stem not in EMPTY]
 
 
 def _cut(word: str) -> list[str]:
@@ -145,10 +158,11 @@ def _cut(word: str) -> list[str]:
     return [stem] if stem == word or _syllables(stem) > 1 else [stem, word]
 
 
-def _before(endings: dict[str, str], word: str) -> str:
+def _before(endings: _Endings, word: str) -> str:
     """What is left of a word without the longest of the endings; nothing if it has none."""
-    for at in range(max(1, len(word) - _LONGEST), len(word)):
-        needed = endings.get(word[at:])
+    for length, alike in endings.get(word[-1], ()):
+        at = len(word) - length
+        needed = alike.get(word[at:]) if at > 0 else None
         if needed is not None and needed in ("", "closed" if word[at - 1] >= "ᆨ" else "open"):
             return word[:at]
     return ""
@@ -159,36 +173,43 @@ def _before_past(word: str) -> str:
     at = word.find("ᆻ")
     while at > 0 and (word[at - 2 : at] in _HAVE or word[at + 1 : at + 2] not in "ᄋᄃᄌᄂᄀᄉᄁ"):
         at = word.find("ᆻ", at + 1)
-    head = word[: max(0, at)]
+    if at < 0:
+        return ""
+    head = word[:at]
     ending = next((it for it in _PAST if head.endswith(it)), "")
     return _QUOTED.sub("", head.removesuffix(ending))
 
 
 def _verb(stem: str) -> str:
     """A verb's stem without contraction and honorific."""
-    if stem.endswith(("ᆯ" + _jamo("러"), "ᆯ" + _jamo("라"))):  # 불러: 부르
-        stem = stem[:-3] + _jamo("르")
-    elif stem.endswith(_jamo("해")):
-        stem = stem[:-2] + _jamo("하")
-    elif stem[-1] in _CONTRACTED and stem[-2:] not in _WHOLE:
+    last = stem[-2:]
+    if stem[-3:-2] == "ᆯ" and last in (_LEO, _LA):  # 불러: 부르
+        stem = stem[:-3] + _LEU
+    elif last == _HAE:
+        stem = stem[:-2] + _HA
+    elif stem[-1] in _CONTRACTED and last not in _WHOLE:
         stem = stem[:-1] + _CONTRACTED[stem[-1]]
-    plain = stem.removesuffix(_jamo("시"))
+    plain = stem.removesuffix(_SI)
     if plain not in _NOT_HONORED:
-        plain = plain.removesuffix(_jamo("으"))
-        return plain or stem
+        return plain.removesuffix(_EU) or stem
     return stem
 
 
 def _alike(stem: str) -> str:
-    """The stem as text; of two syllables and more, without what differs by the ending: 마신 and
-    마실, 만들고 and 만드는, 추워 and 춥고, 아파 and 아프고."""
-    if _syllables(stem) > 1:
-        stem = stem.rstrip("ᆫᆯᆷ")
-        if stem.endswith(_jamo("우")) and stem[-3] < "ᆨ":
-            stem = stem[:-2] + "ᆸ"
-        if stem[-2:] in _FADING:
-            stem = stem[:-1] + "ᅳ"
-    return normalize("NFC", stem)
+    """A stem without what differs by the ending, if it has two syllables or more: 마신 and 마실,
+    만들고 and 만드는, 추워 and 춥고, 아파 and 아프고."""
+    if len(stem) < 2:
+        return stem
+    jamo = _jamo(stem).rstrip("ᆫᆯᆷ")
+    if jamo.endswith(_U) and jamo[-3] < "ᆨ":
+        jamo = jamo[:-2] + "ᆸ"
+    if jamo[-2:] in _FADING:
+        jamo = jamo[:-1] + "ᅳ"
+    return _composed(jamo)
+
+
+def _composed(jamo: str) -> str:
+    return normalize("NFC", jamo)
 
 
 def _syllables(jamo: str) -> int:

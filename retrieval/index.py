@@ -13,7 +13,7 @@ import numpy as np
 
 from language.script import language_of
 from retrieval.lexical import LexicalIndex
-from retrieval.text import asks, normal, parts, tokens
+from retrieval.text import CutWords, asks, normal, parts, tokens
 from schemas.budget import keep_deadline
 from schemas.kept import Kept
 
@@ -66,6 +66,7 @@ class Index:
         """
         kept = _common(self.passages, passages)
         self._truncate(kept)
+        cut = CutWords()
         for row, passage in enumerate(passages[kept:], kept):
             keep_deadline()
             self.passages.append(passage)
@@ -74,7 +75,7 @@ class Index:
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
                 self.lexical.add(
-                    tokens(part),
+                    tokens(part, cut),
                     passage=row,
                     scene=passage.scene,
                     elliptic=language_of(part) != "en",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import add
 
 import Stemmer
 
@@ -26,15 +27,17 @@ _KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff"
 _UNSPACED = f"{_HAN}{_HIRAGANA}{_KATAKANA}"
 
 _RUN = re.compile(
-    f"(?P<hangul>[{HANGUL}]+)|(?P<unspaced>[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+)"
+    f"[가-힣]+|[{_HAN}]+|[{_HIRAGANA}]+|[{_KATAKANA}]+"
     rf"|[^\W_{HANGUL}{_UNSPACED}]+(?:['’][^\W_{HANGUL}{_UNSPACED}]+)*"
 )
 _ASCII_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # what `_RUN` finds where all is ASCII
 _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
-_SYLLABLES = re.compile("[가-힣]+")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
+MANY_WORDS = 30_000
+"""Different Hangul words that are cut at a time, in 0.2 s: a chat of 500,000 characters has them.
+The pairs of a whole word hold most of those of its stem."""
 _STEMMERS = [  # range of a word's first letter; without a cache, which would keep users' words
     (first, last, Stemmer.Stemmer(language, 0))
     for first, last, language in (
@@ -63,28 +66,45 @@ def asks(text: str) -> bool:
     return text.rstrip(" \"'”’」』)*\n").endswith(("?", "？"))
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, cut: CutWords | None = None) -> list[str]:
     """The terms of a text in order, for counting.
 
     Words are stemmed by script, English function words left out; the stems of Hangul words, like
     Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
+
+    Args:
+        text: any.
+        cut: one object for all texts that are read at a time.
     """
     text = normal(text)
     if text.isascii():
         return _english_terms(_ASCII_WORD.findall(text))
-    return [term for terms in _words(text, _stem_pairs) for term in terms]
+    cut = CutWords() if cut is None else cut
+    return list(chain.from_iterable(_words(text, cut.__getitem__)))
+
+
+class CutWords(dict[str, Sequence[str]]):
+    """The terms of Hangul words: each is cut once, of the first `MANY_WORDS`; others stay whole."""
+
+    def __missing__(self, word: str) -> Sequence[str]:
+        """The pairs of a word's stems."""
+        if len(self) >= MANY_WORDS:
+            return _pairs(word)
+        found = tuple(chain.from_iterable(map(_pairs, stems(word))))
+        self[word] = found
+        return found
 
 
 def syllable_pairs(text: str) -> list[str]:
     """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
     story's progress were fitted on."""
-    return [term for terms in _words(normal(text), _word_pairs) for term in terms]
+    return list(chain.from_iterable(_words(normal(text), _word_pairs)))
 
 
 def weights(text: str) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
-    for terms in _words(normal(text), _stem_pairs):
+    for terms in _words(normal(text), CutWords().__getitem__):
         for term in terms:
             weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
     return weighed
@@ -92,18 +112,13 @@ def weights(text: str) -> dict[str, float]:
 
 def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
     """The terms of each word of a normal text; `cut` gives those of a Hangul word."""
-    for run in _RUN.finditer(text):
-        match run.lastgroup:
-            case "hangul":
-                yield from map(cut, _SYLLABLES.findall(run[0]))
-            case "unspaced":
-                yield _pairs(run[0])
-            case _ if term := _word_term(run[0]):
-                yield (term,)
-
-
-def _stem_pairs(word: str) -> Sequence[str]:
-    return [pair for stem in stems(word) for pair in _pairs(stem)]
+    for word in _RUN.findall(text):
+        if "가" <= word[0] <= "힣":
+            yield cut(word)
+        elif _UNSPACED_ONE.match(word):
+            yield _pairs(word)
+        elif term := _word_term(word):
+            yield (term,)
 
 
 def _word_pairs(word: str) -> Sequence[str]:
@@ -132,11 +147,11 @@ def _word_term(word: str) -> str:
     return word
 
 
-def _pairs(run: str) -> tuple[str, ...]:
+def _pairs(run: str) -> Sequence[str]:
     """Overlapping pairs of characters; a single character stands alone unless it is hiragana."""
     if len(run) == 1:
         return () if "\u3041" <= run <= "\u309f" else (run,)
-    return tuple(run[at : at + 2] for at in range(len(run) - 1))
+    return tuple(map(add, run, run[1:]))
 
 
 def mentions(text: str, keyword: str) -> bool:

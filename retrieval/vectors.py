@@ -21,9 +21,8 @@ TOKENS_AT_ONCE = 2_000
 processor time. To MiniLM a token has four such characters, and one of another script is a token; to
 e5 one of Korean is .6 of a token, which takes 1.7 times as long."""
 
-MOST_TOKENS = 256
-"""Of one part: what is beyond, MiniLM does not read, and e5 reads all 600 characters of Korean as
-some 360 tokens of its own."""
+MOST_TOKENS = 512
+"""Of one part: what is beyond, neither of the bundled models reads."""
 
 NEWEST = 0.1
 """Share of them that are the newest, whatever their words."""
