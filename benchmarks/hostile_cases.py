@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle, islice, permutations
+from random import Random
 from typing import Any
 
 from schemas.base import MAX_TEXT
@@ -715,6 +716,43 @@ def stories(size: Size) -> Iterator[Case]:
     )
 
 
+def words(size: Size) -> Iterator[Case]:
+    """Words by chance, most of which are found once, in scripts that are cut in different ways."""
+    for name, (letters, length) in WORDS.items():
+        chance = Random(name)
+        count = 7 * size.total // (5 * sum(len(sign.encode()) for sign in letters) // len(letters))
+        text = "".join(
+            " " if at % (length + 1) == length else sign
+            for at, sign in enumerate(chance.choices(letters, k=count))
+        )
+        for long in (min(size.text, 95_000), min(size.text, 500)):
+            texts = [text[at : at + long] for at in range(0, len(text), long)]
+            yield Case(f"words/{name}, {long} in a line", turn(history=said(texts[: size.lines])))
+            yield Case(f"words/{name}, {long} in an event", turn(story=told(texts[: size.events])))
+
+
+def _letters(*ranges: tuple[int, int]) -> str:
+    return "".join(chr(code) for first, last in ranges for code in range(first, last))
+
+
+_HANGUL, _HAN, _LATIN = (0xAC00, 0xD7A4), (0x4E00, 0x9FFF), (0x61, 0x7B)
+WORDS = {
+    "Hangul": (_letters(_HANGUL), 5),
+    "short Hangul": (_letters(_HANGUL), 2),
+    "endings": ("다고는서어가을를니까지네요습았했" * 3 + _letters((0xAC00, 0xB000)), 3),
+    "Latin": (_letters(_LATIN), 6),
+    "Cyrillic": (_letters((0x430, 0x450)), 6),
+    "Arabic": (_letters((0x620, 0x64B)), 5),
+    "Han": (_letters(_HAN), 200),
+    "kana": (_letters((0x3041, 0x3097), (0x30A1, 0x30FB)), 20),
+    "mixed": (
+        _letters((0x41, 0x5B), _LATIN, (0xAC00, 0xB3D0), (0x300, 0x370), (0x1D400, 0x1D500), _HAN),
+        300,
+    ),
+}
+"""Letters, and how many a word has."""
+
+
 def histories(size: Size) -> Iterator[Case]:
     """Chats as long as they may be, and chats of many names."""
     lines = size.lines
@@ -1057,8 +1095,8 @@ def imports(size: Size) -> Iterator[Case]:
 KINDS: dict[str, Callable[[Size], Iterator[Case]]] = {
     make.__name__: make
     for make in (
-        *(macros, regexes, keywords, lorebooks, stories, histories, messages, casts, examples),
-        *(completions, replies, data, refusals, marks, brackets, runs, pairs, imports),
+        *(macros, regexes, keywords, lorebooks, stories, words, histories, messages, casts),
+        *(examples, completions, replies, data, refusals, marks, brackets, runs, pairs, imports),
     )
 }
 

@@ -110,8 +110,11 @@ class Worker:
         return self._dispatchers[form]
 
     async def warm_up(self) -> None:
-        """All that is loaded once is loaded, and the harmless chat is known."""
+        """All that is loaded once is loaded, for both scripts; the harmless chat is known."""
         await self.dispatcher().warm_up()
+        await self.ask(
+            {**self.harmless, "message": "안녕하세요, 오늘은 어디로 가요?", "history": []}
+        )
         await self.ask(self.harmless)
         await self.dispatcher().pipeline.drain()
 
