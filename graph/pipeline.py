@@ -258,7 +258,7 @@ class Pipeline:
         """Waits until everything that was to be remembered is written, in whichever running loop;
         a loop that has ended writes nothing more."""
         await _until_remembered(self._turns)
-        for reader in self.services.readers.made:
+        for reader in self.services.readers.values():
             await asyncio.to_thread(reader.embedder.flush)
 
 
