@@ -12,7 +12,6 @@ from embedding.embedder import Embedder
 from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
-from language.script import Script
 from llm.huggingface import HuggingFaceLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
@@ -22,7 +21,7 @@ from retrieval.index import IndexCache
 from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Reranker
-from schemas.readers import Reader, Readers
+from schemas.readers import Reader
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -43,17 +42,14 @@ def make_services(settings: Settings) -> Services:
         memory = StandingMemory(database, embedder, words) if words else None
         return Reader(embedder, StoryIndex(database, embedder), memory)
 
-    first = reader(_embedder(settings))
-
-    def make(script: Script) -> Reader:
-        other = script == "cjk" and settings.embedder == "onnx"  # all others know every language
-        return reader(e5()) if other else first
-
+    latin = reader(_embedder(settings))
+    # An embedder that the operator chose is taken to know every language.
+    cjk = reader(e5()) if settings.embedder == "onnx" else latin
     return Services(
-        readers=Readers(make),
+        readers={"latin": latin, "cjk": cjk},
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=LazyExemplars(first.embedder),
+        exemplars=LazyExemplars(latin.embedder),
         models=Models(tuple(_models(settings))),
     )
 

@@ -64,7 +64,8 @@ async def node(
     embedder, routing = readers[script].embedder, exemplars.embedder
     if embedder is routing:
         search = await search_of(request, embedder=embedder)
-        return {"script": script, "query": search, "heard": search.message}
+        return {"script": script, "query": search, "heard": search}
     heard = embed_text(request.message, embedder=routing)  # both at once
     search, vectors = await asyncio.gather(search_of(request, embedder=embedder), heard)
-    return {"script": script, "query": search, "heard": vectors[0]}
+    told = search.model_copy(update={"message": vectors[0]})
+    return {"script": script, "query": search, "heard": told}

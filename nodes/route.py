@@ -97,7 +97,7 @@ async def node(
     def settle() -> tuple[Decision, StoryProgress | None]:
         decision = route_turn(
             request,
-            vector=state["heard"],
+            vector=state["heard"].message,
             exemplars=known,
             trigger_similarity=upcoming.similarity.trigger if upcoming else None,
             narrator_plays_people=context.narrator_plays_people,

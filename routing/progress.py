@@ -35,12 +35,12 @@ from schemas.state import StoryProgress
 
 REACH = 0.325
 """Score that reaches an event. Of 1,683 pairs of a mock message and a trigger that is not its own
-30 score this, of 1,530 Korean ones 10; lab/routing.md has the trade against lateness."""
+30 score this, of 1,530 Korean ones 15; lab/routing.md has the trade against lateness."""
 ASKED = 0.20
 """Score that suffices when the user tells the narrator what happens, or asks to move on."""
 BEFORE = 0.3
 """Share of the score of the turn before that counts again: an event may take two turns to tell."""
-OVERTAKEN = 0.40
+OVERTAKEN = 0.45
 """Score of a later event from which those before it are taken for granted."""
 LATER = 3
 """Later events that a message is compared with."""
@@ -88,6 +88,8 @@ def find_upcoming(
     message: str,
     vector: np.ndarray,
     source: PassageVectors,
+    *,
+    trust: float = 1.0,
 ) -> tuple[Upcoming | None, list[str]]:
     """The next event that waits for its trigger, and how near the message is to it. Blocks.
 
@@ -97,6 +99,8 @@ def find_upcoming(
         message: the user's.
         vector: of the message, (d,) of unit length.
         source: knows and makes vectors.
+        trust: how surely it finds what says the same in the message's language, 0 to 1
+            (`CosineScale.trust`).
 
     Returns:
         The event, None where none waits; and the texts without a vector, to embed after the reply.
@@ -116,7 +120,9 @@ def find_upcoming(
     texts = [texts_to_embed([event]) for event in around]
     vectors, unknown = vectors_of(list(chain(*texts)), source, lambda rows: rows[:AT_ONCE])
     happens, _ = what_happens(_without_directive(message))
-    near, *others = similarities(happens, vector, around, texts, vectors, first=len(compared))
+    near, *others = similarities(
+        happens, vector, around, texts, vectors, first=len(compared), trust=trust
+    )
     upcoming = Upcoming(
         event=events[at],
         passing=list(events[first:at]),

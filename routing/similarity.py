@@ -51,7 +51,7 @@ _SUPPOSES = re.compile(
 """What a sentence with these says is in the mind alone."""
 _PUTS_OFF = re.compile(
     r"(?<!\w)(?:tomorrow|later|not yet|never|\w+n't|cannot|ever)(?!\w)"
-    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
+    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)|적[이은도]? ?없"
 )
 """Denial and putting off reach no farther than their clause: "It is late, so I open it." """
 _PAST_KO = re.compile(rf"(?![있겠])[{syllables_ending_in('ㅆ')}]다(?=[.!…~\"”\s]|$)")
@@ -113,6 +113,7 @@ def similarities(
     vectors: np.ndarray,
     *,
     first: int,
+    trust: float = 1.0,
 ) -> list[EventSimilarity]:
     """The similarity of a message to the first of some events, beside that to all others.
 
@@ -128,10 +129,11 @@ def similarities(
         vectors: of these, one after another: (texts, d) rows of unit length, NaN where not known.
             A missing one is compared by words alone.
         first: so many of the events are asked about.
+        trust: in the embedder, 0 to 1: what the events show of it (`trust_in`) counts so far.
     """
     triggers, told = _meanings(events, texts, vectors)
     near = [triggers @ message, told @ message]
-    trust = trust_in(triggers, told, sum(bool(event.trigger) for event in events))
+    trust *= trust_in(triggers, told, sum(bool(event.trigger) for event in events))
     vocabulary = Vocabulary(["\n".join([e.trigger, event_text(e), *e.characters]) for e in events])
     words = vocabulary.shared(happens)
     near += map(_means_of_others, [*near, words])

@@ -15,8 +15,9 @@ from graph.build import Services
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import Settings
+from language.script import SCRIPTS
 from routing import LazyExemplars, embed_exemplars
-from schemas.readers import Reader, Readers
+from schemas.readers import Reader
 from scripts import build_index
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -53,7 +54,7 @@ def counting_services(folder: Path, embeddings: Counting) -> Services:
     )
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
-        readers=Readers(lambda script: reader),
+        readers=dict.fromkeys(SCRIPTS, reader),
         exemplars=exemplars,
     )
 

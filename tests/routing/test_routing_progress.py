@@ -193,6 +193,8 @@ def test_a_long_story_costs_a_turn_no_more_than_what_is_around_its_position(know
     assert len(left) + source.made in (0, len(texts_to_embed(window)))
     same, _ = find_upcoming(window, 1000, DEED, vector, source)
     assert same == upcoming, "what is farther away counts nothing"
+    doubted, _ = find_upcoming(story, 1000, DEED, vector, source, trust=0.5)
+    assert doubted and doubted.similarity.trust == upcoming.similarity.trust / 2
 
 
 def test_without_a_vector_words_alone_count() -> None:
@@ -219,6 +221,7 @@ def test_nothing_is_awaited_without_a_clock_or_after_the_last_event(position: in
         ("내일이 잔치라, 둘이서 토성을 봤다.", "둘이서 토성을 봤다.", 0),
         ("I hope he comes, and the bell rings.", "", SUPPOSED),
         ("We didn't go.", "", SUPPOSED),
+        ("그 문을 열어 본 적이 없어요.", "", SUPPOSED),
     ],
 )
 def test_what_happens_is_told_from_talk(message: str, happens: str, talk: float) -> None:
