@@ -20,7 +20,7 @@ from stores.sqlite_file import SqliteFile
 
 T = TypeVar("T")
 
-NAME, VERSION = "word index", 1
+NAME, VERSION = "word index", 2
 
 MESSAGES = 1_000_000
 """Kept on disk, of all chats together: some 200 bytes each. The chats used longest ago go first."""
