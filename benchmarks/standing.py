@@ -41,7 +41,7 @@ from benchmarks.metrics import mean, measures, percentile
 from embedding.onnx import OnnxEmbeddings
 from retrieval.chat import chat_passages, recallable, retrieve_chat_context, search_memory
 from retrieval.hybrid import Knobs
-from retrieval.index import Index
+from retrieval.index import Index, IndexCache
 from retrieval.query import make_query, view_vectors
 from retrieval.vectors import part_vectors
 from schemas.base import embedding_id
@@ -178,7 +178,9 @@ def request() -> ChatRequest:
 def turn(memory: StandingMemory, length: int, search: Search, encoder: Known) -> list[str]:
     """The ids of the messages that a turn finds, best first."""
     recalled = memory.recall(USER, str(length), search, [], "?")
-    found = search_memory(request(), recalled, search, CONTEXT, source=encoder)
+    found = search_memory(
+        request(), recalled, search, CONTEXT, indexes=IndexCache(), source=encoder
+    )
     return [chunk.id for chunk in found.best]
 
 

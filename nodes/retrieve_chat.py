@@ -53,7 +53,9 @@ async def node(
         said = search_history(
             request, cut, search, context, key=key, indexes=indexes, source=embedder
         )
-        remembered = search_memory(request, recalled, search, context, source=embedder)
+        remembered = search_memory(
+            request, recalled, search, context, indexes=indexes, source=embedder
+        )
         found = joined([said, remembered], context.chat_top_k)
         return found, [*said.unread, *remembered.unread]
 

@@ -17,9 +17,10 @@ from language.script import Script, script_of
 from retrieval.hybrid import Knobs, rank
 from retrieval.index import Index, IndexCache, Passage
 from retrieval.query import CHAT_LINES, LINE_SIZE, chat_text, make_query
+from retrieval.text import RULES
 from retrieval.vectors import AT_ONCE, part_vectors
 from schemas.base import embedding_id
-from schemas.protocols import PassageVectors, Reranker
+from schemas.protocols import Analyzer, PassageVectors, Reranker
 from schemas.rag import Corpus, Query, RAGChunk, Recalled, Search
 from schemas.request import ChatRequest, Message, Role
 from schemas.state import Context
@@ -37,7 +38,7 @@ class Found:
     unread: list[str]  # parts without a vector
 
 
-def query_of(request: ChatRequest) -> Query:
+def query_of(request: ChatRequest, analyzer: Analyzer = RULES) -> Query:
     """What the message asks for; the lines before it say what it leaves open."""
     names = _names_of_roles(request)
     said_by = {name or names[role] for role, name in request.voices if role != "system"}
@@ -47,6 +48,7 @@ def query_of(request: ChatRequest) -> Query:
         speakers=sorted(said_by | {request.persona.name}),
         names=[request.persona.name],
         present=[request.persona.name, request.user_name or "User"],
+        analyzer=analyzer,
     )
 
 
@@ -103,6 +105,7 @@ def search_memory(
     search: Search,
     context: Context,
     *,
+    indexes: IndexCache,
     source: PassageVectors,
 ) -> Found:
     """What of a standing memory bears on the search. Blocks. Arguments as in `search_history`.
@@ -113,7 +116,7 @@ def search_memory(
     messages = recalled.messages
     if not messages:
         return Found([], [], [])
-    index = Index(chat_passages(messages, request, recalled.runs))
+    index = indexes.made(chat_passages(messages, request, recalled.runs))
     seen = [*request.history, _asked(request)]
     # What has no vector here has one in the memory: the ranking can do without it.
     found = _found(index, messages, seen, search, context, source, recalled.corpus, at_once=0)

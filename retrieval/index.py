@@ -13,9 +13,10 @@ import numpy as np
 
 from language.script import language_of
 from retrieval.lexical import LexicalIndex
-from retrieval.text import CutWords, asks, normal, parts, tokens
+from retrieval.text import RULES, asks, normal, parts, tokens
 from schemas.budget import keep_deadline
 from schemas.kept import Kept
+from schemas.protocols import Analyzer
 
 PART_SIZE = 600  # characters; within the 256 tokens that MiniLM reads, and most chat lines whole
 
@@ -45,12 +46,19 @@ class Index:
     Not to be shared by threads that update it.
     """
 
-    def __init__(self, passages: Sequence[Passage] = (), *, part_size: int = PART_SIZE) -> None:
+    def __init__(
+        self,
+        passages: Sequence[Passage] = (),
+        *,
+        part_size: int = PART_SIZE,
+        analyzer: Analyzer = RULES,
+    ) -> None:
         self.passages: list[Passage] = []
         self.parts: list[str] = []
         self.lexical = LexicalIndex()
         self.vectors: np.ndarray | None = None  # (up to parts, d): `part_vectors` keeps them here
         self._part_size = part_size
+        self._analyzer = analyzer
         self._starts = array("i")  # first part of each passage
         self._asks = array("f")
         self.update(passages)
@@ -66,7 +74,7 @@ class Index:
         """
         kept = _common(self.passages, passages)
         self._truncate(kept)
-        cut = CutWords()
+        known: dict[str, Sequence[str]] = {}
         for row, passage in enumerate(passages[kept:], kept):
             keep_deadline()
             self.passages.append(passage)
@@ -75,7 +83,7 @@ class Index:
             for part in parts(passage.text, self._part_size):
                 self.parts.append(part)
                 self.lexical.add(
-                    tokens(part, cut),
+                    tokens(part, self._analyzer, known),
                     passage=row,
                     scene=passage.scene,
                     elliptic=language_of(part) != "en",
@@ -144,7 +152,10 @@ class IndexCache:
     and every passage is compared, so that a wrong key costs time and leaks nothing.
     """
 
-    def __init__(self, capacity: int = 64, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, analyzer: Analyzer = RULES, *, capacity: int = 64, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.analyzer = analyzer
         self._changed = Condition()
         self._indexes: Kept[Hashable, Index] = Kept(max_bytes, capacity)
         self._lent: set[Hashable] = set()
@@ -165,7 +176,7 @@ class IndexCache:
             index = self._indexes.take(key)
             self._lent.add(key)
         if index is None:
-            index = Index(part_size=part_size)
+            index = self.made((), part_size)
         whole = False
         try:
             yield index
@@ -176,6 +187,10 @@ class IndexCache:
                 if whole:
                     self._indexes.put(key, index, index.bytes)
                 self._changed.notify_all()
+
+    def made(self, passages: Sequence[Passage], part_size: int = PART_SIZE) -> Index:
+        """An index that is not kept."""
+        return Index(passages, part_size=part_size, analyzer=self.analyzer)
 
     def forget(self, key: Hashable) -> None:
         """Drop what is kept for a key."""

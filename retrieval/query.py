@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
-from retrieval.text import asks, mentioned_in, normal, sentences, tokens, weights
+from retrieval.text import RULES, asks, mentioned_in, normal, sentences, tokens, weights
+from schemas.protocols import Analyzer
 from schemas.rag import Query, View
 
 CHAT_LINES = 6  # lines before the message that make the running chat
@@ -41,6 +42,7 @@ def make_query(
     speakers: Iterable[str] = (),
     names: Iterable[str] = (),
     present: Iterable[str] = (),
+    analyzer: Analyzer = RULES,
 ) -> Query:
     """The query of a message.
 
@@ -50,21 +52,22 @@ def make_query(
         speakers: all who speak in the searched passages.
         names: characters and places of the running scene.
         present: who talk with each other now; they are "I" and "you", so "she" is none of them.
+        analyzer: that also cut the passages.
     """
     lines = [line for line in lines if line.strip()][-CHAT_LINES:]
     speakers = list(speakers)
     asked = _named(message, speakers)
     meant = asked or _meant(message, lines, speakers, set(present))
     own = in_first_person(message, asked)
-    left_out = {term for name in meant for term in tokens(name)}
-    terms = _without(left_out, weights(message))
+    left_out = {term for name in meant for term in tokens(name, analyzer)}
+    terms = _without(left_out, weights(message, analyzer))
     views = [View(own, terms)]
     if lines:
         chat = chat_text(lines)
-        terms_of_chat = _without(left_out, _chat_terms(message, lines, names))
+        terms_of_chat = _without(left_out, _chat_terms(message, lines, names, analyzer))
         views.append(View(chat, terms_of_chat, _share(own, chat)))
     meant_names = frozenset(map(normal, meant))
-    return Query(tuple(views), meant_names, follow_up=_follow_up(message, terms, lines))
+    return Query(tuple(views), meant_names, follow_up=_follow_up(message, terms, lines, analyzer))
 
 
 def chat_text(lines: Iterable[str]) -> str:
@@ -139,13 +142,15 @@ def _meant(
     return []
 
 
-def _follow_up(message: str, terms: Mapping[str, float], lines: Sequence[str]) -> float:
+def _follow_up(
+    message: str, terms: Mapping[str, float], lines: Sequence[str], analyzer: Analyzer
+) -> float:
     """How far a message only carries the chat on, 0 to 1.
 
     `STATEMENT` of it: it is no question. The rest: the share of its terms that the chat has just
     used.
     """
-    said = {term for line in lines for term in tokens(line)}
+    said = {term for line in lines for term in tokens(line, analyzer)}
     repeated = len(said & terms.keys()) / max(1, len(terms))
     asked = any(asks(it) and not _is_tag(it) for it in sentences(message))
     return STATEMENT * (not asked) + (1 - STATEMENT) * repeated
@@ -156,14 +161,16 @@ def _is_tag(question: str) -> bool:
     return len(question.split()) < 3 and len(tokens(question)) < 2
 
 
-def _chat_terms(message: str, lines: Sequence[str], names: Iterable[str]) -> dict[str, float]:
+def _chat_terms(
+    message: str, lines: Sequence[str], names: Iterable[str], analyzer: Analyzer
+) -> dict[str, float]:
     """Each term at the sum over the lines that hold it: a topic comes back, small talk does not."""
-    weighed = weights(message)
+    weighed = weights(message, analyzer)
     for age, line in enumerate(reversed(lines)):
-        for term, weight in weights(line).items():
+        for term, weight in weights(line, analyzer).items():
             weighed[term] = weighed.get(term, 0.0) + LINE_WEIGHT * LINE_DECAY**age * weight
     for name in names:
-        for term, weight in weights(name).items():
+        for term, weight in weights(name, analyzer).items():
             weighed.setdefault(term, NAME_WEIGHT * weight)
     return weighed
 

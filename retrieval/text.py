@@ -20,6 +20,7 @@ from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
 from schemas.budget import current
+from schemas.protocols import Analyzer
 
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA = "\u3041-\u309f"
@@ -66,33 +67,44 @@ def asks(text: str) -> bool:
     return text.rstrip(" \"'”’」』)*\n").endswith(("?", "？"))
 
 
-def tokens(text: str, cut: CutWords | None = None) -> list[str]:
-    """The terms of a text in order, for counting.
+class Rules:
+    """Cuts texts by rules: words are stemmed by script, English function words left out; the stems
+    of Hangul words, like Han and kana, become pairs of characters (Lucene's CJK analysis does the
+    same)."""
 
-    Words are stemmed by script, English function words left out; the stems of Hangul words, like
-    Han and kana, become pairs of characters (Lucene's CJK analysis does the same).
+    name = "rules"
+
+    def words(self, text: str, known: dict[str, Sequence[str]]) -> Iterator[Sequence[str]]:
+        """The terms of each word of a normal text."""
+
+        def cut(word: str) -> Sequence[str]:
+            found = known.get(word)
+            if found is None:
+                if len(known) >= MANY_WORDS:
+                    return pairs(word)
+                found = known[word] = tuple(chain.from_iterable(map(pairs, stems(word))))
+            return found
+
+        return _words(text, cut)
+
+
+RULES = Rules()
+
+
+def tokens(
+    text: str, analyzer: Analyzer = RULES, known: dict[str, Sequence[str]] | None = None
+) -> list[str]:
+    """The terms of a text in order, for counting.
 
     Args:
         text: any.
-        cut: one object for all texts that are read at a time.
+        analyzer: cuts it.
+        known: one dictionary for all texts that are read at a time.
     """
     text = normal(text)
     if text.isascii():
         return _english_terms(_ASCII_WORD.findall(text))
-    cut = CutWords() if cut is None else cut
-    return list(chain.from_iterable(_words(text, cut.__getitem__)))
-
-
-class CutWords(dict[str, Sequence[str]]):
-    """The terms of Hangul words: each is cut once, of the first `MANY_WORDS`; others stay whole."""
-
-    def __missing__(self, word: str) -> Sequence[str]:
-        """The pairs of a word's stems."""
-        if len(self) >= MANY_WORDS:
-            return _pairs(word)
-        found = tuple(chain.from_iterable(map(_pairs, stems(word))))
-        self[word] = found
-        return found
+    return list(chain.from_iterable(analyzer.words(text, {} if known is None else known)))
 
 
 def syllable_pairs(text: str) -> list[str]:
@@ -101,10 +113,10 @@ def syllable_pairs(text: str) -> list[str]:
     return list(chain.from_iterable(_words(normal(text), _word_pairs)))
 
 
-def weights(text: str) -> dict[str, float]:
+def weights(text: str, analyzer: Analyzer = RULES) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
-    for terms in _words(normal(text), CutWords().__getitem__):
+    for terms in analyzer.words(normal(text), {}):
         for term in terms:
             weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
     return weighed
@@ -116,7 +128,7 @@ def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[
         if "가" <= word[0] <= "힣":
             yield cut(word)
         elif _UNSPACED_ONE.match(word):
-            yield _pairs(word)
+            yield pairs(word)
         elif term := _word_term(word):
             yield (term,)
 
@@ -124,7 +136,7 @@ def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[
 def _word_pairs(word: str) -> Sequence[str]:
     """A stem of one syllable stands beside the pairs of the whole word."""
     stem = without_particles(word)
-    return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
+    return pairs(stem) if len(stem) > 1 else (stem, *(pairs(word) if len(word) > 1 else ()))
 
 
 def _english_terms(words: Sequence[str]) -> list[str]:
@@ -147,7 +159,7 @@ def _word_term(word: str) -> str:
     return word
 
 
-def _pairs(run: str) -> Sequence[str]:
+def pairs(run: str) -> Sequence[str]:
     """Overlapping pairs of characters; a single character stands alone unless it is hiragana."""
     if len(run) == 1:
         return () if "\u3041" <= run <= "\u309f" else (run,)

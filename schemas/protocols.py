@@ -21,6 +21,18 @@ class ServedCount(Protocol):
         `aside` as in `base.done`."""
 
 
+class Analyzer(Protocol):
+    """Cuts texts into the terms by which they are found."""
+
+    @property
+    def name(self) -> str:
+        """Terms of two names never mix."""
+
+    def words(self, text: str, known: dict[str, Sequence[str]]) -> Iterable[Sequence[str]]:
+        """The terms of each word of a text in `retrieval.text.normal` form, in order; `known` keeps
+        those of words for the texts that are read with it."""
+
+
 class PassageVectors(Protocol):
     """Knows and makes vectors of stored text: (n, dimension) float32 rows of unit length, in the
     order given. Both calls block."""

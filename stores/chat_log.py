@@ -149,7 +149,7 @@ class ChatLog:
                     int(str(row.id)), identity_digest(message), words_digest(message), item.at,
                     item.written,
                 )  # fmt: skip
-                read.append((known, dict(Counter(tokens(message.content)))))
+                read.append((known, dict(Counter(tokens(message.content, self._words.analyzer)))))
         return read
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from retrieval.text import RULES
+from schemas.protocols import Analyzer
 from schemas.rag import Corpus
 from stores.sqlite_file import SqliteFile
 
@@ -76,10 +78,12 @@ class WordIndex:
 
     Args:
         path: the SQLite file; None keeps it in memory, as does a file that cannot be written.
+        analyzer: cuts the texts; a file holds the terms of one.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, analyzer: Analyzer = RULES) -> None:
         """Touches no file yet."""
+        self.analyzer = analyzer
         self._file = SqliteFile(path, NAME, VERSION, TABLES)
         self._most = MESSAGES if path else MESSAGES_IN_MEMORY
 
