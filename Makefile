@@ -9,7 +9,7 @@ STUDIO_PORT ?= 2024
 # What `langgraph dev` would send: traces, usage, and the question for newer versions.
 NO_CALLS_HOME := LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=1
 
-.PHONY: help run test test-all check fmt lock studio play notebook huggingface schema clean
+.PHONY: help run test test-all check fmt lock studio play notebook huggingface kiwi schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,9 @@ notebook: $(VENV)/.dev ## open the guided tour in JupyterLab, which it installs 
 
 huggingface: $(VENV)/.dev ## add torch and transformers (about 1 GB, more with CUDA)
 	@$(PIP) install ".[huggingface]"
+
+kiwi: $(VENV)/.base ## add the Korean analyser Kiwi (100 MB)
+	@$(PIP) install ".[kiwi]"
 
 schema: $(VENV)/.base ## write docs/schema/ and docs/settings.md anew
 	@$(BIN)/python -m scripts.export_docs

@@ -1,7 +1,8 @@
 """How well chat memory finds the right messages.
 
     python -m benchmarks.chat_retrieval FILE.chat.jsonl... [--retriever hybrid|dense|bm25]
-        [--no-context | --interrupted] [--cold SHARE] [--messages N] [--json]
+        [--no-context | --interrupted] [--cold SHARE] [--messages N]
+        [--korean rules|kiwi] [--json]
 
 `--interrupted` asks every question after six lines of another conversation. `--messages` is for
 times: the first conversation is made N messages long, so the other measures mean nothing.
@@ -19,6 +20,7 @@ from typing import Any
 from benchmarks.corpus import read_chats
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import NAMES, Retriever
+from graph.services import analyzer_of
 
 COLUMNS = ("queries", "recall@5", "recall@10", "ndcg@10", "mrr", "ms_p50", "ms_p95")
 
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, default=0, help="make the first chat this long, for times"
     )
+    parser.add_argument("--korean", choices=("rules", "kiwi"), default="rules")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     retriever = Retriever(arguments.retriever, cold=arguments.cold)
@@ -68,6 +71,7 @@ def main() -> None:
             context=not arguments.no_context,
             interrupted=arguments.interrupted,
             messages=arguments.messages,
+            analyzer=analyzer_of(arguments.korean),
         )
         for path in arguments.files
     }

@@ -21,6 +21,8 @@ from retrieval.hybrid import CHAT, STORY, Weights
 from retrieval.index import PART_SIZE, Index, Passage
 from retrieval.query import CHAT_LINES, make_query
 from retrieval.story import EVENT_PART_SIZE
+from retrieval.text import RULES
+from schemas.protocols import Analyzer
 from schemas.rag import Query
 
 
@@ -59,6 +61,7 @@ def read_chats(
     plain: bool = False,
     interrupted: bool = False,
     messages: int = 0,
+    analyzer: Analyzer = RULES,
 ) -> Iterator[Case]:
     """The conversations of a file.
 
@@ -69,6 +72,7 @@ def read_chats(
         interrupted: the last lines of another conversation come before each question, so that the
             running chat has nothing to do with it.
         messages: make the first conversation this long and leave it at that; for times only.
+        analyzer: cuts texts into terms.
     """
     chats = list(read_lines(path))
     for data, other in zip(chats, chats[1:] + chats[:1], strict=True):
@@ -84,25 +88,31 @@ def read_chats(
         speakers = [] if plain else list(dict.fromkeys(it["speaker"] for it in data["messages"]))
         questions = [
             Question(
-                make_query(it["text"], context_lines(it) if context else [], speakers=speakers),
+                make_query(
+                    it["text"],
+                    context_lines(it) if context else [],
+                    speakers=speakers,
+                    analyzer=analyzer,
+                ),
                 set(it["relevant"]),
                 it.get("category", ""),
             )
             for it in data["queries"]
         ]
-        yield Case(data["id"], Index(passages, part_size=PART_SIZE), CHAT, questions, [], [])
+        index = Index(passages, part_size=PART_SIZE, analyzer=analyzer)
+        yield Case(data["id"], index, CHAT, questions, [], [])
         if messages:
             return
 
 
-def read_stories(path: Path) -> Iterator[Case]:
+def read_stories(path: Path, analyzer: Analyzer = RULES) -> Iterator[Case]:
     """The stories of a file."""
     for data in read_lines(path):
         events = sorted(data["events"], key=lambda event: event["order"])
         passages = [Passage(event["id"], event["text"]) for event in events]
         questions = [
             Question(
-                make_query(it["text"]),
+                make_query(it["text"], analyzer=analyzer),
                 set(it["relevant"]),
                 it.get("category", ""),
                 it.get("position"),
@@ -112,7 +122,7 @@ def read_stories(path: Path) -> Iterator[Case]:
         ]
         yield Case(
             data["id"],
-            Index(passages, part_size=EVENT_PART_SIZE),
+            Index(passages, part_size=EVENT_PART_SIZE, analyzer=analyzer),
             STORY,
             questions,
             [event["order"] for event in events],

@@ -1,7 +1,7 @@
 """How well story retrieval finds the right event, and whether it tells what it must not.
 
     python -m benchmarks.story_retrieval FILE.story.jsonl... [--retriever hybrid|dense|bm25]
-        [--cold SHARE] [--json]
+        [--cold SHARE] [--korean rules|kiwi] [--json]
 
 Recall is measured with the clock off: in these files `position` is the last relevant event, which
 gives the answer away. The leak shares are measured with the clock and the characters on, over the
@@ -20,17 +20,20 @@ import numpy as np
 from benchmarks.corpus import Case, Question, read_stories
 from benchmarks.metrics import mean, measures, percentile, table
 from benchmarks.retrievers import NAMES, Retriever
+from graph.services import analyzer_of
+from retrieval.text import RULES
+from schemas.protocols import Analyzer
 
 LEAK_DEPTH = 3
 COLUMNS = ("queries", "recall@1", "recall@3", "mrr", "future_leak", "unknown_leak", "ms_p50")
 
 
-def measure(path: Path, retriever: Retriever) -> dict[str, object]:
+def measure(path: Path, retriever: Retriever, analyzer: Analyzer = RULES) -> dict[str, object]:
     """The measures of one file, averaged over its queries."""
     rows: list[dict[str, float]] = []
     categories: dict[str, list[dict[str, float]]] = {}
     times: list[float] = []
-    for case in read_stories(path):
+    for case in read_stories(path, analyzer):
         vectors = retriever.vectors(case)
         for question in case.questions:
             ranking, elapsed = retriever.find(case, question, vectors)
@@ -88,10 +91,12 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--retriever", choices=NAMES, default="hybrid")
     parser.add_argument("--cold", type=float, help="share of the sentences with a vector")
+    parser.add_argument("--korean", choices=("rules", "kiwi"), default="rules")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     retriever = Retriever(arguments.retriever, cold=arguments.cold)
-    results = {path.name: measure(path, retriever) for path in arguments.files}
+    analyzer = analyzer_of(arguments.korean)
+    results = {path.name: measure(path, retriever, analyzer) for path in arguments.files}
     print(json.dumps(results, indent=2) if arguments.json else table(results, COLUMNS))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseLLM
 
@@ -18,9 +18,10 @@ from llm.scripted import ScriptedLLM
 from prompts.served import ServedCount
 from prompts.tokens import Count, added_tokens, estimator, tokenizer_count
 from retrieval.index import IndexCache
+from retrieval.text import RULES
 from routing import LazyExemplars
 from schemas.models import Model, Models
-from schemas.protocols import Reranker
+from schemas.protocols import Analyzer, Reranker
 from schemas.readers import Reader
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
@@ -35,7 +36,11 @@ def make_services(settings: Settings) -> Services:
     database = (
         ChromaDatabase(url=url) if url else ChromaDatabase(path=settings.index_dir / "chroma")
     )
-    words = WordIndex(settings.index_dir / "words.sqlite") if settings.standing_memory else None
+    analyzer = analyzer_of(settings.korean)
+    words = None
+    if settings.standing_memory:
+        name = "words.sqlite" if analyzer is RULES else f"words-{analyzer.name}.sqlite"
+        words = WordIndex(settings.index_dir / name, analyzer)
 
     def reader(embedder: Embedder) -> Reader:
         embedder.cache = VectorCache(settings.index_dir / "vectors.sqlite", embedder.fingerprint)
@@ -48,10 +53,19 @@ def make_services(settings: Settings) -> Services:
     return Services(
         readers={"latin": latin, "cjk": cjk},
         reranker=_reranker(settings),
-        indexes=IndexCache(),
+        indexes=IndexCache(analyzer),
         exemplars=LazyExemplars(latin.embedder),
         models=Models(tuple(_models(settings))),
     )
+
+
+def analyzer_of(korean: Literal["rules", "kiwi"]) -> Analyzer:
+    """What cuts texts into terms. Raises SettingsError where its package is missing."""
+    if korean == "rules":
+        return RULES
+    from retrieval.kiwi import KiwiAnalyzer
+
+    return KiwiAnalyzer()
 
 
 def _embedder(settings: Settings) -> Embedder:

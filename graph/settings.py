@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         description="`onnx` is bundled; `huggingface` needs the extra; `tei` is a "
         "text-embeddings-inference server.",
     )
+    korean: Literal["rules", "kiwi"] = Field(
+        "rules",
+        description="What cuts Korean into words: `rules`, or the analyser `kiwi`, which finds "
+        "more, takes 500 MB of memory and needs the extra.",
+    )
     embedder_model: str | None = Field(
         None, description="What `huggingface` loads or `tei` serves, such as `BAAI/bge-m3`."
     )

@@ -12,9 +12,10 @@ from langgraph.runtime import Runtime
 
 from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
+from retrieval.text import RULES
 from routing import LazyExemplars
 from schemas.base import done
-from schemas.protocols import Embedder
+from schemas.protocols import Analyzer, Embedder
 from schemas.rag import Search, of_one_length
 from schemas.readers import Readers
 from schemas.request import ChatRequest
@@ -30,7 +31,9 @@ def embed_text(text: str, *, embedder: Embedder) -> Awaitable[np.ndarray]:
     return embedder.begin_queries([text])
 
 
-async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
+async def search_of(
+    request: ChatRequest, *, embedder: Embedder, analyzer: Analyzer = RULES
+) -> Search:
     """What is looked for, with its vectors.
 
     The running chat was said, so it is embedded as a passage: it is known if it was embedded after
@@ -40,7 +43,7 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
         EmbeddingError: the embedder failed.
     """
     begun = embed_text(request.message, embedder=embedder)  # the query is made meanwhile
-    query = await done(partial(query_of, request), aside=request.is_large)
+    query = await done(partial(query_of, request, analyzer), aside=request.is_large)
     own, *chat = query.texts
     asked = begun if own == request.message else embed_text(own, embedder=embedder)
     # the same future twice is awaited once
@@ -56,16 +59,23 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
 
 
 async def node(
-    state: State, runtime: Runtime[Context], *, readers: Readers, exemplars: LazyExemplars
+    state: State,
+    runtime: Runtime[Context],
+    *,
+    readers: Readers,
+    exemplars: LazyExemplars,
+    analyzer: Analyzer,
 ) -> dict[str, object]:
     """Reads `request`; writes `script`, `query` and `heard`."""
     request = request_of(state)
     script = script_of_chat(request)
     embedder, routing = readers[script].embedder, exemplars.embedder
     if embedder is routing:
-        search = await search_of(request, embedder=embedder)
+        search = await search_of(request, embedder=embedder, analyzer=analyzer)
         return {"script": script, "query": search, "heard": search}
     heard = embed_text(request.message, embedder=routing)  # both at once
-    search, vectors = await asyncio.gather(search_of(request, embedder=embedder), heard)
+    search, vectors = await asyncio.gather(
+        search_of(request, embedder=embedder, analyzer=analyzer), heard
+    )
     told = search.model_copy(update={"message": vectors[0]})
     return {"script": script, "query": search, "heard": told}

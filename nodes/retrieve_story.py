@@ -41,7 +41,9 @@ async def node(
             script, chat = "cjk", readers[script]  # that reads English, too
             if readers[script] is not chat:
                 story = await readers[script].stories.aload(told, request.story_id)
-                search = await search_of(request, embedder=readers[script].embedder)
+                search = await search_of(
+                    request, embedder=readers[script].embedder, analyzer=indexes.analyzer
+                )
     except StoreError as error:
         return {"story": StoryRAGResult(warning=f"no story: {error.message}")}
 
