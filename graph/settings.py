@@ -102,8 +102,7 @@ class Settings(BaseSettings):
     )
     korean: Literal["rules", "kiwi"] = Field(
         "rules",
-        description="What cuts Korean into words: `rules`, or the analyser `kiwi`, which finds "
-        "more, takes 500 MB of memory and needs the extra.",
+        description="What cuts Korean words; `kiwi` finds more, for 500 MB (`make kiwi`).",
     )
     embedder_model: str | None = Field(
         None, description="What `huggingface` loads or `tei` serves, such as `BAAI/bge-m3`."
