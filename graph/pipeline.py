@@ -236,7 +236,8 @@ class Pipeline:
             with spending(Budget(REMEMBERING)):
                 # First, as the next turn asks for it first; alone, as a batch would pad the rest.
                 if chat := running_chat(messages):
-                    await embedder.aencode_passages([chat])
+                    for script in {state["script"], state.get("story_script", state["script"])}:
+                        await readers[script].embedder.aencode_passages([chat])
                 await embedder.aencode_passages([*(unread or ()), *texts])
                 if left := state.get("unread_story"):
                     await readers[state["story_script"]].embedder.aencode_passages(left)
