@@ -37,8 +37,9 @@ _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
 MANY_WORDS = 30_000
-"""Different Hangul words that are cut at a time, in 0.2 s: a chat of 500,000 characters has them.
-The pairs of a whole word hold most of those of its stem."""
+"""Different words whose terms are known at a time. Hangul words beyond stay whole, as to cut 30,000
+takes 0.2 s; a chat of 500,000 characters has as many, and the pairs of a whole word hold most of
+those of its stem."""
 _STEMMERS = [  # range of a word's first letter; without a cache, which would keep users' words
     (first, last, Stemmer.Stemmer(language, 0))
     for first, last, language in (
@@ -76,16 +77,14 @@ class Rules:
 
     def words(self, text: str, known: dict[str, Sequence[str]]) -> Iterator[Sequence[str]]:
         """The terms of each word of a normal text."""
-
-        def cut(word: str) -> Sequence[str]:
-            found = known.get(word)
-            if found is None:
-                if len(known) >= MANY_WORDS:
-                    return pairs(word)
-                found = known[word] = tuple(chain.from_iterable(map(pairs, stems(word))))
-            return found
-
-        return _words(text, cut)
+        for word in _RUN.findall(text):
+            terms = known.get(word)
+            if terms is None:
+                many = len(known) >= MANY_WORDS
+                terms = _cut(word, whole=many)
+                if not many:
+                    known[word] = terms
+            yield terms
 
 
 RULES = Rules()
@@ -110,7 +109,11 @@ def tokens(
 def syllable_pairs(text: str) -> list[str]:
     """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
     story's progress were fitted on."""
-    return list(chain.from_iterable(_words(normal(text), _word_pairs)))
+    words = _RUN.findall(normal(text))
+    cut = (
+        _word_pairs(word) if "가" <= word[0] <= "힣" else _cut(word, whole=True) for word in words
+    )
+    return list(chain.from_iterable(cut))
 
 
 def weights(text: str, analyzer: Analyzer = RULES) -> dict[str, float]:
@@ -122,15 +125,14 @@ def weights(text: str, analyzer: Analyzer = RULES) -> dict[str, float]:
     return weighed
 
 
-def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
-    """The terms of each word of a normal text; `cut` gives those of a Hangul word."""
-    for word in _RUN.findall(text):
-        if "가" <= word[0] <= "힣":
-            yield cut(word)
-        elif _UNSPACED_ONE.match(word):
-            yield pairs(word)
-        elif term := _word_term(word):
-            yield (term,)
+def _cut(word: str, *, whole: bool) -> Sequence[str]:
+    """The terms of a word; a Hangul word may be left `whole`."""
+    if "가" <= word[0] <= "힣":
+        return pairs(word) if whole else tuple(chain.from_iterable(map(pairs, stems(word))))
+    if _UNSPACED_ONE.match(word):
+        return pairs(word)
+    term = _word_term(word)
+    return (term,) if term else ()
 
 
 def _word_pairs(word: str) -> Sequence[str]:
