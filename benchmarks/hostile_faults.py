@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from langchain_core.embeddings import Embeddings
 
 from benchmarks.hostile_cases import Job, Size, said, told, turn
 from benchmarks.speed_child import rss
-from benchmarks.speed_cold import ROOT, Quiet, environment, worker_environment
+from benchmarks.speed_cold import ROOT, JobHandler, Quiet, environment, worker_environment
 from benchmarks.standing import server
 from embedding.embedder import Embedder
 from graph import services
@@ -98,10 +97,8 @@ def _apart(work: Any, *given: Any) -> Any:
         return pool.apply(work, given)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JobHandler):
     platform: Platform
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         jobs: list[dict[str, Any]] = []
@@ -114,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
             jobs, self.platform.waiting = self.platform.waiting, []
         elif "job" in self.path:
             time.sleep(0.2)
-        self._send(json.dumps(jobs) if jobs else "")
+        self.send(json.dumps(jobs) if jobs else "")
         if jobs:
             self.platform.down = True
             self.platform.taken.set()
@@ -123,20 +120,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if "job-done" in self.path and not self.platform.down and b"response" in body:
             self.platform.done[self.path.split("?")[0].rsplit("/", 1)[1]] += 1
-        self._send("")
+        self.send("")
 
-    def _send(self, text: str) -> None:
+    def send(self, text: str) -> None:
+        """The answer; in an outage it hangs up."""
         if self.platform.down:
             self.close_connection = True
-            return
-        self.send_response(200 if text or self.command == "POST" else 204)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text.encode())))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        else:
+            super().send(text)
 
 
 class Platform:

@@ -109,6 +109,23 @@ class Quiet(ThreadingHTTPServer):
         """They are meant to."""
 
 
+class JobHandler(BaseHTTPRequestHandler):
+    """Answers with JSON, as Runpod's side does; keeps connections, and says nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def send(self, text: str) -> None:
+        """The answer; none is 204 to a worker that asks for jobs."""
+        self.send_response(200 if text or self.command == "POST" else 204)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """It would print every call."""
+
+
 class _Platform:
     """Runpod's side on loopback: one job, the mock request."""
 
@@ -117,35 +134,23 @@ class _Platform:
         self.done = threading.Event()
         platform = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(JobHandler):
             def do_GET(self) -> None:
                 if "job-take" in self.path and not platform.asked_at:
                     platform.asked_at = time.perf_counter()
                     request = ROOT / "data" / "mock" / "sample_request.json"
                     job = {"id": "job", "input": json.loads(request.read_text(encoding="utf-8"))}
-                    return self._send(json.dumps([job] if "batch" in self.path else job))
+                    return self.send(json.dumps([job] if "batch" in self.path else job))
                 if "job" in self.path:
                     time.sleep(0.2)
-                return self._send("")
+                return self.send("")
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._send("")
+                self.send("")
                 if "job-done" in self.path and b"response_contents" in body:
                     platform.done_at = time.perf_counter()
                     platform.done.set()
-
-            def _send(self, text: str) -> None:
-                self.send_response(200 if text or self.command == "POST" else 204)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
 
         self._server = Quiet(("127.0.0.1", 0), Handler)
 

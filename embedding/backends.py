@@ -9,7 +9,7 @@ import numpy as np
 
 from embedding.embedder import Embedder
 from embedding.onnx import E5, MINILM, Bundled, OnnxEmbeddings
-from schemas.errors import EmbeddingError
+from schemas.errors import EmbeddingError, moved
 
 # Model name (any case) -> (query prefix, passage prefix); the first match wins.
 # From the model cards: a model trained with prefixes ranks noticeably worse without them.
@@ -138,8 +138,5 @@ class _ServerClient:
         """The server's vectors, (n, dimension)."""
         response = self._http.post(self._url, json={"inputs": text, **options})
         if response.is_redirect:  # a text and a key go nowhere else
-            raise EmbeddingError(
-                f"the embedding server points to another address (HTTP {response.status_code}); "
-                "set IYAGI_EMBEDDER_URL to the final one"
-            )
+            raise EmbeddingError(moved("embedding", response.status_code, "IYAGI_EMBEDDER_URL"))
         return np.asarray(response.raise_for_status().json(), dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import EmbeddingError
+from schemas.errors import EmbeddingError, moved
 
 MAX_CHARACTERS = 2_000
 """Of a text that is sent: beyond the 512 tokens that cross-encoders read."""
@@ -80,10 +80,7 @@ class RerankServer:
             async with httpx.AsyncClient(headers=self._headers, timeout=self._timeout) as client:
                 response = await client.post(self._url, json=body)
             if response.is_redirect:  # a text and a key go nowhere else
-                raise EmbeddingError(
-                    f"the rerank server points to another address (HTTP {response.status_code}); "
-                    "set IYAGI_RERANKER_URL to the final one"
-                )
+                raise EmbeddingError(moved("rerank", response.status_code, "IYAGI_RERANKER_URL"))
             for item in response.raise_for_status().json():
                 scores[item["index"]] = item["score"]
         except (httpx.HTTPError, ValueError, TypeError, KeyError, IndexError) as error:

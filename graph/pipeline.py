@@ -73,6 +73,10 @@ WAITING = 16_000_000
 turn more is not remembered; what its chat said comes with the history of its next one."""
 
 
+REMEMBERING = 300.0
+"""Seconds for what follows a reply: to embed all of the largest request takes minutes."""
+
+
 @dataclass(eq=False)
 class _Turn:
     """A turn, from its request until it is remembered."""
@@ -80,10 +84,6 @@ class _Turn:
     chat: tuple[str | None, str | None]  # user and session
     forgotten: bool = False  # its chat was, since it began
     remembering: asyncio.Task[None] | None = None
-
-
-REMEMBERING = 300.0
-"""Seconds for what follows a reply: to embed 20 MB, more than a request holds, takes 170 s."""
 
 
 class Pipeline:

@@ -50,7 +50,7 @@ import openai
 from pydantic import Field, PrivateAttr, SecretStr
 
 from llm.streaming import MAX_NEW_TOKENS, Ending, StreamingLLM
-from schemas.errors import LLMError
+from schemas.errors import LLMError, moved
 
 log = logging.getLogger(__name__)
 
@@ -440,10 +440,7 @@ def _refusal(status: int, body: object) -> LLMError:
     it may repeat the prompt in them."""
     match status:
         case _ if 300 <= status < 400:
-            return LLMError(
-                f"the LLM server points to another address (HTTP {status}), and no prompt is sent "
-                "after it; set IYAGI_LLM_URL to the final address"
-            )
+            return LLMError(moved("LLM", status, "IYAGI_LLM_URL"))
         case _ if status in {408, 409, 429} or status >= 500:
             return LLMError(
                 f"the LLM server is busy or failed (HTTP {status}); try again later", retryable=True

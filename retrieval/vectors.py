@@ -98,7 +98,7 @@ def part_vectors(
 def _tokens(text: str) -> float:
     size = len(text)
     others = (len(text.encode("utf-8", "surrogatepass")) - size) / 2  # of three bytes each
-    return min(MOST_TOKENS, size / 4 + others)
+    return min(MOST_TOKENS, (size - others) / 4 + others)
 
 
 def first_to_embed(

@@ -58,7 +58,8 @@ MAX_DEPTH = 100
 pydantic writes no response of more than some 250."""
 
 MAX_VALUES = 20_000
-"""In one piece of free-form data: what is returned is written several times, at 1 µs a value."""
+"""In one piece of free-form data: what is returned is written several times, in
+5 µs a value."""
 
 
 def _json_safe(value: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,14 @@ class TooLarge(IyagiError):
     code = "too_large"
 
 
+def moved(server: str, status: int, variable: str) -> str:
+    """What to say of a server that points elsewhere: no text and no key goes there."""
+    return (
+        f"the {server} server points to another address (HTTP {status}), and nothing is sent after "
+        f"it; set {variable} to the final one"
+    )
+
+
 def traced(error: BaseException) -> str:
     """What a log may hold of any exception: type, status and places in the code, a line each, of it
     and of what caused it. Not what it says: that may quote what a user wrote, or a key."""

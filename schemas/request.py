@@ -49,8 +49,9 @@ MAX_STORY = 10_000
 
 
 MAX_REQUEST = 3_000_000
-"""Bytes of a request as JSON: 10,000 messages of 200 characters with names. Read for the first
-time, a megabyte takes .3 to .5 s of processor time, and the vectors of what is nearest 1 s."""
+"""Bytes of a request as JSON in UTF-8: 10,000 messages of 200 English or 70 Korean characters with
+names. Read for the first time, a megabyte takes .3 to .5 s of processor time in any script, rare
+words .9 s, and the vectors of what is nearest .4 s."""
 
 MAX_IMPORT = MAX_REQUEST * 2 // 3
 """Bytes of a chat, a book or a character that is read from a file: leaves room for the others."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from schemas.errors import SettingsError, StoreError
+from schemas.errors import SettingsError, StoreError, moved
 from stores.breaker import CircuitBreaker
 from stores.sqlite_file import inode, read_only, set_aside
 
@@ -204,10 +204,7 @@ class ChromaConnection:
         assert self._address is not None
         answer = httpx.get(f"{self._address.geturl()}/api/v2/heartbeat", timeout=HEARTBEAT_SECONDS)
         if answer.is_redirect:
-            raise StoreError(
-                f"the Chroma server points to another address (HTTP {answer.status_code}); "
-                "set IYAGI_CHROMA_URL to the final one"
-            )
+            raise StoreError(moved("Chroma", answer.status_code, "IYAGI_CHROMA_URL"))
 
 
 _IMPORTING = threading.Lock()
@@ -217,8 +214,9 @@ def import_chroma(*, embedded: bool) -> None:
     """Imports Chroma where it was not yet: in one thread, as its modules import each other, and two
     that begin at once would leave some of them half made for the rest of the process."""
     with _IMPORTING:
-        importlib.import_module("langchain_chroma")
-        importlib.import_module("chromadb.api.rust" if embedded else "chromadb.api.fastapi")
+        api = "chromadb.api.rust" if embedded else "chromadb.api.fastapi"
+        for name in ("langchain_chroma", api, "chromadb.telemetry.product.posthog"):
+            importlib.import_module(name)
 
 
 def _embedded(path: Path) -> ClientAPI:

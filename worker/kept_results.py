@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,12 +39,14 @@ class Result(NamedTuple):
 class KeptResults:
     """A folder of results, which workers of an endpoint may share. All methods block.
 
-    A file's name tells when and whose: `{nanoseconds}.{digest of the worker}.json`.
+    A file's name tells when it was kept, and since when it is whose to post, in nanoseconds:
+    `{kept}.{claimed}.{digest of the worker}.json`. So to rename it is to claim it, which one worker
+    can.
 
     Args:
         folder: made when it is needed.
         worker: this worker's name.
-        patience: seconds after which a result of another worker is no more posted by that one.
+        patience: seconds after which a result that another worker claimed is no more posted by it.
     """
 
     def __init__(self, folder: Path, worker: str, *, patience: float) -> None:
@@ -52,7 +54,7 @@ class KeptResults:
 
     def new_file(self) -> Path:
         """A name for a result of this worker."""
-        return self._folder / f"{time.time_ns()}.{self._mine}.json"
+        return self._folder / self._name(kept=(now := time.time_ns()), claimed=now)
 
     def write(self, file: Path, result: Result) -> None:
         """Keeps a result, once.
@@ -69,16 +71,22 @@ class KeptResults:
         half.replace(file)
         self._make_room()
 
-    def take(self) -> Iterator[Path]:
+    def take(self, underway: Container[Path]) -> Iterator[Path]:
         """The files that are this worker's to post, the oldest first: its own, and those whose
-        worker has given up, which no other worker gets from now on."""
+        worker has given up. Claimed anew, they are no other worker's for as long as one is patient.
+
+        Args:
+            underway: what this worker is posting already.
+        """
         self._make_room()
         for file in self._files():
-            _, owner, kind = file.name.split(".")
-            is_mine = owner == self._mine
-            if kind == "json" and (is_mine or time.time() - _written(file) > self._patience):
-                with suppress(FileNotFoundError):  # another worker was faster
-                    yield file.rename(file.with_name(file.name.replace(owner, self._mine)))
+            kept, claimed, owner = _read(file)
+            given_up = time.time_ns() - claimed > 1e9 * self._patience
+            if file.suffix != ".json" or file in underway or not (owner == self._mine or given_up):
+                continue
+            with suppress(FileNotFoundError):  # another worker was faster
+                name = self._name(kept=kept, claimed=max(time.time_ns(), claimed + 1))
+                yield file.rename(file.with_name(name))
 
     def read(self, file: Path) -> Result | None:
         """What a file keeps; None where that is no result, or gone.
@@ -96,7 +104,10 @@ class KeptResults:
         file.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.*.*"), key=_written)
+        return sorted(self._folder.glob("*.*"), key=_read)
+
+    def _name(self, *, kept: int, claimed: int) -> str:
+        return f"{kept}.{claimed}.{self._mine}.json"
 
     def _make_room(self) -> None:
         """Deletes what is too old, and the oldest of what is too much."""
@@ -104,12 +115,15 @@ class KeptResults:
         for file in reversed(self._files()):
             with suppress(FileNotFoundError):  # it was posted meanwhile
                 left -= file.stat().st_size
-                if left < 0 or time.time() - _written(file) > SECONDS:
+                if left < 0 or time.time_ns() - _read(file)[0] > 1e9 * SECONDS:
                     file.unlink()
                     log.warning("a kept result is given up: it is too old, or there are too many")
 
 
-def _written(file: Path) -> float:
-    """When a result was kept, in seconds, as its name has it."""
-    digits = file.name.partition(".")[0]
-    return int(digits) / 1e9 if digits.isdecimal() else 0.0
+def _read(file: Path) -> tuple[int, int, str]:
+    """When a result was kept and claimed, and by whom, as its name has it; of a file that is none,
+    zeros, so that it is the first to go."""
+    kept, claimed, owner, *_ = [*file.name.split("."), "", ""]
+    if not (kept.isdecimal() and claimed.isdecimal()):
+        return 0, 0, ""
+    return int(kept), int(claimed), owner

@@ -207,9 +207,7 @@ class Results:
 
     async def post_kept(self, session: Any) -> None:
         """Posts what is kept, the oldest first, until the server does not answer."""
-        for file in await self._on_disk(lambda: [*self._kept.take()]):
-            if file in self._underway:
-                continue
+        for file in await self._on_disk(lambda: [*self._kept.take(self._underway)]):
             if result := await self._on_disk(self._kept.read, file):
                 try:
                     await self._post(session, self._results, result)

@@ -403,17 +403,24 @@ def test_of_an_edited_message_the_last_words_count_though_the_clock_goes_back(
 def test_threads_that_begin_at_once_all_get_chroma(tmp_path: Path) -> None:
     """In a new process, where nobody has imported it."""
     code = (
-        "import sys, threading; from pathlib import Path\n"
+        "import sys, threading, time; from pathlib import Path\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from stores.chroma import ChromaDatabase\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if 'chroma' in name:\n"
+        "            importing.add(threading.get_ident())\n"
+        "            time.sleep(0.005)  # so that the threads meet\n"
+        "importing = set()\n"
+        "sys.meta_path.insert(0, Slow())\n"
         "barrier = threading.Barrier(8)\n"
         "databases = [ChromaDatabase(path=Path(sys.argv[1]) / str(n)) for n in range(8)]\n"
         "def ask(number):\n"
         "    barrier.wait()\n"
         "    number % 2 and databases[number].delete('none', ['id'])\n"
         "    return databases[number].drop('none')\n"
-        "with ThreadPoolExecutor(8) as pool: print([*pool.map(ask, range(8))])\n"
+        "with ThreadPoolExecutor(8) as pool: print([*pool.map(ask, range(8))], len(importing))\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert ended.stdout.strip() == str([False] * 8), ended.stderr
+    assert ended.stdout.strip() == f"{[False] * 8} 1", ended.stderr + ended.stdout

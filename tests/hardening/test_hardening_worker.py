@@ -30,6 +30,7 @@ from tests.worker.worker_process import Worker, behave, settings
 from worker import results, serve
 from worker.dispatch import Dispatcher
 from worker.job_list import read_jobs
+from worker.kept_results import KeptResults, Result
 from worker.results import Addresses, Results
 
 WORDS = "the-compass-lies-under-the-third-stone"
@@ -259,8 +260,24 @@ async def test_another_workers_result_is_left_to_it_until_it_has_given_up(
     other = FakeSession(200)
     await make_results("w2", patience=60.0).post_kept(other)
     assert not other.bodies, "it may be posting it now"
-    await asyncio.gather(*(make_results(w, patience=0.0).post_kept(other) for w in ("w2", "w3")))
-    assert other.bodies == [RESULT], "two that come at once post it once"
+    await asyncio.sleep(0.3)
+    workers = [make_results(f"w{n}", patience=0.25) for n in range(2, 8)]
+    await asyncio.gather(*(worker.post_kept(other) for worker in workers))
+    assert other.bodies == [RESULT], "those that come at once post it once"
+
+
+def test_of_workers_that_come_one_right_after_the_other_one_gets_a_kept_result(
+    tmp_path: Path,
+) -> None:
+    gone = KeptResults(tmp_path, "w1", patience=0.5)
+    gone.write(gone.new_file(), Result("w1", "job", "{}"))
+    assert not [*KeptResults(tmp_path, "w2", patience=60).take(set())]
+    time.sleep(0.6)
+    claimed = [[*KeptResults(tmp_path, name, patience=0.5).take(set())] for name in ("w2", "w3")]
+    assert [len(files) for files in claimed] == [1, 0], "a claim counts from when it was made"
+    own = KeptResults(tmp_path, "w2", patience=60)
+    assert not [*own.take(set(claimed[0]))], "it is being posted already"
+    assert len([*own.take(set())]) == 1
 
 
 async def test_a_cancelled_job_leaves_nothing(make_results: Any, tmp_path: Path) -> None:
