@@ -147,6 +147,9 @@ def _message(turn: RouterInput) -> Features:
     )
     moves = reading.shows("moves", text)
     korean = has_syllables(text)
+    asked = "?" in text or "？" in text
+    called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
+    to_somebody = called or politely or reading.shows("second_person", text)
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),
@@ -158,16 +161,22 @@ def _message(turn: RouterInput) -> Features:
         "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
         "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text) or text)),
         "says_third_person": float(reading.shows("third_person", text)),
-        "says_question": float("?" in text or "？" in text),
+        "says_question": float(asked),
         "says_rules": reading.count("rules", text, 2),
         "says_score": float(reading.shows("score", text)),
         "says_you": reading.count("second_person", text, 3),
-        "says_name": float(_calls_somebody(turn, text)),
+        "says_name": float(called),
         "says_plans": float(reading.shows("plans", text)),
         "says_talk": reading.count("talk", text, 2),
         "says_moves": float(moves),
         "says_exclaims": float("!" in text or "！" in text),
         "says_only_talk": float(korean and not (only_action or acts or asks or moves)),
+        "says_politely": float(politely),
+        "says_to_nobody": float(korean and not (asked or to_somebody)),
+        "says_to_oneself": float(reading.shows("to_oneself", text) and not to_somebody),
+        "says_cries": float(reading.shows("cries", text) and not to_somebody),
+        "says_sets_out": float(reading.shows("sets_out", text)),
+        "says_takes_leave": float(reading.shows("takes_leave", text) and not asked),
         "says_near_trigger": max(0.0, near_trigger),
     }
 
@@ -178,6 +187,7 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
     return (
         any(reading.addresses(turn.message, name) for name in known - {turn.user_name})
         or reading.shows("company", text)
+        or reading.shows("calls", text)
         or reading.addresses_someone(turn.message)
     )
 
@@ -185,10 +195,12 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
 def _both(scene: Features, message: Features, turn: RouterInput) -> Features:
     """Where the message means something else in another scene."""
     person, narrators = scene["scene_person_near"], _speakers(turn, "narrator")
+    narrated = bool(turn.history) and turn.history[-1].role == "narrator"
     return {
         "both_names_narrator": float(any(reading.mentions(turn.message, n) for n in narrators)),
         "both_question_to_person": person * message["says_question"],
         "both_you_to_person": person * float(message["says_you"] > 0),
+        "both_narration_then_nobody": float(narrated) * message["says_to_nobody"],
     }
 
 
