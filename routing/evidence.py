@@ -149,16 +149,17 @@ def _message(turn: RouterInput) -> Features:
     korean = has_syllables(text)
     asked = "?" in text or "？" in text
     called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
-    to_somebody = called or politely or reading.shows("second_person", text)
+    to_you = politely or reading.shows("second_person", text)
+    to_somebody = called or to_you
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),
         "says_only_action": float(only_action),
-        "says_prose": float(reading.is_prose(text) and not aloud),
+        "says_prose": float(reading.is_prose(text) and not (aloud or to_you)),
         "says_acts": float(acts),
         "says_act_and_speech": float(acts and aloud),
         "says_asks_scene": float(asks),
-        "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
+        "says_asks_scene_not_you": float(asks and not to_you),
         "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text) or text)),
         "says_third_person": float(reading.shows("third_person", text)),
         "says_question": float(asked),
@@ -195,12 +196,10 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
 def _both(scene: Features, message: Features, turn: RouterInput) -> Features:
     """Where the message means something else in another scene."""
     person, narrators = scene["scene_person_near"], _speakers(turn, "narrator")
-    narrated = bool(turn.history) and turn.history[-1].role == "narrator"
     return {
         "both_names_narrator": float(any(reading.mentions(turn.message, n) for n in narrators)),
         "both_question_to_person": person * message["says_question"],
         "both_you_to_person": person * float(message["says_you"] > 0),
-        "both_narration_then_nobody": float(narrated) * message["says_to_nobody"],
     }
 
 
