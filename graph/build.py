@@ -78,7 +78,7 @@ class Input(TypedDict):
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(embed.node, readers=live.readers, exemplars=live.exemplars),
+        "embed": partial(embed.node, readers=live.readers),
         "plan_prompt": partial(plan_prompt.node, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,
@@ -90,7 +90,6 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
         "retrieve_story": partial(
             retrieve_story.node,
             readers=live.readers,
-            exemplars=live.exemplars,
             indexes=live.indexes,
         ),
         "route": partial(route.node, exemplars=live.exemplars, models=live.models),

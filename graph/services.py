@@ -49,11 +49,12 @@ def make_services(settings: Settings) -> Services:
         other = script == "cjk" and settings.embedder == "onnx"  # all others know every language
         return reader(e5()) if other else first
 
+    readers = Readers(make)
     return Services(
-        readers=Readers(make),
+        readers=readers,
         reranker=_reranker(settings),
         indexes=IndexCache(),
-        exemplars=LazyExemplars(first.embedder),
+        exemplars=LazyExemplars(readers),
         models=Models(tuple(_models(settings))),
     )
 

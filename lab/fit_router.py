@@ -15,9 +15,9 @@ and character and weighted:
 The column `weight` is fitted on all turns but Korean ones; `korean` on Korean ones, drawn towards
 `weight`, so what Korean data do not speak of (dice, persons in the narration) counts as elsewhere.
 The column `game_master` is fitted on the transcripts alone, with the labels as they are.
-Shown is what leaving one source out (an episode, a whole Korean script, a fifth of the scenes) gives;
-`--write` then puts the weights of all data into `routing/weights.toml`. Rows with `set = true` stay as
-they are.
+Shown is what leaving one source out (an episode, a whole Korean script, a fifth of the scenes)
+gives; `--write` then puts the weights of all data into `routing/weights.toml`. Rows with
+`set = true` stay as they are.
 """
 
 from __future__ import annotations
@@ -140,9 +140,7 @@ class Rows:
     def solve_game_master(self, data: Data) -> Array:
         """[bias, weights of the fitted rows...] of the column `game_master`."""
         played = data.pick(data.kind == "transcript")
-        return self._solve(
-            played, played.spoken, RIDGE_GAME_MASTER, np.zeros(len(self.fitted) + 1)
-        )
+        return self._solve(played, played.spoken, RIDGE_GAME_MASTER, np.zeros(len(self.fitted) + 1))
 
     def _solve(self, data: Data, y: Array, ridge: float, towards: Array) -> Array:
         offset = self._odds(data, towards)
@@ -378,7 +376,9 @@ def write(data: Data, rows: Rows) -> None:
     columns = {"weight": b, "korean": korean, "game_master": rows.solve_game_master(every)}
     text = WEIGHTS.read_text(encoding="utf-8")
     for column, solved in columns.items():
-        for name, value in zip(["bias", *(data.names[i] for i in rows.fitted)], solved, strict=True):
+        for name, value in zip(
+            ["bias", *(data.names[i] for i in rows.fitted)], solved, strict=True
+        ):
             number = rf"(\[{name}\]\n(?:[^\[]*\n)?{column} = )\S+"
             text = re.sub(number, rf"\g<1>{value:.2f}", text, count=1)
     WEIGHTS.write_text(text, encoding="utf-8")

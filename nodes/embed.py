@@ -12,7 +12,6 @@ from langgraph.runtime import Runtime
 
 from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
-from routing import LazyExemplars
 from schemas.base import done
 from schemas.protocols import Embedder
 from schemas.rag import Search, of_one_length
@@ -55,16 +54,9 @@ async def search_of(request: ChatRequest, *, embedder: Embedder) -> Search:
     return Search(query=replace(query, cosines=cosines), views=views, message=message[0])
 
 
-async def node(
-    state: State, runtime: Runtime[Context], *, readers: Readers, exemplars: LazyExemplars
-) -> dict[str, object]:
-    """Reads `request`; writes `script`, `query` and `heard`."""
+async def node(state: State, runtime: Runtime[Context], *, readers: Readers) -> dict[str, object]:
+    """Reads `request`; writes `script` and `query`."""
     request = request_of(state)
     script = script_of_chat(request)
-    embedder, routing = readers[script].embedder, exemplars.embedder
-    if embedder is routing:
-        search = await search_of(request, embedder=embedder)
-        return {"script": script, "query": search, "heard": search.message}
-    heard = embed_text(request.message, embedder=routing)  # both at once
-    search, vectors = await asyncio.gather(search_of(request, embedder=embedder), heard)
-    return {"script": script, "query": search, "heard": vectors[0]}
+    search = await search_of(request, embedder=readers[script].embedder)
+    return {"script": script, "query": search}

@@ -9,7 +9,6 @@ from langgraph.runtime import Runtime
 from nodes.embed import search_of
 from retrieval.index import IndexCache
 from retrieval.story import retrieve_story_context, script_of_story, search_story
-from routing import LazyExemplars
 from routing.progress import around, find_upcoming
 from schemas.errors import StoreError
 from schemas.rag import StoryRAGResult
@@ -24,10 +23,9 @@ async def node(
     runtime: Runtime[Context],
     *,
     readers: Readers,
-    exemplars: LazyExemplars,
     indexes: IndexCache,
 ) -> dict[str, object]:
-    """Reads `request`, `script`, `query`, `heard`; writes `story`, `story_script`, `unread_story`.
+    """Reads `request`, `script` and `query`; writes `story`, `story_script` and `unread_story`.
 
     A story that the reader of the chat cannot read has its own. A store that fails costs the story
     only.
@@ -61,11 +59,8 @@ async def node(
             indexes=indexes,
             source=embedder,
         )
-        upcoming, unread = find_upcoming(
-            events, position, request.message, state["heard"], exemplars.embedder
-        )
-        left += unread if exemplars.embedder is embedder else []  # else so many in each turn
-        return found.model_copy(update={"upcoming": upcoming}), left
+        upcoming, unread = find_upcoming(events, position, request.message, search, embedder)
+        return found.model_copy(update={"upcoming": upcoming}), [*left, *unread]
 
     found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))
     return {"story": found, "story_script": script, "unread_story": left}

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import Stemmer
 
-from language.korean import HANGUL, is_particles, without_particles
+from language.korean import HANGUL, is_particles
 from language.korean_terms import stems
 from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
@@ -72,30 +72,24 @@ def tokens(text: str) -> list[str]:
     text = normal(text)
     if text.isascii():
         return _english_terms(_ASCII_WORD.findall(text))
-    return [term for terms in _words(text, _stem_pairs) for term in terms]
-
-
-def syllable_pairs(text: str) -> list[str]:
-    """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
-    story's progress were fitted on."""
-    return [term for terms in _words(normal(text), _word_pairs) for term in terms]
+    return [term for terms in _words(text) for term in terms]
 
 
 def weights(text: str) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
-    for terms in _words(normal(text), _stem_pairs):
+    for terms in _words(normal(text)):
         for term in terms:
             weighed[term] = max(weighed.get(term, 0.0), 1 / len(terms))
     return weighed
 
 
-def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[str]]:
-    """The terms of each word of a normal text; `cut` gives those of a Hangul word."""
+def _words(text: str) -> Iterator[Sequence[str]]:
+    """The terms of each word of a normal text."""
     for run in _RUN.finditer(text):
         match run.lastgroup:
             case "hangul":
-                yield from map(cut, _SYLLABLES.findall(run[0]))
+                yield from map(_stem_pairs, _SYLLABLES.findall(run[0]))
             case "unspaced":
                 yield _pairs(run[0])
             case _ if term := _word_term(run[0]):
@@ -104,12 +98,6 @@ def _words(text: str, cut: Callable[[str], Sequence[str]]) -> Iterator[Sequence[
 
 def _stem_pairs(word: str) -> Sequence[str]:
     return [pair for stem in stems(word) for pair in _pairs(stem)]
-
-
-def _word_pairs(word: str) -> Sequence[str]:
-    """A stem of one syllable stands beside the pairs of the whole word."""
-    stem = without_particles(word)
-    return _pairs(stem) if len(stem) > 1 else (stem, *(_pairs(word) if len(word) > 1 else ()))
 
 
 def _english_terms(words: Sequence[str]) -> list[str]:

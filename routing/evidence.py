@@ -145,7 +145,6 @@ def _message(turn: RouterInput) -> Features:
     asks = reading.shows("asks_telling", text) or (
         reading.shows("asks_scene", text) and reading.is_asked(text)
     )
-    moves = reading.shows("moves", text)
     korean = has_syllables(text)
     asked = "?" in text or "？" in text
     called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
@@ -169,9 +168,8 @@ def _message(turn: RouterInput) -> Features:
         "says_name": float(called),
         "says_plans": float(reading.shows("plans", text)),
         "says_talk": reading.count("talk", text, 2),
-        "says_moves": float(moves),
+        "says_moves": float(reading.shows("moves", text)),
         "says_exclaims": float("!" in text or "！" in text),
-        "says_only_talk": float(korean and not (only_action or acts or asks or moves)),
         "says_politely": float(politely),
         "says_to_nobody": float(korean and not (asked or to_somebody)),
         "says_to_oneself": float(reading.shows("to_oneself", text) and not to_somebody),

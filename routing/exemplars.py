@@ -1,8 +1,8 @@
 """Whether a message resembles calls for narration or talk: `vote`, of labelled messages.
 
 The messages were written for this purpose (`exemplars.toml`). Those nearest to a message vote, and
-their order alone counts: cosines of all pairs lie between .75 and .95 under one embedder and between
--.1 and .9 under another.
+their order alone counts: under one embedder the cosines of all pairs lie between .75 and .95, under
+another between -.1 and .9.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from schemas.readers import Readers
 TEXTS = Path(__file__).parent / "exemplars.toml"
 VECTORS = Path(__file__).parent / "exemplars.npz"
 """Of the exemplars under the bundled embedders, by `python -m lab.embed_exemplars`: to embed some
-180 English or 550 Korean texts would make the first turn wait for half a second and more."""
+180 English or 720 Korean texts would make the first turn wait for half a second and more."""
 
 LANGUAGE: dict[Script, str] = {"latin": "en", "cjk": "ko"}
 """The exemplars that an embedder is given, by the script of the chats that it reads."""

@@ -22,14 +22,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-import numpy as np
-
 from retrieval.story import texts_to_embed
 from retrieval.vectors import vectors_of
 from routing.directives import parse_directive
 from routing.similarity import is_told, similarities, what_happens
 from schemas.protocols import PassageVectors
-from schemas.rag import EventSimilarity, Upcoming
+from schemas.rag import EventSimilarity, Search, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress
 
@@ -40,7 +38,7 @@ ASKED = 0.20
 """Score that suffices when the user tells the narrator what happens, or asks to move on."""
 BEFORE = 0.3
 """Share of the score of the turn before that counts again: an event may take two turns to tell."""
-OVERTAKEN = 0.40
+OVERTAKEN = 0.47
 """Score of a later event from which those before it are taken for granted."""
 LATER = 3
 """Later events that a message is compared with."""
@@ -86,7 +84,7 @@ def find_upcoming(
     events: Sequence[StoryEvent],
     position: int | None,
     message: str,
-    vector: np.ndarray,
+    search: Search,
     source: PassageVectors,
 ) -> tuple[Upcoming | None, list[str]]:
     """The next event that waits for its trigger, and how near the message is to it. Blocks.
@@ -95,7 +93,7 @@ def find_upcoming(
         events: in story order: those from the position on, and `AROUND` before it, at least.
         position: the story's clock; without one nothing is awaited.
         message: the user's.
-        vector: of the message, (d,) of unit length.
+        search: has the message's vector, and how cosines are to be read.
         source: knows and makes vectors.
 
     Returns:
@@ -116,7 +114,7 @@ def find_upcoming(
     texts = [texts_to_embed([event]) for event in around]
     vectors, unknown = vectors_of(list(chain(*texts)), source, lambda rows: rows[:AT_ONCE])
     happens, _ = what_happens(_without_directive(message))
-    near, *others = similarities(happens, vector, around, texts, vectors, first=len(compared))
+    near, *others = similarities(happens, search, around, texts, vectors, first=len(compared))
     upcoming = Upcoming(
         event=events[at],
         passing=list(events[first:at]),

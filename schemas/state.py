@@ -19,7 +19,6 @@ from schemas.rag import (
     PromptPlan,
     Search,
     StoryRAGResult,
-    Vectors,
 )
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, ParsedReply, Usage
@@ -92,7 +91,6 @@ class State(TypedDict, total=False):
     request: Required[ChatRequest]  # the caller
     script: Script  # embed: of the chat, which decides who reads it
     query: Annotated[Search, UntrackedValue]  # embed
-    heard: Annotated[Vectors, UntrackedValue]  # embed: (d,) the message, to the router's exemplars
     lore: Lore  # plan_prompt
     plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat
