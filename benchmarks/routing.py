@@ -69,15 +69,15 @@ def scenes(lines: Sequence[str]) -> Iterator[list[Item]]:
             told, items = [], []
         elif line.startswith("| "):
             told.append(Line("narrator", "", line[2:]))
-        elif line and not line.startswith("#"):
-            mark, who, text = _MARKED.fullmatch(line).groups()
+        elif marked := _MARKED.fullmatch(line):
+            mark, who, text = marked.groups()
             if mark:
                 items.append((_scene_turn(who, text, told), mark == "n "))
             told.append(Line("character", who, text))
     yield items
 
 
-_MARKED = re.compile(r"([nc] )?(.+?): (.+)")
+_MARKED = re.compile(r"([nc] )?([^#].*?): (.+)")
 
 
 def _scene_turn(who: str, text: str, told: Sequence[Line]) -> RouterInput:

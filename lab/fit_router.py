@@ -4,7 +4,7 @@ DATA are `*.route.jsonl`, `*.chat.jsonl` and `*.txt` files as `benchmarks/routin
 ridge-penalised logistic regression is fitted on six kinds of turns, each balanced between narrator
 and character and weighted:
 
-- judged turns (readers said who should answer), weight 1;
+- judged turns (readers said who should answer), weight 2;
 - scenes written for the fit (`lab/scenes.ko.txt`, the marks of its lines), weight 1;
 - transcripts (who spoke next). A game master's next line that is a person's speech is relabelled
   "character" where the next line can be read off a later item's history; weight .2;
@@ -47,9 +47,8 @@ from routing.reading import quoted_share
 Array = NDArray[np.float64]
 RIDGE = 2.0
 RIDGE_GAME_MASTER = 2.0
-RIDGE_KOREAN = 5.0
 MASS = {
-    "judged": 1.0, "scene": 1.0, "transcript": 0.2, "script": 0.2, "chat": 1.0, "exemplar": 0.12
+    "judged": 2.0, "scene": 1.0, "transcript": 0.2, "script": 0.2, "chat": 1.0, "exemplar": 0.12
 }  # fmt: skip
 PERSON_QUOTED = 0.2
 """Share in quotation marks from which a game master's line counts as a person's speech."""
@@ -135,7 +134,7 @@ class Rows:
         """[bias, weights of the fitted rows...] for Korean turns, and for all others before."""
         others, korean = data.pick(~data.korean), data.pick(data.korean)
         b = self._solve(others, others.y, RIDGE, np.zeros(len(self.fitted) + 1))
-        return b, self._solve(korean, korean.y, RIDGE_KOREAN, b)
+        return b, self._solve(korean, korean.y, RIDGE, b)
 
     def solve_game_master(self, data: Data) -> Array:
         """[bias, weights of the fitted rows...] of the column `game_master`."""
@@ -256,6 +255,10 @@ SMALL: dict[Script, tuple[str, tuple[tuple[Line, ...], ...]]] = {
             (
                 Line("user", "지안", "*문을 연다*"),
                 Line("narrator", "", "복도는 어둡다. 안쪽에서 바람이 분다."),
+            ),
+            (
+                Line("narrator", "", "당신은 비를 피해 처마 밑에 선다."),
+                Line("character", "하늘", "너 어디서 왔어? 이름이 뭐야?"),
             ),
         ),
     ),

@@ -68,6 +68,7 @@ class _Signs(NamedTuple):
     acts: bool
     rules: bool
     to_you: bool
+    korean: bool
     asks: bool
 
 
@@ -79,6 +80,7 @@ def _signs(text: str) -> _Signs:
         acts=reading.acts(bare),
         rules=reading.shows("rules", tail),
         to_you=reading.shows("second_person", tail),
+        korean=has_syllables(tail),
         asks=bare.rstrip().endswith(("?", "？")),
     )
 
@@ -98,7 +100,7 @@ def _scene(window: Sequence[Line]) -> Features:
     acted = [s.acts for line, s in zip(near, near_signs, strict=True) if line.role != "narrator"]
     gap = next((i for i, line in enumerate(reversed(near)) if line.role == "narrator"), None)
     role, text = (near[-1].role, near[-1].text) if near else (None, "")
-    last = near_signs[-1] if near else _Signs(*[False] * 5)
+    last = near_signs[-1] if near else _Signs(*[False] * 6)
     person = role == "narrator" and last.person
     master = role == "narrator" and not last.person
     return {
@@ -112,7 +114,8 @@ def _scene(window: Sequence[Line]) -> Features:
         * PERSON_FADES[gap or 0],
         "scene_character_asks": float(role == "character" and last.asks),
         "scene_character_to_you": float(role == "character" and last.to_you),
-        "scene_game": _mean([s.to_you or s.rules for s in narrated]),
+        # Korean prose often speaks to "you", and no game is meant
+        "scene_game": _mean([(s.to_you and not s.korean) or s.rules for s in narrated]),
         "scene_rules": sum(s.rules for s in near_signs) / NEAR,
         "scene_actions": sum(acted) / NEAR,
         "scene_voices": len({line.speaker for line in near if line.role == "character"}) / NEAR,
@@ -148,6 +151,7 @@ def _message(turn: RouterInput) -> Features:
     korean = has_syllables(text)
     asked = "?" in text or "？" in text
     called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
+    talk = reading.count("talk", text, 2)
     to_you = politely or reading.shows("second_person", text)
     to_somebody = called or to_you
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
@@ -167,13 +171,13 @@ def _message(turn: RouterInput) -> Features:
         "says_you": reading.count("second_person", text, 3),
         "says_name": float(called),
         "says_plans": float(reading.shows("plans", text)),
-        "says_talk": reading.count("talk", text, 2),
+        "says_talk": talk,
         "says_moves": float(reading.shows("moves", text)),
         "says_exclaims": float("!" in text or "！" in text),
         "says_politely": float(politely),
         "says_to_nobody": float(korean and not (asked or to_somebody)),
         "says_to_oneself": float(reading.shows("to_oneself", text) and not to_somebody),
-        "says_cries": float(reading.shows("cries", text) and not to_somebody),
+        "says_cries": float(reading.shows("cries", text) and not (to_somebody or talk)),
         "says_sets_out": float(reading.shows("sets_out", text)),
         "says_takes_leave": float(reading.shows("takes_leave", text) and not asked),
         "says_near_trigger": max(0.0, near_trigger),
@@ -186,7 +190,7 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
     return (
         any(reading.addresses(turn.message, name) for name in known - {turn.user_name})
         or reading.shows("company", text)
-        or reading.shows("calls", text)
+        or (reading.shows("calls", text) and not reading.addresses(text, turn.user_name))
         or reading.addresses_someone(turn.message)
     )
 

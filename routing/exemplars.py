@@ -98,7 +98,8 @@ def read_vectors(script: Script, fingerprint: str) -> Vectors | None:
         if str(file[f"{script}.key"]) != vectors_key(fingerprint, labelled_texts(script)[0]):
             return None
         vectors: Vectors = file[script].astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def vectors_key(fingerprint: str, texts: Sequence[str]) -> str:
