@@ -1,7 +1,8 @@
 """How well the router decides: `python -m benchmarks.routing FILE... [--json]`.
 
-FILE is a `*.route.jsonl` (one turn per line: history, message, label narrator|character) or a
-`*.chat.jsonl` (ordinary conversation: every message is a turn that wants no narrator).
+FILE is a `*.route.jsonl` (one turn per line: history, message, label narrator|character), a
+`*.chat.jsonl` (ordinary conversation: every message is a turn that wants no narrator) or a `*.txt`
+(scenes whose lines say who should answer them; lab/scenes.ko.txt tells the form).
 
 Shown per file: n, narrator share, balanced accuracy (mean of both recalls), narrator F1, AUC of the
 narrator's probability, narrator rate, and microseconds per decision beyond the embedding (median,
@@ -21,18 +22,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from embedding.onnx import OnnxEmbeddings
-from routing import Decision, Exemplars, Line, RouterInput, decide, embed_exemplars
+from embedding.backends import e5, minilm
+from embedding.embedder import Embedder
+from language.script import Script, script_of
+from routing import Decision, Exemplars, Line, RouterInput, decide
+from routing.decide import column_of
 from routing.evidence import LINES_READ
+from routing.exemplars import exemplars_of
 from schemas.request import ChatRequest
 
 Item = tuple[RouterInput, bool]
@@ -44,10 +51,39 @@ People = Literal["auto", "narrator", "character"]
 def read_items(path: Path, people: People = "auto") -> list[Item]:
     """The labelled turns of one file, in order."""
     lines = path.read_text(encoding="utf-8").splitlines()
+    if path.suffix == ".txt":
+        return [item for scene in scenes(lines) for item in scene]
     records = [json.loads(line) for line in lines if line.strip()]
     if records and "messages" in records[0]:
         return [item for record in records for item in _chat_items(record)]
     return [(_route_turn(record, people), record["label"] == "narrator") for record in records]
+
+
+def scenes(lines: Sequence[str]) -> Iterator[list[Item]]:
+    """The labelled turns of each scene of a text: whoever speaks a marked line is its user."""
+    told: list[Line] = []
+    items: list[Item] = []
+    for line in lines:
+        if line.startswith("== "):
+            yield items
+            told, items = [], []
+        elif line.startswith("| "):
+            told.append(Line("narrator", "", line[2:]))
+        elif marked := _MARKED.fullmatch(line):
+            mark, who, text = marked.groups()
+            if mark:
+                items.append((_scene_turn(who, text, told), mark == "n "))
+            told.append(Line("character", who, text))
+    yield items
+
+
+_MARKED = re.compile(r"([nc] )?([^#].*?): (.+)")
+
+
+def _scene_turn(who: str, text: str, told: Sequence[Line]) -> RouterInput:
+    before = [line._replace(role="user") if line.speaker == who else line for line in told]
+    other = (line.speaker for line in reversed(before) if line.role == "character")
+    return RouterInput(text, before[-LINES_READ:], character=next(other, ""), user_name=who)
 
 
 def _route_turn(record: dict[str, Any], people: People) -> RouterInput:
@@ -116,39 +152,52 @@ def score(
     }
 
 
-def with_vectors(turns: Iterable[RouterInput], embedder: OnnxEmbeddings) -> list[RouterInput]:
-    """The turns with the vectors of their messages, embedded in batches."""
-    turns = list(turns)
-    vectors = embedder.encode([turn.message for turn in turns])
-    return [replace(turn, vector=vector) for turn, vector in zip(turns, vectors, strict=True)]
+class Learned:
+    """The bundled embedders, and the exemplars under each."""
+
+    def __init__(self) -> None:
+        self.embedders: dict[Script, Embedder] = {"latin": minilm(), "cjk": e5()}
+        self.exemplars = {
+            script: asyncio.run(exemplars_of(script, embedder))
+            for script, embedder in self.embedders.items()
+        }
+
+    def with_vectors(self, turns: Sequence[RouterInput]) -> list[tuple[RouterInput, Exemplars]]:
+        """The turns with the vectors of their messages, embedded in batches, and what these are
+        compared with."""
+        scripts = [script_of([*(line.text for line in t.history), t.message]) for t in turns]
+        made: list[tuple[RouterInput, Exemplars]] = [(t, self.exemplars["latin"]) for t in turns]
+        for script, embedder in self.embedders.items():
+            rows = [row for row, its in enumerate(scripts) if its == script]
+            vectors = embedder.encode_queries([turns[row].message for row in rows]) if rows else ()
+            for row, vector in zip(rows, vectors, strict=True):
+                made[row] = (replace(turns[row], vector=vector), self.exemplars[script])
+        return made
 
 
 def measure_file(
-    path: Path,
-    people: People,
-    embedder: OnnxEmbeddings,
-    exemplars: Exemplars,
-    ask_below: float = 0.0,
+    path: Path, people: People, learned: Learned, ask_below: float = 0.0
 ) -> dict[str, Figure]:
     """Decide every turn of a file; the clock runs for the decision alone."""
     items = read_items(path, people)
-    turns = with_vectors((turn for turn, _ in items), embedder)
     decisions, seconds = [], []
-    for turn in turns:
+    known = learned.with_vectors([turn for turn, _ in items])
+    for turn, exemplars in known:
         start = time.perf_counter()
         decision = decide(turn, exemplars)
         seconds.append(time.perf_counter() - start)
         decisions.append(decision)
+    turns = [turn for turn, _ in known]
     asked: dict[str, Figure] = {}
     if ask_below:
         decisions, asked = asyncio.run(_ask(turns, decisions, ask_below))
     said = [decision.speaker == "narrator" for decision in decisions]
     scores = [decision.narrator_probability for decision in decisions]
     figures = score(said, scores, [label for _, label in items])
-    column = "game_master" if any(turn.narrator_plays_people for turn in turns) else "weight"
+    columns = Counter(map(column_of, turns))
     timed: dict[str, Figure] = {
         "us_p50": round(float(np.median(seconds)) * 1e6, 1),
-        "column": column,
+        "column": columns.most_common(1)[0][0],
     }
     return {**figures, **timed, **asked}
 
@@ -207,11 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--second-opinion", type=float, default=0.0, metavar="CONFIDENCE",
                         help="ask the model of the settings below this confidence")  # fmt: skip
     options = parser.parse_args(arguments)
-    embedder = OnnxEmbeddings()
-    exemplars = embed_exemplars(embedder.encode)
+    learned = Learned()
     try:
         results = {
-            str(p): measure_file(p, options.people, embedder, exemplars, options.second_opinion)
+            str(p): measure_file(p, options.people, learned, options.second_opinion)
             for p in options.files
         }
     except (OSError, ValueError, KeyError) as error:

@@ -78,12 +78,7 @@ class Input(TypedDict):
 def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, State]:
     """The compiled graph; it keeps nothing between turns."""
     nodes: dict[str, Node] = {
-        "embed": partial(
-            embed.node,
-            readers=live.readers,
-            exemplars=live.exemplars,
-            analyzer=live.indexes.analyzer,
-        ),
+        "embed": partial(embed.node, readers=live.readers, analyzer=live.indexes.analyzer),
         "plan_prompt": partial(plan_prompt.node, models=live.models),
         "retrieve_chat": partial(
             retrieve_chat.node,

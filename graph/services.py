@@ -22,7 +22,7 @@ from retrieval.text import RULES
 from routing import LazyExemplars
 from schemas.models import Model, Models
 from schemas.protocols import Analyzer, Reranker
-from schemas.readers import Reader
+from schemas.readers import Reader, Readers
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -50,11 +50,12 @@ def make_services(settings: Settings) -> Services:
     latin = reader(_embedder(settings))
     # An embedder that the operator chose is taken to know every language.
     cjk = reader(e5()) if settings.embedder == "onnx" else latin
+    readers: Readers = {"latin": latin, "cjk": cjk}
     return Services(
-        readers={"latin": latin, "cjk": cjk},
+        readers=readers,
         reranker=_reranker(settings),
         indexes=IndexCache(analyzer),
-        exemplars=LazyExemplars(latin.embedder),
+        exemplars=LazyExemplars(readers),
         models=Models(tuple(_models(settings))),
     )
 

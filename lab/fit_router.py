@@ -1,18 +1,23 @@
 """Fit the weights of the router: `python -m lab.fit_router DATA... [--check FILE...]`.
 
-DATA are `*.route.jsonl` and `*.chat.jsonl` files. A ridge-penalised logistic regression is fitted
-on five kinds of turns, each balanced between narrator and character and weighted:
+DATA are `*.route.jsonl`, `*.chat.jsonl` and `*.txt` files as `benchmarks/routing.py` reads them. A
+ridge-penalised logistic regression is fitted on six kinds of turns, each balanced between narrator
+and character and weighted:
 
-- judged turns (readers said who should answer), weight 1;
+- judged turns (readers said who should answer), weight 2;
+- scenes written for the fit (`lab/scenes.ko.txt`, the marks of its lines), weight 1;
 - transcripts (who spoke next). A game master's next line that is a person's speech is relabelled
   "character" where the next line can be read off a later item's history; weight .2;
 - scripts of novels (who speaks next; the narrator plays nobody), weight .2;
 - ordinary chat, always "character", weight 1;
-- our own exemplars (`routing/exemplars.toml`) in three small scenes, weight .12.
+- our own exemplars (`routing/exemplars.toml`) in small scenes, weight .12.
 
+The column `weight` is fitted on all turns but Korean ones; `korean` on Korean ones, drawn towards
+`weight`, so what Korean data do not speak of (dice, persons in the narration) counts as elsewhere.
 The column `game_master` is fitted on the transcripts alone, with the labels as they are.
-Shown is what leaving one source out (an episode, a stretch of a script) gives; `--write` then puts
-the weights of all data into `routing/weights.toml`. Rows with `set = true` stay as they are.
+Shown is what leaving one source out (an episode, a whole Korean script, a fifth of the scenes)
+gives; `--write` then puts the weights of all data into `routing/weights.toml`. Rows with
+`set = true` stay as they are.
 """
 
 from __future__ import annotations
@@ -31,21 +36,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.routing import area_under_curve, read_items
-from embedding.onnx import OnnxEmbeddings
-from routing import Exemplars, Line, RouterInput, embed_exemplars
-from routing.decide import WEIGHTS
+from benchmarks.routing import Learned, area_under_curve, read_items, scenes
+from language.script import Script
+from routing import Line, RouterInput
+from routing.decide import WEIGHTS, column_of
 from routing.evidence import measure
+from routing.exemplars import Exemplars, labelled_texts
 from routing.reading import quoted_share
 
 Array = NDArray[np.float64]
 RIDGE = 2.0
 RIDGE_GAME_MASTER = 2.0
-MASS = {"judged": 1.0, "transcript": 0.2, "script": 0.2, "chat": 1.0, "exemplar": 0.12}
+MASS = {
+    "judged": 2.0, "scene": 1.0, "transcript": 0.2, "script": 0.2, "chat": 1.0, "exemplar": 0.12
+}  # fmt: skip
 PERSON_QUOTED = 0.2
 """Share in quotation marks from which a game master's line counts as a person's speech."""
-SCRIPT_BLOCK = 140
-"""Lines of one script that count as one source."""
+FIFTHS = 5
+"""Parts that the scenes and the exemplars are left out by."""
 
 
 @dataclass
@@ -114,24 +122,35 @@ class Rows:
 
     def fit(self, data: Data) -> Callable[[Data], Array]:
         """Log-odds of a model for who should answer, fitted on `data`."""
-        return self._model(data, data.y, RIDGE)
+        b, korean = self.solve(data)
+        return lambda d: np.where(d.korean, self._odds(d, korean), self._odds(d, b))
 
     def fit_game_master(self, data: Data) -> Callable[[Data], Array]:
         """Log-odds of a model for who speaks next at a game master's table."""
+        b = self.solve_game_master(data)
+        return lambda d: self._odds(d, b)
+
+    def solve(self, data: Data) -> tuple[Array, Array]:
+        """[bias, weights of the fitted rows...] for Korean turns, and for all others before."""
+        others, korean = data.pick(~data.korean), data.pick(data.korean)
+        b = self._solve(others, others.y, RIDGE, np.zeros(len(self.fitted) + 1))
+        return b, self._solve(korean, korean.y, RIDGE, b)
+
+    def solve_game_master(self, data: Data) -> Array:
+        """[bias, weights of the fitted rows...] of the column `game_master`."""
         played = data.pick(data.kind == "transcript")
-        return self._model(played, played.spoken, RIDGE_GAME_MASTER)
+        return self._solve(played, played.spoken, RIDGE_GAME_MASTER, np.zeros(len(self.fitted) + 1))
 
-    def _model(self, data: Data, y: Array, ridge: float) -> Callable[[Data], Array]:
-        b = self.solve(data, y, ridge)
-        return lambda d: b[0] + d.x[:, self.fitted] @ b[1:] + d.x[:, self.fixed] @ self.values
+    def _solve(self, data: Data, y: Array, ridge: float, towards: Array) -> Array:
+        offset = self._odds(data, towards)
+        return towards + fit_logistic(data.x[:, self.fitted], y, masses(data, y), ridge, offset)
 
-    def solve(self, data: Data, y: Array, ridge: float) -> Array:
-        """[bias, weights of the fitted rows...]."""
-        offset = data.x[:, self.fixed] @ self.values
-        return fit_logistic(data.x[:, self.fitted], y, masses(data, y), ridge, offset)
+    def _odds(self, data: Data, b: Array) -> Array:
+        odds: Array = b[0] + data.x[:, self.fitted] @ b[1:] + data.x[:, self.fixed] @ self.values
+        return odds
 
 
-def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) -> Data:
+def load(paths: Sequence[Path], learned: Learned) -> Data:
     """All turns of the files and the exemplars, measured."""
     turns: list[RouterInput] = []
     rows: list[tuple[float, float, str, str]] = []
@@ -139,7 +158,13 @@ def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) 
     for path in sorted(
         paths, key=lambda p: not _is_judged(p)
     ):  # a judged turn hides its transcript
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if path.suffix == ".txt":
+            for number, scene in enumerate(scenes(lines)):
+                turns += [turn for turn, _ in scene]
+                rows += [(y, y, "scene", f"scenes-{number % FIFTHS}") for _, y in scene]
+            continue
+        records = [json.loads(line) for line in lines]
         items = read_items(path)
         if "messages" in records[0]:
             turns += [turn for turn, _ in items]
@@ -155,9 +180,9 @@ def load(paths: Sequence[Path], embedder: OnnxEmbeddings, exemplars: Exemplars) 
                 continue
             seen.add(record["id"])
             turns.append(turn)
-            rows.append((should, float(narrator), held, _source(record)))
-    votes = [exemplars.vote(v) for v in embedder.encode([turn.message for turn in turns])]
-    own_turns, own_votes, own_rows = _exemplar_turns(exemplars)
+            rows.append((should, float(narrator), held, record["id"].rsplit("-", 1)[0]))
+    votes = [exemplars.vote(turn.vector) for turn, exemplars in learned.with_vectors(turns)]
+    own_turns, own_votes, own_rows = _exemplar_turns(learned)
     return _matrix(turns + own_turns, votes + own_votes, rows + own_rows)
 
 
@@ -167,24 +192,20 @@ def _matrix(
     evidence = [measure(turn, exemplar_vote=vote) for turn, vote in zip(turns, votes, strict=True)]
     y, spoken, kind, source = (np.array(column) for column in zip(*rows, strict=True))
     x = np.array([list(e.values()) for e in evidence])
-    korean = np.array([bool(re.search("[가-힣]", turn.message)) for turn in turns])
+    korean = np.array(
+        [column_of(replace(turn, narrator_plays_people=False)) == "korean" for turn in turns]
+    )
     return Data(x, y, spoken, kind, source, korean, list(evidence[0]))
 
 
 def _is_judged(path: Path) -> bool:
     with path.open(encoding="utf-8") as lines:
-        return "transcript" in json.loads(next(lines))
+        return '"transcript"' in next(lines)
 
 
 def _kind(record: dict[str, Any]) -> str:
     """A game's transcript, or a script whose narrator plays nobody."""
     return "transcript" if record["dataset"].startswith("crd3") else "script"
-
-
-def _source(record: dict[str, Any]) -> str:
-    """The episode; of a script, the stretch of lines."""
-    name, line = record["id"].rsplit("-", 1)
-    return f"{name}-{int(line) // SCRIPT_BLOCK}" if record["language"] == "ko" else name
 
 
 def _following_lines(records: list[dict[str, Any]]) -> dict[str, str]:
@@ -204,33 +225,65 @@ def _following_lines(records: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
+SMALL: dict[Script, tuple[str, tuple[tuple[Line, ...], ...]]] = {
+    "latin": (
+        "Mira",
+        (
+            (),
+            (
+                Line("user", "Robin", "Hello."),
+                Line("character", "Mira", "There you are. It took you long enough."),
+            ),
+            (
+                Line("character", "Mira", "Stay close."),
+                Line("narrator", "", "The lamp flickers and the hall grows dark."),
+            ),
+        ),
+    ),
+    "cjk": (
+        "하늘",
+        (
+            (),
+            (
+                Line("user", "지안", "나 왔어."),
+                Line("character", "하늘", "이제 왔어? 한참 기다렸잖아."),
+            ),
+            (
+                Line("character", "하늘", "내 옆에 붙어 있어."),
+                Line("narrator", "", "등불이 흔들리고 복도가 어두워진다."),
+            ),
+            (
+                Line("user", "지안", "*문을 연다*"),
+                Line("narrator", "", "복도는 어둡다. 안쪽에서 바람이 분다."),
+            ),
+            (
+                Line("narrator", "", "당신은 비를 피해 처마 밑에 선다."),
+                Line("character", "하늘", "너 어디서 왔어? 이름이 뭐야?"),
+            ),
+        ),
+    ),
+}
+"""Whom an exemplar is said to, and after what."""
+
+
 def _exemplar_turns(
-    exemplars: Exemplars,
+    learned: Learned,
 ) -> tuple[list[RouterInput], list[float], list[tuple[float, float, str, str]]]:
-    """Every exemplar alone, after a character and after a narrator; it has no vote on itself."""
-    scenes = (
-        (),
-        (
-            Line("user", "Robin", "Hello."),
-            Line("character", "Mira", "There you are. It took you long enough."),
-        ),
-        (
-            Line("character", "Mira", "Stay close."),
-            Line("narrator", "", "The lamp flickers and the hall grows dark."),
-        ),
-    )
+    """Every exemplar in each small scene of its script; the vote is learned from the four fifths
+    that it is not of."""
     turns, votes, rows = [], [], []
-    for i, text in enumerate(exemplars.texts):
-        others = np.arange(len(exemplars.texts)) != i
-        rest = replace(
-            exemplars, vectors=exemplars.vectors[others], labels=exemplars.labels[others]
-        )
-        vote = rest.vote(exemplars.vectors[i])
-        label = float(exemplars.labels[i] > 0)
-        for scene in scenes:
-            turns.append(RouterInput(text, scene, character="Mira"))
-            votes.append(vote)
-            rows.append((label, label, "exemplar", f"exemplar-{i % 5}"))
+    for script, (character, before) in SMALL.items():
+        texts, labels = labelled_texts(script)
+        vectors = learned.embedders[script].encode_queries(texts)
+        fifth = np.arange(len(texts)) % FIFTHS
+        for part in range(FIFTHS):
+            known = Exemplars(vectors[fifth != part], labels[fifth != part])
+            for i in np.flatnonzero(fifth == part):
+                label = float(labels[i] > 0)
+                for scene in before:
+                    turns.append(RouterInput(texts[i], scene, character=character))
+                    votes.append(known.vote(vectors[i]))
+                    rows.append((label, label, "exemplar", f"exemplar-{part}"))
     return turns, votes, rows
 
 
@@ -239,16 +292,18 @@ def balanced_accuracy(odds: Array, y: Array) -> float:
     return float(((odds > 0)[y == 1].mean() + (odds <= 0)[y == 0].mean()) / 2)
 
 
-def report(data: Data, rows: Rows, check: Data | None) -> None:
+def show(name: str, odds: Array, y: Array) -> None:
+    """A line of figures; of one label alone, its narrator rate."""
+    if 0 < y.mean() < 1:
+        balanced, auc = balanced_accuracy(odds, y), area_under_curve(list(odds), list(y > 0)) or 0.0
+        figures = f"balanced {balanced:.3f}  AUC {auc:.3f}"
+    else:
+        figures = f"narrator rate {(odds > 0).mean():.4f}"
+    sys.stdout.write(f"{name:52s} n {len(y):5d}  {figures}\n")
+
+
+def report(data: Data, rows: Rows) -> None:
     """Figures from models that never saw the source they are measured on."""
-
-    def show(name: str, odds: Array, y: Array) -> None:
-        if 0 < y.mean() < 1:
-            balanced = balanced_accuracy(odds, y)
-            auc = area_under_curve(list(odds), list(y > 0)) or 0.0
-            sys.stdout.write(f"{name:52s} n {len(y):5d}  balanced {balanced:.3f}  AUC {auc:.3f}\n")
-
-    judged = data.kind == "judged"
     odds, played = np.zeros(len(data.y)), np.zeros(len(data.y))
     for source in np.unique(data.source):
         out = data.source == source
@@ -258,35 +313,36 @@ def report(data: Data, rows: Rows, check: Data | None) -> None:
                 ~out
             )
             played[out] = rows.fit_game_master(rest)(data.pick(out))
-    show("judged, one source left out", odds[judged], data.y[judged])
-    for name, part in (("  English", ~data.korean), ("  Korean", data.korean)):
-        show(name, odds[judged & part], data.y[judged & part])
+    judged, korean = data.kind == "judged", data.korean
     spoken = np.isin(data.kind, ["transcript", "held"])
-    show("transcripts as game master, one source left out", played[spoken], data.spoken[spoken])
+    for name, part in {
+        "judged, one source left out": judged,
+        "  English": judged & ~korean,
+        "  Korean": judged & korean,
+        "Korean scenes, one fifth left out": data.kind == "scene",
+        "  lines of speech": (data.kind == "scene") & ~(data.x[:, rows.fixed] > 0).any(axis=1),
+        "exemplars, English, one fifth left out": (data.kind == "exemplar") & ~korean,
+        "exemplars, Korean, one fifth left out": (data.kind == "exemplar") & korean,
+    }.items():
+        show(name, odds[part], data.y[part])
     for source in np.unique(data.source[judged]):
         part = judged & (data.source == source)
         show(f"  judged, {source}", odds[part], data.y[part])
-    kinds = np.isin(data.kind, ["transcript", "script", "exemplar", "chat"])
-    show("transcripts -> judged", rows.fit(data.pick(kinds))(data.pick(judged)), data.y[judged])
-    english = rows.fit(data.pick(~data.korean & (data.kind != "held")))
-    show(
-        "English -> judged Korean",
-        english(data.pick(judged & data.korean)),
-        data.y[judged & data.korean],
-    )
-    korean = rows.fit(data.pick(data.korean & (data.kind != "held")))
-    show(
-        "Korean -> judged English",
-        korean(data.pick(judged & ~data.korean)),
-        data.y[judged & ~data.korean],
-    )
-    own = data.kind == "exemplar"
-    show("exemplars, one fifth left out", odds[own], data.y[own])
-    if check is not None:
-        rate = float(
-            (rows.fit(data.pick(data.kind != "held"))(check.pick(check.kind == "chat")) > 0).mean()
-        )
-        sys.stdout.write(f"ordinary chat not fitted on: narrator rate {rate:.4f}\n")
+    for source in np.unique(data.source[data.kind == "script"]):
+        part = (data.kind == "script") & (data.source == source)
+        show(f"  who spoke next, {source}", odds[part], data.y[part])
+    show("transcripts as game master, one source left out", played[spoken], data.spoken[spoken])
+    unjudged = rows.fit(data.pick(~judged & (data.kind != "held")))
+    show("not fitted on judged turns -> judged", unjudged(data.pick(judged)), data.y[judged])
+
+
+def check(files: Sequence[Path], data: Data, rows: Rows, learned: Learned) -> None:
+    """Figures of files that no model was fitted on."""
+    model = rows.fit(data.pick(data.kind != "held"))
+    for file in files:
+        own = load([file], learned)
+        own = own.pick(own.kind != "exemplar")
+        show(f"not fitted on: {file.name}", model(own), own.y)
 
 
 ABLATIONS = {
@@ -319,14 +375,13 @@ def ablation(data: Data, rows: Rows) -> None:
 def write(data: Data, rows: Rows) -> None:
     """Replace the numbers in the table, row by row; texts and comments stay."""
     every = replace(data, kind=np.where(data.kind == "held", "transcript", data.kind))
-    played = every.pick(every.kind == "transcript")
-    columns = {
-        "weight": rows.solve(data.pick(data.kind != "held"), data.y[data.kind != "held"], RIDGE),
-        "game_master": rows.solve(played, played.spoken, RIDGE_GAME_MASTER),
-    }
+    b, korean = rows.solve(data.pick(data.kind != "held"))
+    columns = {"weight": b, "korean": korean, "game_master": rows.solve_game_master(every)}
     text = WEIGHTS.read_text(encoding="utf-8")
-    for column, b in columns.items():
-        for name, value in zip(["bias", *(data.names[i] for i in rows.fitted)], b, strict=True):
+    for column, solved in columns.items():
+        for name, value in zip(
+            ["bias", *(data.names[i] for i in rows.fitted)], solved, strict=True
+        ):
             number = rf"(\[{name}\]\n(?:[^\[]*\n)?{column} = )\S+"
             text = re.sub(number, rf"\g<1>{value:.2f}", text, count=1)
     WEIGHTS.write_text(text, encoding="utf-8")
@@ -337,19 +392,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument(
-        "--check", nargs="*", type=Path, default=[], help="chat files that are only measured"
+        "--check", nargs="*", type=Path, default=[], help="files that are only measured"
     )
     parser.add_argument("--ablate", action="store_true", help="show what each group is worth")
     parser.add_argument("--write", action="store_true", help="write routing/weights.toml")
     options = parser.parse_args(arguments)
-    embedder = OnnxEmbeddings()
-    exemplars = embed_exemplars(embedder.encode)
-    data = load(options.data, embedder, exemplars)
+    learned = Learned()
+    data = load(options.data, learned)
     table = tomllib.loads(WEIGHTS.read_text(encoding="utf-8"))
     fixed = [i for i, name in enumerate(data.names) if table[name].get("set")]
     values = np.array([table[data.names[i]]["weight"] for i in fixed])
     rows = Rows([i for i in range(len(data.names)) if i not in fixed], fixed, values)
-    report(data, rows, load(options.check, embedder, exemplars) if options.check else None)
+    report(data, rows)
+    check(options.check, data, rows, learned)
     if options.ablate:
         ablation(data, rows)
     if options.write:

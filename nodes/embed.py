@@ -13,7 +13,6 @@ from langgraph.runtime import Runtime
 from retrieval.chat import query_of, script_of_chat
 from retrieval.query import view_vectors
 from retrieval.text import RULES
-from routing import LazyExemplars
 from schemas.base import done
 from schemas.protocols import Analyzer, Embedder
 from schemas.rag import Search, of_one_length
@@ -59,23 +58,10 @@ async def search_of(
 
 
 async def node(
-    state: State,
-    runtime: Runtime[Context],
-    *,
-    readers: Readers,
-    exemplars: LazyExemplars,
-    analyzer: Analyzer,
+    state: State, runtime: Runtime[Context], *, readers: Readers, analyzer: Analyzer
 ) -> dict[str, object]:
-    """Reads `request`; writes `script`, `query` and `heard`."""
+    """Reads `request`; writes `script` and `query`."""
     request = request_of(state)
     script = script_of_chat(request)
-    embedder, routing = readers[script].embedder, exemplars.embedder
-    if embedder is routing:
-        search = await search_of(request, embedder=embedder, analyzer=analyzer)
-        return {"script": script, "query": search, "heard": search}
-    heard = embed_text(request.message, embedder=routing)  # both at once
-    search, vectors = await asyncio.gather(
-        search_of(request, embedder=embedder, analyzer=analyzer), heard
-    )
-    told = search.model_copy(update={"message": vectors[0]})
-    return {"script": script, "query": search, "heard": told}
+    search = await search_of(request, embedder=readers[script].embedder, analyzer=analyzer)
+    return {"script": script, "query": search}

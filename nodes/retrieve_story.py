@@ -61,14 +61,7 @@ async def node(
             indexes=indexes,
             source=embedder,
         )
-        upcoming, unread = find_upcoming(
-            events,
-            position,
-            request.message,
-            search.message,
-            embedder,
-            trust=search.query.cosines.trust,
-        )
+        upcoming, unread = find_upcoming(events, position, request.message, search, embedder)
         return found.model_copy(update={"upcoming": upcoming}), left + unread
 
     found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))

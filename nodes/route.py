@@ -39,7 +39,7 @@ def route_turn(
     Args:
         vector: of the message, (d,) of unit length; without it the exemplars have no vote.
         exemplars: labelled messages under the same embedder.
-        trigger_similarity: cosine of the message and the next event's trigger.
+        trigger_similarity: cosine of the message and the next event's trigger, as it is read.
         narrator_plays_people: the narrator also speaks for minor persons.
     """
     lines = [
@@ -84,7 +84,7 @@ def story_progress(request: ChatRequest, upcoming: Upcoming, *, asked: bool) -> 
 async def node(
     state: State, runtime: Runtime[Context], *, exemplars: LazyExemplars, models: Models
 ) -> dict[str, object]:
-    """Reads `request`, `heard`, `lore` and `story`; writes `route` and `progress`.
+    """Reads `request`, `script`, `query`, `lore` and `story`; writes `route` and `progress`.
 
     An event that is reached is the narrator's to tell, unless the caller chose otherwise. Where the
     evidence is unsure, the model may be asked.
@@ -92,12 +92,12 @@ async def node(
     request = request_of(state)
     context = context_of(request, runtime.context)
     upcoming = state["story"].upcoming
-    known = await exemplars()
+    known = await exemplars(state["script"])
 
     def settle() -> tuple[Decision, StoryProgress | None]:
         decision = route_turn(
             request,
-            vector=state["heard"].message,
+            vector=state["query"].message,
             exemplars=known,
             trigger_similarity=upcoming.similarity.trigger if upcoming else None,
             narrator_plays_people=context.narrator_plays_people,

@@ -14,7 +14,7 @@ from operator import add
 
 import Stemmer
 
-from language.korean import HANGUL, is_particles, without_particles
+from language.korean import HANGUL, is_particles
 from language.korean_terms import stems
 from language.normal import nfc
 from retrieval.english import BASE_FORM, STOP_WORDS
@@ -106,16 +106,6 @@ def tokens(
     return list(chain.from_iterable(analyzer.words(text, {} if known is None else known)))
 
 
-def syllable_pairs(text: str) -> list[str]:
-    """The same, with Hangul words less their particles in pairs of syllables: what the weights of a
-    story's progress were fitted on."""
-    words = _RUN.findall(normal(text))
-    cut = (
-        _word_pairs(word) if "가" <= word[0] <= "힣" else _cut(word, whole=True) for word in words
-    )
-    return list(chain.from_iterable(cut))
-
-
 def weights(text: str, analyzer: Analyzer = RULES) -> dict[str, float]:
     """The terms of a query: a word counts 1, in however many pairs it is cut."""
     weighed: dict[str, float] = {}
@@ -133,12 +123,6 @@ def _cut(word: str, *, whole: bool) -> Sequence[str]:
         return pairs(word)
     term = _word_term(word)
     return (term,) if term else ()
-
-
-def _word_pairs(word: str) -> Sequence[str]:
-    """A stem of one syllable stands beside the pairs of the whole word."""
-    stem = without_particles(word)
-    return pairs(stem) if len(stem) > 1 else (stem, *(pairs(word) if len(word) > 1 else ()))
 
 
 def _english_terms(words: Sequence[str]) -> list[str]:

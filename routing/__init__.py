@@ -1,15 +1,9 @@
 """Who answers a turn, and whether the story has moved on: decisions without a language model."""
 
-from routing.decide import (
-    Contribution,
-    Decision,
-    Exemplars,
-    LazyExemplars,
-    decide,
-    embed_exemplars,
-)
+from routing.decide import Contribution, Decision, decide
 from routing.directives import Directive, parse_directive
 from routing.evidence import Line, RouterInput
+from routing.exemplars import Exemplars, LazyExemplars, exemplars_of
 from routing.progress import advance
 
 __all__ = [
@@ -22,6 +16,6 @@ __all__ = [
     "RouterInput",
     "advance",
     "decide",
-    "embed_exemplars",
+    "exemplars_of",
     "parse_directive",
 ]

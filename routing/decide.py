@@ -7,60 +7,21 @@ same answer: a regenerate, which is the same request again, keeps the narrator.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import math
 import tomllib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from language.korean import has_syllables
 from routing import reading
 from routing.directives import Directive, parse_directive
 from routing.evidence import LINES_READ, RouterInput, measure
-from schemas.protocols import Embedder
+from routing.exemplars import NEUTRAL_VOTE, Exemplars
 from schemas.request import Speaker
 
 WEIGHTS = Path(__file__).parent / "weights.toml"
-TEXTS = Path(__file__).parent / "exemplars.toml"
-VECTORS = Path(__file__).parent / "exemplars.npz"
-"""Of the exemplars under the bundled embedder, by `python -m lab.embed_exemplars`: to embed some
-370 texts would make the first turn of a process wait for half a second or more."""
-
-NEIGHBOURS = 9
-"""Nearest exemplars that vote; 5 to 15 measure alike."""
-NEUTRAL_VOTE = -0.1
-"""The vote where there is no vector: near the mean over the development turns."""
-
-Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Exemplars:
-    """Messages written for this purpose: texts, their unit vectors (n, dim) and labels (n,), 1
-    narrator, -1 character.
-
-    Any embedder will do: the vote counts which are nearest, so cosines of different models, which
-    lie in different ranges, never meet a fixed threshold.
-    """
-
-    texts: tuple[str, ...]
-    vectors: Vectors
-    labels: NDArray[np.float32]
-
-    def vote(self, vector: Vectors | None) -> float:
-        """-1 (all neighbours are talk) to 1 (all call for narration), weighted by cosine."""
-        if vector is None:
-            return NEUTRAL_VOTE
-        cosine = self.vectors @ vector  # (n,)
-        nearest = np.argpartition(-cosine, NEIGHBOURS)[:NEIGHBOURS]
-        weight = np.maximum(cosine[nearest], 1e-6)
-        return float(weight @ self.labels[nearest] / weight.sum())
 
 
 class Contribution(NamedTuple):
@@ -140,8 +101,7 @@ def _by_evidence(
     turn: RouterInput, exemplars: Exemplars | None, directive: Directive | None
 ) -> Decision:
     """Log-odds are summed; the narrator speaks where they are above 0."""
-    narrated = any(line.role == "narrator" for line in turn.history[-LINES_READ:])
-    column = "game_master" if turn.narrator_plays_people and narrated else "weight"
+    column = column_of(turn)
     found = _contributions(turn, exemplars, column)
     odds = load_weights()["bias"][column] + sum(c.contribution for c in found)
     probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, odds))))
@@ -157,6 +117,15 @@ def _by_evidence(
         narrator_probability=probability,
         directive=directive,
     )
+
+
+def column_of(turn: RouterInput) -> str:
+    """Which of the weights count: a game master's, those for Korean, or the others."""
+    before = turn.history[-LINES_READ:]
+    if turn.narrator_plays_people and any(line.role == "narrator" for line in before):
+        return "game_master"
+    spoken = (turn.message, *(line.text for line in before[-1:]))  # "..." is of no language
+    return "korean" if any(map(has_syllables, spoken)) else "weight"
 
 
 def _contributions(
@@ -186,58 +155,3 @@ def _addressed(turn: RouterInput) -> str | None:
     names = [*turn.others, turn.character, *turn.aliases] if turn.others else []
     found = next((name for name in names if reading.addresses(turn.message, name)), None)
     return found if found is None or found in turn.others else turn.character
-
-
-def labelled_texts() -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """All exemplar texts, and their labels (n,): 1 for narrator, -1 for character."""
-    table = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-    pairs = [
-        (text, sign)
-        for label, sign in (("narrator", 1), ("character", -1))
-        for language in sorted(table[label])
-        for text in table[label][language]
-    ]
-    return tuple(text for text, _ in pairs), np.array([sign for _, sign in pairs], np.float32)
-
-
-def embed_exemplars(embed: Callable[[Sequence[str]], Vectors]) -> Exemplars:
-    """The exemplars under one embedder."""
-    texts, labels = labelled_texts()
-    return Exemplars(texts, embed(texts), labels)
-
-
-class LazyExemplars:
-    """The exemplars under the embedder of a process, made when a turn first asks for them."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
-        self._made: Exemplars | None = None
-
-    async def __call__(self) -> Exemplars:
-        """The same object, as long as the embedder's vectors have one length. Raises
-        EmbeddingError."""
-        if self._made is None or self._made.vectors.shape[1] != self.embedder.dimension:
-            texts, labels = labelled_texts()
-            vectors = await asyncio.to_thread(read_vectors, self.embedder.fingerprint, texts)
-            if vectors is None:
-                vectors = await self.embedder.aencode_passages(texts)
-            self._made = Exemplars(texts, vectors, labels)
-        return self._made
-
-
-def read_vectors(fingerprint: str, texts: Sequence[str]) -> Vectors | None:
-    """(n, dim) rows of unit length as committed; None where they are another embedder's, or of
-    other texts."""
-    if not VECTORS.is_file():
-        return None
-    with np.load(VECTORS) as file:
-        if str(file["key"]) != vectors_key(fingerprint, texts):
-            return None
-        vectors: Vectors = file["vectors"].astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def vectors_key(fingerprint: str, texts: Sequence[str]) -> str:
-    """What vectors depend on: the embedder and the texts in their order."""
-    return hashlib.sha256("\0".join([fingerprint, *texts]).encode()).hexdigest()

@@ -27,7 +27,7 @@ LONG = 250
 PERSON_FADES = (1.0, 0.5, 0.5, 0.25, 0.25)
 """How much a person who spoke in the narration still holds the floor, by lines since."""
 TRIGGER_FLOOR = 0.5
-"""Cosine below which a message says nothing about a story event, in English and in Korean."""
+"""Cosine, as it is read, below which a message says nothing about a story event."""
 
 Features = dict[str, float]
 
@@ -68,6 +68,7 @@ class _Signs(NamedTuple):
     acts: bool
     rules: bool
     to_you: bool
+    korean: bool
     asks: bool
 
 
@@ -79,6 +80,7 @@ def _signs(text: str) -> _Signs:
         acts=reading.acts(bare),
         rules=reading.shows("rules", tail),
         to_you=reading.shows("second_person", tail),
+        korean=has_syllables(tail),
         asks=bare.rstrip().endswith(("?", "？")),
     )
 
@@ -98,7 +100,7 @@ def _scene(window: Sequence[Line]) -> Features:
     acted = [s.acts for line, s in zip(near, near_signs, strict=True) if line.role != "narrator"]
     gap = next((i for i, line in enumerate(reversed(near)) if line.role == "narrator"), None)
     role, text = (near[-1].role, near[-1].text) if near else (None, "")
-    last = near_signs[-1] if near else _Signs(*[False] * 5)
+    last = near_signs[-1] if near else _Signs(*[False] * 6)
     person = role == "narrator" and last.person
     master = role == "narrator" and not last.person
     return {
@@ -112,7 +114,8 @@ def _scene(window: Sequence[Line]) -> Features:
         * PERSON_FADES[gap or 0],
         "scene_character_asks": float(role == "character" and last.asks),
         "scene_character_to_you": float(role == "character" and last.to_you),
-        "scene_game": _mean([s.to_you or s.rules for s in narrated]),
+        # Korean prose often speaks to "you", and no game is meant
+        "scene_game": _mean([(s.to_you and not s.korean) or s.rules for s in narrated]),
         "scene_rules": sum(s.rules for s in near_signs) / NEAR,
         "scene_actions": sum(acted) / NEAR,
         "scene_voices": len({line.speaker for line in near if line.role == "character"}) / NEAR,
@@ -145,29 +148,38 @@ def _message(turn: RouterInput) -> Features:
     asks = reading.shows("asks_telling", text) or (
         reading.shows("asks_scene", text) and reading.is_asked(text)
     )
-    moves = reading.shows("moves", text)
     korean = has_syllables(text)
+    asked = "?" in text or "？" in text
+    called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
+    talk = reading.count("talk", text, 2)
+    to_you = politely or reading.shows("second_person", text)
+    to_somebody = called or to_you
     near_trigger = ((turn.trigger_similarity or 0.0) - TRIGGER_FLOOR) / (1 - TRIGGER_FLOOR)
     return {
         "says_nothing": float(reading.is_continue(whole)),
         "says_only_action": float(only_action),
-        "says_prose": float(reading.is_prose(text) and not aloud),
+        "says_prose": float(reading.is_prose(text) and not (aloud or to_you)),
         "says_acts": float(acts),
         "says_act_and_speech": float(acts and aloud),
         "says_asks_scene": float(asks),
-        "says_asks_scene_not_you": float(asks and not reading.shows("second_person", text)),
+        "says_asks_scene_not_you": float(asks and not to_you),
         "says_asks_scene_last": float(reading.asks_scene(reading.last_question(text) or text)),
         "says_third_person": float(reading.shows("third_person", text)),
-        "says_question": float("?" in text or "？" in text),
+        "says_question": float(asked),
         "says_rules": reading.count("rules", text, 2),
         "says_score": float(reading.shows("score", text)),
         "says_you": reading.count("second_person", text, 3),
-        "says_name": float(_calls_somebody(turn, text)),
+        "says_name": float(called),
         "says_plans": float(reading.shows("plans", text)),
-        "says_talk": reading.count("talk", text, 2),
-        "says_moves": float(moves),
+        "says_talk": talk,
+        "says_moves": float(reading.shows("moves", text)),
         "says_exclaims": float("!" in text or "！" in text),
-        "says_only_talk": float(korean and not (only_action or acts or asks or moves)),
+        "says_politely": float(politely),
+        "says_to_nobody": float(korean and not (asked or to_somebody)),
+        "says_to_oneself": float(reading.shows("to_oneself", text) and not to_somebody),
+        "says_cries": float(reading.shows("cries", text) and not (to_somebody or talk)),
+        "says_sets_out": float(reading.shows("sets_out", text)),
+        "says_takes_leave": float(reading.shows("takes_leave", text) and not asked),
         "says_near_trigger": max(0.0, near_trigger),
     }
 
@@ -178,6 +190,7 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
     return (
         any(reading.addresses(turn.message, name) for name in known - {turn.user_name})
         or reading.shows("company", text)
+        or (reading.shows("calls", text) and not reading.addresses(text, turn.user_name))
         or reading.addresses_someone(turn.message)
     )
 

@@ -20,6 +20,7 @@ from language.korean import (
     final_consonant,
     has_syllables,
     is_syllable,
+    syllables_ending_in,
 )
 from language.normal import nfc
 
@@ -48,18 +49,20 @@ def _phrases() -> dict[str, re.Pattern[str]]:
         "{verbing}": f"(?:{'|'.join(_ing_form(v) for v in verbs)})",
         "{adv}": rf"(?:(?:{'|'.join(filler)}|\w+ly) )*",
         "{number}": rf"(?:\d+|{'|'.join(table['numbers'].split())})",
+        "{titles}": "|".join(table["titles"].split()),
+        "{b}": f"[{syllables_ending_in('ㅂ')}]",
+        "{end}": r"(?=[\s.,;!?~…\"'”’)*♡♥ㅋㅎㅠㅜ^]|$)",
+        "{last}": r"(?=[\s.!?~…]*$)",
     }
 
-    def english(phrases: list[str]) -> re.Pattern[str]:
+    def made(phrases: list[str], *, words: bool) -> re.Pattern[str]:
         joined = "|".join(phrases)
         for slot, pattern in slots.items():
             joined = joined.replace(slot, pattern)
-        return re.compile(rf"(?<![\w'])(?:{joined})(?!\w)")
+        return re.compile(rf"(?<![\w'])(?:{joined})(?!\w)" if words else joined)
 
     patterns = {
-        f"{name}.{language}": english(phrases)
-        if language == "en"
-        else re.compile("|".join(phrases))
+        f"{name}.{language}": made(phrases, words=language == "en")
         for name, kind in table.items()
         if isinstance(kind, dict)
         for language, phrases in kind.items()

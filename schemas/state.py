@@ -12,7 +12,14 @@ from typing_extensions import TypedDict
 from language.script import Script
 from schemas.base import Strict
 from schemas.errors import BadRequest
-from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, Search, StoryRAGResult
+from schemas.rag import (
+    ChatRAGResult,
+    Lore,
+    PromptBuildOutput,
+    PromptPlan,
+    Search,
+    StoryRAGResult,
+)
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, ParsedReply, Usage
 
@@ -84,7 +91,6 @@ class State(TypedDict, total=False):
     request: Required[ChatRequest]  # the caller
     script: Script  # embed: of the chat, which decides who reads it
     query: Annotated[Search, UntrackedValue]  # embed
-    heard: Annotated[Search, UntrackedValue]  # embed: its message is the router's exemplars' kind
     lore: Lore  # plan_prompt
     plan: Annotated[PromptPlan, UntrackedValue]  # plan_prompt
     chat: ChatRAGResult  # retrieve_chat

@@ -52,7 +52,7 @@ MAY_IMPORT = {
         "retrieval",
         "nodes",
     },
-    "lab": {"benchmarks", "embedding", "retrieval", "routing"},
+    "lab": {"language", "benchmarks", "embedding", "retrieval", "routing"},
 }
 OURS = {*MAY_IMPORT, "handler", "benchmarks", "tests"}
 

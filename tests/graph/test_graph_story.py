@@ -16,7 +16,7 @@ from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import Settings
 from language.script import SCRIPTS
-from routing import LazyExemplars, embed_exemplars
+from routing import LazyExemplars
 from schemas.readers import Reader
 from scripts import build_index
 from stores.chroma import ChromaDatabase
@@ -48,14 +48,11 @@ def long_story(size: int, *, triggers: bool = True) -> list[dict[str, Any]]:
 def counting_services(folder: Path, embeddings: Counting) -> Services:
     embedder = Embedder(embeddings, cache=VectorCache(folder / "v.sqlite", "counting"))
     reader = Reader(embedder, StoryIndex(ChromaDatabase(path=folder / "chroma"), embedder), None)
-    exemplars = LazyExemplars(embedder)  # made without being counted
-    exemplars._made = embed_exemplars(
-        Embedder(HashEmbeddings(embeddings.dimension)).encode_passages
-    )
+    uncounted = Reader(Embedder(HashEmbeddings(embeddings.dimension)), reader.stories, None)
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
         readers=dict.fromkeys(SCRIPTS, reader),
-        exemplars=exemplars,
+        exemplars=LazyExemplars(dict.fromkeys(SCRIPTS, uncounted)),
     )
 
 

@@ -64,7 +64,7 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
 """Functions that make patterns, and what they make."""
 
 MAKERS = {
-    "routing/reading.py:_phrases.english": "makes what `_phrases` returns",
+    "routing/reading.py:_phrases.made": "makes what `_phrases` returns",
     "language/korean.py:_form": "makes what `_FORMS` holds",
     "replies/edges.py:_header": "reads formats",
     "embedding/backends.py:prefixes_for": "reads a model's name, of the operator",

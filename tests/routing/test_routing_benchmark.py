@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.routing import main
+from benchmarks.routing import main, read_items
 
 
 @pytest.fixture
@@ -45,3 +45,19 @@ def test_the_model_is_asked_below_a_confidence(
     monkeypatch.setattr("llm.scripted.compose", lambda prompt, *_: "Narrator")
     told = figures(capsys, turns, "--second-opinion", "1")
     assert (told["asked"], told["decided"], told["narrator_rate"]) == (2, 2, 1.0)
+
+
+def test_a_scene_whose_lines_say_who_should_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text(
+        "# Own\n== Home\n| Rain.\nMira: Hello.\nc Robin: Are you ill, Mira?\nn Mira: *smiles*\n",
+        encoding="utf-8",
+    )
+    found = figures(capsys, path)
+    assert found.items() >= {"n": 2, "narrator_share": 0.5, "balanced_accuracy": 1.0}.items()
+    (asks, _), (smiles, narrator) = read_items(path)
+    assert [line.role for line in asks.history] == ["narrator", "character"]
+    assert (asks.character, asks.user_name) == ("Mira", "Robin")
+    assert narrator and [line.role for line in smiles.history] == ["narrator", "user", "character"]

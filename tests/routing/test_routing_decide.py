@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding.onnx import OnnxEmbeddings
-from routing import Exemplars, Line, RouterInput, decide, embed_exemplars
+from benchmarks.routing import Learned
+from routing import Line, RouterInput, decide
 from routing.decide import load_weights
 from routing.evidence import measure
 
@@ -23,13 +23,8 @@ TOLD = (*TALK, Line("narrator", "", "Rain beats on the roof. You smell smoke fro
 
 
 @pytest.fixture(scope="module")
-def embedder() -> OnnxEmbeddings:
-    return OnnxEmbeddings()
-
-
-@pytest.fixture(scope="module")
-def exemplars(embedder: OnnxEmbeddings) -> Exemplars:
-    return embed_exemplars(embedder.encode)
+def learned() -> Learned:
+    return Learned()
 
 
 def turn(message: str, history: tuple[Line, ...] = TALK, **more: object) -> RouterInput:
@@ -50,10 +45,9 @@ def turn(message: str, history: tuple[Line, ...] = TALK, **more: object) -> Rout
     ],
 )
 def test_actions_and_questions_about_the_scene_go_to_the_narrator(
-    message: str, embedder: OnnxEmbeddings, exemplars: Exemplars
+    message: str, learned: Learned
 ) -> None:
-    asked = turn(message, vector=embedder.encode([message])[0])
-    assert decide(asked, exemplars).speaker == "narrator"
+    assert decide(*learned.with_vectors([turn(message)])[0]).speaker == "narrator"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +65,10 @@ def test_actions_and_questions_about_the_scene_go_to_the_narrator(
 )
 @pytest.mark.parametrize("history", [(), TALK, TOLD])
 def test_speech_goes_to_the_character(
-    message: str, history: tuple[Line, ...], embedder: OnnxEmbeddings, exemplars: Exemplars
+    message: str, history: tuple[Line, ...], learned: Learned
 ) -> None:
-    said = turn(message, history, vector=embedder.encode([message])[0])
-    assert decide(said, exemplars).speaker == "character"
+    said = learned.with_vectors([turn(message, history)])[0]
+    assert decide(*said).speaker == "character"
 
 
 def test_order_of_authority() -> None:
@@ -218,7 +212,7 @@ def test_any_turn_is_decided_alike_twice(message: str, history: list[tuple[str, 
     assert all(-1 <= c.value <= 1 for c in first.evidence)
 
 
-def test_a_long_scene_is_decided_in_time(exemplars: Exemplars) -> None:
+def test_a_long_scene_is_decided_in_time(learned: Learned) -> None:
     long = [
         Line("narrator", "", "You see a wall. " * 800),
         Line("character", "Mira", "I walk on. " * 800),
@@ -226,6 +220,6 @@ def test_a_long_scene_is_decided_in_time(exemplars: Exemplars) -> None:
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        decide(turn("I walk. " * 10_000, tuple(long)), exemplars)
+        decide(turn("I walk. " * 10_000, tuple(long)), learned.exemplars["latin"])
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.2

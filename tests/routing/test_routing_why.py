@@ -41,11 +41,11 @@ TRUE_OF_LINES: dict[Line, str] = {
 TRUE_OF_MESSAGES = {
     "": "nothing",
     "…": "nothing",
-    "계속해 줘": "nothing only_talk",
+    "계속해 줘": "nothing you",
     "*I open the door.*": "only_action acts",
-    "(천천히 다가간다)": "only_action acts",
-    "*손을 흔든다* 안녕.": "talk only_talk",
-    "문을 열고 안으로 들어갔다.": "acts prose",
+    "(천천히 다가간다)": "only_action acts to_nobody",
+    "*손을 흔든다* 안녕.": "talk you",
+    "문을 열고 안으로 들어갔다.": "acts prose to_nobody sets_out",
     'I whisper "hello" and open the door.': "acts act_and_speech",
     "What do I see?": "asks_scene asks_scene_not_you asks_scene_last question",
     "주변에 뭐가 보여?": "asks_scene asks_scene_not_you asks_scene_last question",
@@ -56,17 +56,22 @@ TRUE_OF_MESSAGES = {
     "14.": "score",
     "Thanks, you are kind!": "talk you exclaims",
     "Mira, wait.": "name",
-    "여러분, 안녕.": "name talk only_talk",
+    "여러분, 안녕.": "name talk you",
     "Let's eat together.": "plans",
     "Later, at the docks.": "moves",
-    "다음 날 아침.": "moves",
-    "고마워.": "talk only_talk",
-    "너는?": "you question only_talk",
+    "다음 날 아침.": "moves to_nobody",
+    "고마워.": "talk you",
+    "그럼 안녕히.": "talk to_nobody takes_leave",
+    "너는?": "you question",
     "Fate, be kind.": "name fate",
     "Good evening.": "",
     'I say "good evening" to Tom.': "acts act_and_speech",
     '"Good evening."': "",
-    "“안녕.” 문이 열렸다.": "only_talk",
+    "“안녕.” 문이 열렸다.": "to_nobody",
+    "누가 왔나 봅니다.": "politely",
+    "이제 자야겠다.": "to_nobody to_oneself",
+    "앗, 차가워!": "to_nobody cries exclaims",
+    "그럼 출발!": "to_nobody sets_out talk exclaims",
 }
 
 
@@ -211,9 +216,24 @@ ABOVE: dict[str, Claim] = {
     "says_moves": (
         "the message moves place or time", "장소나 시간을 옮긴다", lambda c: c.says("moves")),
     "says_exclaims": ("the message exclaims", "외친다", lambda c: c.says("exclaims")),
-    "says_only_talk": (
-        "what is said in Korean tells no deed, asks nothing of the scene and moves nowhere",
-        "행동도 장면 질문도 이동도 없는 말이다", lambda c: c.says("only_talk")),
+    "says_politely": (
+        "the message has polite Korean endings, which are said to somebody",
+        "상대에게 하는 존댓말이다", lambda c: c.says("politely")),
+    "says_to_nobody": (
+        "the Korean message asks nothing and speaks to nobody directly",
+        "묻지도 누구에게 말을 걸지도 않는다", lambda c: c.says("to_nobody")),
+    "says_to_oneself": (
+        "the message is as one speaks to oneself, or is not said to its end",
+        "혼잣말이거나 끝맺지 않은 말이다", lambda c: c.says("to_oneself")),
+    "says_cries": (
+        "the message is a cry or begins with one", "외마디이거나 외마디로 시작한다",
+        lambda c: c.says("cries")),
+    "says_sets_out": (
+        "the message sets out, begins, ends or commands something",
+        "나서거나 시작하거나 끝내거나 시킨다", lambda c: c.says("sets_out")),
+    "says_takes_leave": (
+        "the message consents or says goodbye, and asks nothing",
+        "승낙이나 작별의 말이고 묻는 것이 없다", lambda c: c.says("takes_leave")),
     "says_near_trigger": (
         "the message is near the next story event", "다음 사건에 가까운 말이다",
         lambda c: c.near_trigger),
@@ -265,8 +285,8 @@ def cases() -> Iterator[Case]:
 
 
 def decided(case: Case, *, game: bool) -> tuple[str, list[Contribution], str]:
-    same = np.ones((12, 2), dtype=np.float32)
-    exemplars = Exemplars(("",) * 12, same, np.full(12, case.like or 0.0, dtype=np.float32))
+    same = np.ones((20, 2), dtype=np.float32)
+    exemplars = Exemplars(same, np.full(20, case.like or 0.0, dtype=np.float32))
     decision = decide(
         RouterInput(
             case.message, case.lines, character="Mira", narrator_plays_people=game,
