@@ -8,7 +8,7 @@ by them, answered by the dispatcher of a worker with the scripted model and the 
     places        of ours where most of it was spent; where it was, for a case that was stopped
     blocked_ms    the longest time for which the event loop did nothing else
     wait_ms_p99   of harmless turns, `/v1/models` and `/health` that come while a case is at work,
-                  for the cases that take more than 0.1 s
+                  for the cases that take half a second or more
 
 A case that takes longer than `--seconds` of processor time is stopped, and counts as so long. The
 other rows, each in processes of their own:
@@ -42,7 +42,7 @@ Figures = dict[str, Any]
 START = 60.0
 """Seconds until a child is ready."""
 
-BUSY = 0.1
+BUSY = 0.5
 """Processor seconds from which a case is run again beside harmless requests."""
 
 

@@ -57,7 +57,8 @@ QUIET = "quiet"
 """The model of harmless turns, which says nothing of what a `Typist` is told."""
 
 PACE = 0.02
-"""Seconds between two harmless requests."""
+"""Seconds from an answer to the next harmless request of its kind: one patient client of each kind.
+More of them would measure how long they wait for each other."""
 
 AFTER = 3.0
 """Seconds of processor time for what follows a reply, which no later turn waits for."""
@@ -287,13 +288,14 @@ class Child:
             await self.worker.ask(jobs[name])
             waits[name].append(1000 * (time.perf_counter() - due))
 
-        ends, begun = time.perf_counter() + self._seconds, set[asyncio.Task[None]]()
-        while not asked.done() and time.perf_counter() < ends:
-            if len(begun) < 6:  # as patient clients: each waits for its answer
-                begun.update(asyncio.create_task(wait(name)) for name in jobs)
-            await asyncio.sleep(PACE)
-            begun = {task for task in begun if not task.done()}
-        await asyncio.gather(*begun)
+        ends = time.perf_counter() + self._seconds
+
+        async def chat_on(name: str) -> None:
+            while not asked.done() and time.perf_counter() < ends:
+                await wait(name)
+                await asyncio.sleep(PACE)
+
+        await asyncio.gather(*map(chat_on, jobs))
         return waits
 
 

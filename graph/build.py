@@ -87,11 +87,7 @@ def build_graph(live: Services) -> CompiledStateGraph[State, Context, Input, Sta
             indexes=live.indexes,
             models=live.models,
         ),
-        "retrieve_story": partial(
-            retrieve_story.node,
-            readers=live.readers,
-            indexes=live.indexes,
-        ),
+        "retrieve_story": partial(retrieve_story.node, readers=live.readers, indexes=live.indexes),
         "route": partial(route.node, exemplars=live.exemplars, models=live.models),
         "build_prompt": partial(build_prompt.node, models=live.models),
         "generate": partial(generate.node, models=live.models),

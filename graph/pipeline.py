@@ -150,7 +150,7 @@ class Pipeline:
             turn.remembering.add_done_callback(partial(self._remembered, turn))
         finally:
             if turn.forgotten:  # what was said is in an index again
-                self.services.indexes.forget(turn.chat)
+                self._forget_indexes(*turn.chat)
             if turn.remembering is None:
                 self._turns.discard(turn)
         yield {"type": "final", "response": response.model_dump(mode="json")}
@@ -184,9 +184,12 @@ class Pipeline:
         for turn in turns:
             turn.forgotten = True
         await _until_remembered(turns)  # one may be writing
-        for script in SCRIPTS:
-            self.services.indexes.forget((*ids, script))
+        self._forget_indexes(*ids)
         return await memory.apart(lambda: memory.forget(*ids), writes=True)
+
+    def _forget_indexes(self, user_id: str | None, session_id: str | None) -> None:
+        for script in SCRIPTS:
+            self.services.indexes.forget((user_id, session_id, script))
 
     def _place(self, request: ChatRequest) -> asyncio.Semaphore:
         asks_store = request.story_id is not None or self._is_remembered(request)
@@ -233,7 +236,8 @@ class Pipeline:
             with spending(Budget(REMEMBERING)):
                 # First, as the next turn asks for it first; alone, as a batch would pad the rest.
                 if chat := running_chat(messages):
-                    await embedder.aencode_passages([chat])
+                    for script in {state["script"], state.get("story_script", state["script"])}:
+                        await readers[script].embedder.aencode_passages([chat])
                 await embedder.aencode_passages([*(unread or ()), *texts])
                 if left := state.get("unread_story"):
                     await readers[state["story_script"]].embedder.aencode_passages(left)
@@ -258,7 +262,7 @@ class Pipeline:
         """Waits until everything that was to be remembered is written, in whichever running loop;
         a loop that has ended writes nothing more."""
         await _until_remembered(self._turns)
-        for reader in self.services.readers.made:
+        for reader in self.services.readers.values():
             await asyncio.to_thread(reader.embedder.flush)
 
 

@@ -12,7 +12,6 @@ from embedding.embedder import Embedder
 from embedding.rerank import CrossEncoderReranker, RerankServer
 from graph.build import Services
 from graph.settings import Settings
-from language.script import Script
 from llm.huggingface import HuggingFaceLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
@@ -43,13 +42,10 @@ def make_services(settings: Settings) -> Services:
         memory = StandingMemory(database, embedder, words) if words else None
         return Reader(embedder, StoryIndex(database, embedder), memory)
 
-    first = reader(_embedder(settings))
-
-    def make(script: Script) -> Reader:
-        other = script == "cjk" and settings.embedder == "onnx"  # all others know every language
-        return reader(e5()) if other else first
-
-    readers = Readers(make)
+    latin = reader(_embedder(settings))
+    # An embedder that the operator chose is taken to know every language.
+    cjk = reader(e5()) if settings.embedder == "onnx" else latin
+    readers: Readers = {"latin": latin, "cjk": cjk}
     return Services(
         readers=readers,
         reranker=_reranker(settings),

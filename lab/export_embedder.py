@@ -436,7 +436,8 @@ def main() -> None:
         source.tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     else:
         shutil.copyfile(find_weights() / "tokenizer.json", out / "tokenizer.json")
-    print(f"{len(model):,} bytes, sha256 {hashlib.sha256(model).hexdigest()}")
+    digest = hashlib.sha256(model).hexdigest()  # also goes into the README and embedding/onnx.py
+    print(f"{len(model):,} bytes, sha256 {digest}")
     return None
 
 

@@ -25,7 +25,7 @@ async def node(
     readers: Readers,
     indexes: IndexCache,
 ) -> dict[str, object]:
-    """Reads `request`, `script` and `query`; writes `story`, `story_script` and `unread_story`.
+    """Reads `request`, `script` and `query`; writes `story`, `story_script`, `unread_story`.
 
     A story that the reader of the chat cannot read has its own. A store that fails costs the story
     only.
@@ -59,8 +59,15 @@ async def node(
             indexes=indexes,
             source=embedder,
         )
-        upcoming, unread = find_upcoming(events, position, request.message, search, embedder)
-        return found.model_copy(update={"upcoming": upcoming}), [*left, *unread]
+        upcoming, unread = find_upcoming(
+            events,
+            position,
+            request.message,
+            search.message,
+            embedder,
+            trust=search.query.cosines.trust,
+        )
+        return found.model_copy(update={"upcoming": upcoming}), left + unread
 
     found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))
     return {"story": found, "story_script": script, "unread_story": left}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from language.script import Script
@@ -17,24 +17,5 @@ class Reader(NamedTuple):
     memory: StandingMemory | None
 
 
-class Readers:
-    """A reader for each script, made when a turn first needs it.
-
-    Args:
-        make: makes one; it may be the same for all scripts.
-    """
-
-    def __init__(self, make: Callable[[Script], Reader]) -> None:
-        self._make = make
-        self._made: dict[Script, Reader] = {}
-
-    @property
-    def made(self) -> list[Reader]:
-        """Those that a turn has needed."""
-        return [*self._made.values()]
-
-    def __getitem__(self, script: Script) -> Reader:
-        """The same object each time."""
-        if script not in self._made:
-            self._made[script] = self._make(script)
-        return self._made[script]
+Readers = Mapping[Script, Reader]
+"""The reader of each script; it may be the same for all."""

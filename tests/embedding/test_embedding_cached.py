@@ -69,6 +69,7 @@ async def test_an_embedder_is_tried_once_and_no_other_process_tries_it_again(
         scale = await embedder.cosine_scale(text)
         np.testing.assert_allclose([scale.floor, scale.trust], [0.8, 1.0], atol=1e-3)
     assert sorted(counting.texts) == sorted(SENTENCES)
+    embedder.flush()
     other = Counting(floor=0.8)
     assert await cached(other, file).cosine_scale("배") == await embedder.cosine_scale("배")
     assert other.texts == []

@@ -186,8 +186,8 @@ def test_the_fingerprint_and_the_readme_name_the_file(
 
 
 def test_a_missing_file_names_the_cure(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddingError, match=r"model\.onnx cannot be read.*export_embedder"):
-        _ = OnnxEmbeddings(replace(MINILM, folder=tmp_path)).fingerprint
+    with pytest.raises(EmbeddingError, match=r"tokenizer\.json cannot be read.*export_embedder"):
+        OnnxEmbeddings(replace(MINILM, folder=tmp_path)).encode([LOCKET])
 
 
 def test_importing_the_package_loads_no_runtime() -> None:

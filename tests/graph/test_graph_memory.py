@@ -166,17 +166,25 @@ async def test_a_named_story_is_told_and_an_unknown_one_refused(
         await turn(make_pipeline(), "Hello", story_id="nowhere")
 
 
-async def test_the_next_turn_knows_the_running_chat(make_pipeline: MakePipeline) -> None:
-    told = [{"role": "user", "content": "등대지기의 배는 파란색이야."}]
-    said = "*그가 끄덕인다.* “보았어.”\n"
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("등대지기의 배는 파란색이야.", "배를 보았어?"), ("His boat is blue.", "Did you see it?")],
+    ids=["a Korean chat", "an English chat about a Korean story"],
+)
+async def test_the_next_turn_knows_the_running_chat(
+    line: str, message: str, make_pipeline: MakePipeline
+) -> None:
+    told = [{"role": "user", "content": line}]
+    said = f"*{line}* “Yes.”\n"
     pipeline = make_pipeline(ScriptedLLM(replies=[said, said]))
-    await turn(pipeline, "배를 보았어?", history=told)
+    story = [{"id": "e1", "order": 1, "text": "등대에 불이 꺼진다."}]
+    await turn(pipeline, message, history=told, story=story)
     history = [
         *told,
-        {"role": "user", "content": "배를 보았어?"},
+        {"role": "user", "content": message},
         {"role": "character", "content": said.strip()},
     ]
-    request = ChatRequest.model_validate(ask("무슨 색이었지?", history=history))
+    request = ChatRequest.model_validate(ask(message, history=history))
     knows = pipeline.services.readers["cjk"].embedder
     assert knows.known([running_chat(request.history)])[1].all()
 

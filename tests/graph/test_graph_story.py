@@ -15,8 +15,9 @@ from graph.build import Services
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import Settings
+from language.script import SCRIPTS
 from routing import LazyExemplars
-from schemas.readers import Reader, Readers
+from schemas.readers import Reader
 from scripts import build_index
 from stores.chroma import ChromaDatabase
 from stores.story_index import StoryIndex
@@ -50,8 +51,8 @@ def counting_services(folder: Path, embeddings: Counting) -> Services:
     uncounted = Reader(Embedder(HashEmbeddings(embeddings.dimension)), reader.stories, None)
     return replace(
         make_services(Settings(_env_file=None, index_dir=folder)),
-        readers=Readers(lambda script: reader),
-        exemplars=LazyExemplars(Readers(lambda script: uncounted)),
+        readers=dict.fromkeys(SCRIPTS, reader),
+        exemplars=LazyExemplars(dict.fromkeys(SCRIPTS, uncounted)),
     )
 
 

@@ -27,6 +27,7 @@ import graph.pipeline
 from embedding.fake import HashEmbeddings
 from graph.pipeline import Pipeline
 from graph.settings import ROOT
+from language.script import Script
 from llm.scripted import ScriptedLLM
 from schemas.base import embedding_id
 from schemas.errors import EmbeddingError, StoreError
@@ -333,6 +334,32 @@ async def test_a_turn_in_flight_does_not_bring_a_forgotten_chat_back(
     await pipeline.drain()
     assert remembered(memory, *CHAT.values())[0].content == "A new beginning."
     assert await other.forget(CHAT) is True
+
+
+@pytest.mark.parametrize(
+    ("script", "line"), [("latin", "My locker code is 471{}."), ("cjk", "사물함 번호는 471{}이야.")]
+)
+async def test_a_turn_that_searches_a_forgotten_chat_keeps_no_index_of_it(
+    make_pipeline: MakePipeline, script: Script, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(standing_memory=True, llm_context=2048)
+    asked, may = asyncio.Event(), asyncio.Event()
+    embedder: Any = pipeline.services.readers[script].embedder
+    scale = embedder.cosine_scale
+
+    async def slow(text: str) -> Any:
+        asked.set()
+        await may.wait()
+        return await scale(text)
+
+    monkeypatch.setattr(embedder, "cosine_scale", slow)
+    history = [{"role": "user", "content": 9 * line.format(number)} for number in range(40)]
+    turn = asyncio.create_task(told(pipeline, line.format("?"), **CHAT, history=history))
+    await asked.wait()
+    await pipeline.forget(CHAT)
+    may.set()
+    await turn
+    assert pipeline.services.indexes._indexes.bytes == 0
 
 
 async def test_forgetting_waits_for_what_is_being_written_and_for_no_other_chat(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from retrieval.index import Index, Passage
 from retrieval.query import make_query
-from retrieval.vectors import part_vectors
+from retrieval.vectors import TOKENS_AT_ONCE, part_vectors
 
 QUERY = make_query("anything")
 
@@ -52,6 +53,13 @@ def _embedded(index: Index, source: Source, **how: Any) -> list[str]:
     for row in np.flatnonzero(~unknown).tolist():
         assert (vectors[row] == _vector(index.parts[row])).all()
     return left
+
+
+@pytest.mark.parametrize("text", ["물" * 99, "x" * 4 * 99], ids=["Hangul", "Latin"])
+def test_a_syllable_takes_as_much_of_a_turn_as_four_letters(text: str) -> None:
+    source, texts = Source(), [f"{text} {number}" for number in range(100, 140)]
+    _embedded(Index([Passage(it, it) for it in texts]), source)
+    assert len(source.embedded) == TOKENS_AT_ONCE // 100
 
 
 def test_only_what_is_new_is_asked_for() -> None:

@@ -12,7 +12,7 @@ from embedding.backends import e5, minilm
 from language.script import SCRIPTS, Script
 from routing import Exemplars, LazyExemplars
 from routing.exemplars import NEIGHBOURS, NEUTRAL_VOTE, labelled_texts, read_vectors
-from schemas.readers import Reader, Readers
+from schemas.readers import Reader
 
 BUNDLED = {"latin": minilm(), "cjk": e5()}
 
@@ -46,8 +46,9 @@ async def test_the_bundled_embedder_embeds_none_and_another_embeds_those_of_its_
 ) -> None:
     bundled: Any = Counting(BUNDLED[script].fingerprint)
     other: Any = Counting("another")
+    none: Any = None
     for embedder in (bundled, other):
-        lazy = LazyExemplars(Readers(lambda _, its=embedder: Reader(its, None, None)))  # type: ignore[misc, arg-type]
+        lazy = LazyExemplars({script: Reader(embedder, none, None)})
         assert await lazy(script) is await lazy(script)
     assert (bundled.embedded, other.embedded) == (0, len(labelled_texts(script)[0]))
 
