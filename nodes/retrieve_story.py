@@ -61,7 +61,14 @@ async def node(
             indexes=indexes,
             source=embedder,
         )
-        upcoming, unread = find_upcoming(events, position, request.message, search, embedder)
+        upcoming, unread = find_upcoming(
+            events,
+            position,
+            request.message,
+            search.message,
+            embedder,
+            trust=search.query.cosines.trust,
+        )
         return found.model_copy(update={"upcoming": upcoming}), left + unread
 
     found, left = await (stories.apart(find) if story.stands else asyncio.to_thread(find))

@@ -27,7 +27,7 @@ LONG = 250
 PERSON_FADES = (1.0, 0.5, 0.5, 0.25, 0.25)
 """How much a person who spoke in the narration still holds the floor, by lines since."""
 TRIGGER_FLOOR = 0.5
-"""Cosine, as it is read, below which a message says nothing about a story event."""
+"""Cosine below which a message says nothing about a story event, in English and in Korean."""
 
 Features = dict[str, float]
 

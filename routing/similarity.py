@@ -20,7 +20,7 @@ from language.korean import syllables_ending_in
 from retrieval.story import event_text
 from retrieval.text import tokens
 from routing import reading
-from schemas.rag import EventSimilarity, Search
+from schemas.rag import EventSimilarity
 from schemas.request import StoryEvent
 
 SUPPOSED, ASKS = 0.35, 0.20
@@ -47,14 +47,13 @@ _SUPPOSES = re.compile(
     r"(?<!\w)(?:if|maybe|perhaps|someday|one day|looking forward|used to|remember|imagine"
     r"|what about|tell me about|hope|wish|afraid|ought to|should|would|might|suppose|wonder"
     r"|before you)(?!\w)"
-    r"|언젠가|만약|[가-힣] 적(?:이|은|도)? ?[없있]|했으면|텐데|기억|얘기해|이야기해|같으면|싶어"
-    r"|싶다|말자"
+    r"|언젠가|만약|했으면|텐데|기억|얘기해|이야기해|같으면|싶어|싶다|말자"
     r"|좋겠|겠죠|겠지|거예요\?|할까|실까|을까|ㄹ까"
 )
 """What a sentence with these says is in the mind alone."""
 _PUTS_OFF = re.compile(
     r"(?<!\w)(?:tomorrow|later|not yet|never|\w+n't|cannot|ever)(?!\w)"
-    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)"
+    r"|아직|나중에|내일|(?<!\w)(?:안|못) ?[했해하먹봤가갔]|지 (?:않|못|마)|적[이은도]? ?없"
 )
 """Denial and putting off reach no farther than their clause: "It is late, so I open it." """
 _PAST_KO = re.compile(rf"(?![있겠])[{syllables_ending_in('ㅆ')}]다(?=[.!…~\"”\s]|$)")
@@ -110,12 +109,13 @@ def _cost(sentence: str) -> float:
 
 def similarities(
     happens: str,
-    search: Search,
+    message: np.ndarray,
     events: Sequence[StoryEvent],
     texts: Sequence[Sequence[str]],
     vectors: np.ndarray,
     *,
     first: int,
+    trust: float = 1.0,
 ) -> list[EventSimilarity]:
     """The similarity of a message to the first of some events, beside that to all others.
 
@@ -125,17 +125,17 @@ def similarities(
 
     Args:
         happens: what happens in the message (`what_happens`).
-        search: has the message's vector, (d,) of unit length, and how cosines are to be read: what
-            is weighed was fitted on those of MiniLM in English.
+        message: its vector, (d,) of unit length.
         events: n events.
         texts: of each event, its `texts_to_embed`.
         vectors: of these, one after another: (texts, d) rows of unit length, NaN where not known.
             A missing one is compared by words alone.
         first: so many of the events are asked about.
+        trust: in the embedder, 0 to 1: what the events show of it (`trust_in`) counts so far.
     """
     triggers, told = _meanings(events, texts, vectors)
-    near = [search.query.cosines.read(vectors @ search.message) for vectors in (triggers, told)]
-    trust = trust_in(triggers, told, sum(bool(event.trigger) for event in events))
+    near = [triggers @ message, told @ message]
+    trust *= trust_in(triggers, told, sum(bool(event.trigger) for event in events))
     vocabulary = Vocabulary(["\n".join([e.trigger, event_text(e), *e.characters]) for e in events])
     words = vocabulary.shared(happens)
     near += map(_means_of_others, [*near, words])

@@ -12,14 +12,7 @@ from typing_extensions import TypedDict
 from language.script import Script
 from schemas.base import Strict
 from schemas.errors import BadRequest
-from schemas.rag import (
-    ChatRAGResult,
-    Lore,
-    PromptBuildOutput,
-    PromptPlan,
-    Search,
-    StoryRAGResult,
-)
+from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, Search, StoryRAGResult
 from schemas.request import ChatRequest, Speaker
 from schemas.response import ChatResponse, ParsedReply, Usage
 

@@ -46,8 +46,9 @@ async def test_the_bundled_embedder_embeds_none_and_another_embeds_those_of_its_
 ) -> None:
     bundled: Any = Counting(BUNDLED[script].fingerprint)
     other: Any = Counting("another")
+    none: Any = None
     for embedder in (bundled, other):
-        lazy = LazyExemplars(dict.fromkeys(SCRIPTS, Reader(embedder, None, None)))  # type: ignore[arg-type]
+        lazy = LazyExemplars({script: Reader(embedder, none, None)})
         assert await lazy(script) is await lazy(script)
     assert (bundled.embedded, other.embedded) == (0, len(labelled_texts(script)[0]))
 

@@ -15,7 +15,7 @@ from retrieval.story import texts_to_embed
 from routing import advance
 from routing.progress import AROUND, ASKED, AT_ONCE, OVERTAKEN, REACH, find_upcoming, score_parts
 from routing.similarity import ASKS, SUPPOSED, Vocabulary, is_told, trust_in, what_happens
-from schemas.rag import EventSimilarity, Query, Search, Upcoming, View
+from schemas.rag import EventSimilarity, Upcoming
 from schemas.request import StoryEvent
 from schemas.state import StoryProgress
 
@@ -173,10 +173,6 @@ class Vectors:
         return self._embedder.encode_passages(texts)
 
 
-def asked(message: np.ndarray) -> Search:
-    return Search(query=Query((View(DEED, {}),)), views=message[None], message=message)
-
-
 def long_story(size: int) -> list[StoryEvent]:
     return [
         StoryEvent(id=f"e{n}", order=n, text=f"Number {n}. " * 30, trigger=f"they come to {n}")
@@ -188,15 +184,17 @@ def long_story(size: int) -> list[StoryEvent]:
 def test_a_long_story_costs_a_turn_no_more_than_what_is_around_its_position(known: bool) -> None:
     story = long_story(2000)
     source = Vectors(texts_to_embed(story) if known else [])
-    search = asked(Embedder(HashEmbeddings(32)).encode_queries([DEED])[0])
-    upcoming, left = find_upcoming(story, 1000, DEED, search, source)
+    vector = Embedder(HashEmbeddings(32)).encode_queries([DEED])[0]
+    upcoming, left = find_upcoming(story, 1000, DEED, vector, source)
     assert upcoming is not None and upcoming.event.id == "e1001"
     assert source.made == (0 if known else AT_ONCE)
     assert bool(left) is not known
     window = story[1001 - AROUND : 1002 + AROUND]
     assert len(left) + source.made in (0, len(texts_to_embed(window)))
-    same, _ = find_upcoming(window, 1000, DEED, search, source)
+    same, _ = find_upcoming(window, 1000, DEED, vector, source)
     assert same == upcoming, "what is farther away counts nothing"
+    doubted, _ = find_upcoming(story, 1000, DEED, vector, source, trust=0.5)
+    assert doubted and doubted.similarity.trust == upcoming.similarity.trust / 2
 
 
 def test_without_a_vector_words_alone_count() -> None:
@@ -208,7 +206,7 @@ def test_without_a_vector_words_alone_count() -> None:
 
 @pytest.mark.parametrize("position", [None, 30])
 def test_nothing_is_awaited_without_a_clock_or_after_the_last_event(position: int | None) -> None:
-    assert find_upcoming(EVENTS, position, DEED, asked(np.ones(32)), Vectors([])) == (None, [])
+    assert find_upcoming(EVENTS, position, DEED, np.ones(32), Vectors([])) == (None, [])
 
 
 @pytest.mark.parametrize(
