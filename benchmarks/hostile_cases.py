@@ -725,10 +725,11 @@ def words(size: Size) -> Iterator[Case]:
             " " if at % (length + 1) == length else sign
             for at, sign in enumerate(chance.choices(letters, k=count))
         )
-        for long in (min(size.text, 95_000), min(size.text, 500)):
+        for kind, most in (("long", 95_000), ("short", 500)):
+            long = min(size.text, most)
             texts = [text[at : at + long] for at in range(0, len(text), long)]
-            yield Case(f"words/{name}, {long} in a line", turn(history=said(texts[: size.lines])))
-            yield Case(f"words/{name}, {long} in an event", turn(story=told(texts[: size.events])))
+            yield Case(f"words/{name} in {kind} lines", turn(history=said(texts[: size.lines])))
+            yield Case(f"words/{name} in {kind} events", turn(story=told(texts[: size.events])))
 
 
 def _letters(*ranges: tuple[int, int]) -> str:
