@@ -99,6 +99,7 @@ const KO_EVIDENCE = {
   says_cries: "외마디이거나 외마디로 시작한다",
   says_sets_out: "나서거나 시작하거나 끝내거나 시킨다",
   says_takes_leave: "승낙이나 작별의 말이고 묻는 것이 없다",
+  both_nobody_narrates: "앞선 줄에 내레이터의 말이 없고, 메시지가 장면을 묻지 않는다",
   both_names_narrator: "내레이터의 이름을 말한다",
   both_question_to_person: "무언가를 묻고, 가장 최근 서술에서 인물이 말한다",
   both_you_to_person: "상대에게 말을 걸고, 가장 최근 서술에서 인물이 말한다",

@@ -198,7 +198,9 @@ def _calls_somebody(turn: RouterInput, text: str) -> bool:
 def _both(scene: Features, message: Features, turn: RouterInput) -> Features:
     """Where the message means something else in another scene."""
     person, narrators = scene["scene_person_near"], _speakers(turn, "narrator")
+    asks = message["says_asks_scene"] or message["says_asks_scene_last"]
     return {
+        "both_nobody_narrates": float(bool(turn.history) and not narrators and not asks),
         "both_names_narrator": float(any(reading.mentions(turn.message, n) for n in narrators)),
         "both_question_to_person": person * message["says_question"],
         "both_you_to_person": person * float(message["says_you"] > 0),

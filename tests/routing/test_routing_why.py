@@ -240,6 +240,11 @@ ABOVE: dict[str, Claim] = {
     "says_like_exemplars": (
         "the message resembles calls for narration more than talk",
         "대화보다 서술을 부르는 말을 더 닮았다", lambda c: (c.like or 0) > 0),
+    "both_nobody_narrates": (
+        "no line before is the narrator's, and the message does not ask about the scene",
+        "앞선 줄에 내레이터의 말이 없고, 메시지가 장면을 묻지 않는다",
+        lambda c: c.lines and not any(line.role == "narrator" for line in c.lines)
+        and not c.says("asks_scene")),
     "both_names_narrator": (
         "the message names the narrator", "내레이터의 이름을 말한다",
         lambda c: c.says("fate") and any(line.speaker == "Fate" for line in c.lines)),
