@@ -243,7 +243,7 @@ ABOVE: dict[str, Claim] = {
     "both_nobody_narrates": (
         "no line before is the narrator's, and the message does not ask about the scene",
         "앞선 줄에 내레이터의 말이 없고, 메시지가 장면을 묻지 않는다",
-        lambda c: c.lines and not any(line.role == "narrator" for line in c.lines)
+        lambda c: bool(c.lines) and not any(line.role == "narrator" for line in c.lines)
         and not c.says("asks_scene")),
     "both_names_narrator": (
         "the message names the narrator", "내레이터의 이름을 말한다",
