@@ -118,17 +118,19 @@ class Rows:
 
     fitted: list[int]
     fixed: list[int]
-    values: Array
+    values: dict[str, Array]
+    """Of the fixed ones, by the column of the table. Every fit sees those of `weight`: what is set
+    for one column alone is meant to shift it, and a fit would make up for it."""
 
     def fit(self, data: Data) -> Callable[[Data], Array]:
         """Log-odds of a model for who should answer, fitted on `data`."""
         b, korean = self.solve(data)
-        return lambda d: np.where(d.korean, self._odds(d, korean), self._odds(d, b))
+        return lambda d: np.where(d.korean, self._odds(d, korean, "korean"), self._odds(d, b))
 
     def fit_game_master(self, data: Data) -> Callable[[Data], Array]:
         """Log-odds of a model for who speaks next at a game master's table."""
         b = self.solve_game_master(data)
-        return lambda d: self._odds(d, b)
+        return lambda d: self._odds(d, b, "game_master")
 
     def solve(self, data: Data) -> tuple[Array, Array]:
         """[bias, weights of the fitted rows...] for Korean turns, and for all others before."""
@@ -145,8 +147,9 @@ class Rows:
         offset = self._odds(data, towards)
         return towards + fit_logistic(data.x[:, self.fitted], y, masses(data, y), ridge, offset)
 
-    def _odds(self, data: Data, b: Array) -> Array:
-        odds: Array = b[0] + data.x[:, self.fitted] @ b[1:] + data.x[:, self.fixed] @ self.values
+    def _odds(self, data: Data, b: Array, column: str = "weight") -> Array:
+        fixed = data.x[:, self.fixed] @ self.values[column]
+        odds: Array = b[0] + data.x[:, self.fitted] @ b[1:] + fixed
         return odds
 
 
@@ -401,7 +404,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = load(options.data, learned)
     table = tomllib.loads(WEIGHTS.read_text(encoding="utf-8"))
     fixed = [i for i, name in enumerate(data.names) if table[name].get("set")]
-    values = np.array([table[data.names[i]]["weight"] for i in fixed])
+    values = {
+        column: np.array([table[data.names[i]][column] for i in fixed])
+        for column in ("weight", "game_master", "korean")
+    }
     rows = Rows([i for i in range(len(data.names)) if i not in fixed], fixed, values)
     report(data, rows)
     check(options.check, data, rows, learned)
