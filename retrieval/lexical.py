@@ -291,7 +291,7 @@ class LexicalIndex:
     def _find(self, query: Mapping[str, float], among: Candidates) -> _Found:
         """The `MAX_QUERY_TERMS` that weigh most."""
         names, asked = [*query], np.array([*query.values()], dtype=np.float64)
-        wanted = np.full(len(self._numbers), -1)
+        wanted = np.full(len(self._numbers), -1, dtype=np.int32)
         for at, name in enumerate(names):
             if name in self._numbers:
                 wanted[self._numbers[name]] = at

@@ -21,7 +21,7 @@ import numpy as np
 
 from retrieval.index import Index
 from retrieval.lexical import KERNEL
-from retrieval.story import event_parts
+from retrieval.story import event_parts, event_text
 from retrieval.vectors import first_to_embed
 from schemas.base import digest
 from schemas.errors import BadRequest, StoreError
@@ -87,7 +87,7 @@ def inline(events: Sequence[StoryEvent], embedder: str = "") -> StoredStory:
     a digest of what is ranked, and of the embedder's name, so that neither stories of two callers
     nor vectors of two embedders ever share an index.
     """
-    name = digest(embedder, *(text for event in events for text in (event.id, *event_parts(event))))
+    name = digest(embedder, *(text for event in events for text in (event.id, event_text(event))))
     return StoredStory(f"inline-{name}", _in_order(events))
 
 
