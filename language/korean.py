@@ -146,6 +146,16 @@ def without_particles(word: str) -> str:
     return word
 
 
+def asks_in_words(text: str) -> bool:
+    """Whether a word or an ending of a Korean text asks; many write no question mark."""
+    return _ASKS.search(text) is not None
+
+
+_ASKS = re.compile(
+    r"(?<![가-힣])(?:뭐|뭔|무엇|무슨|누가|누구|어디|몇|얼마나|어떻게|어떤|어때)|[나니냐까]요?$"
+)
+
+
 def josa(name: str, pair: str) -> str:
     """A name with the right one of two particles.
 

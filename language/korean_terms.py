@@ -18,11 +18,13 @@ EMPTY = frozenset(
     """
     나 난 날 내 너 넌 널 네 니 저 전 제 저희 우리 울 너희 너네 자기 당신 그 그녀 걔 쟤 얘
     내가 네가 제가 나도 너도 나만 너만
-    누구 누 누군 뭐 머 뭔 뭘 무엇 무슨 언제 어디 어딜 왜 어떻 어떠 어떤 어째 몇 얼마 어느
+    누구 누 누군 누가 걔가 니가 얘가 나를 너를 저를 나한테 너한테 저한테 내게 어때 얼마나
+    뭐가 뭐를 뭐야 데가 것이 것을 거야 거지 때가 수가 뭐 머 뭔 뭘 무엇 무슨 언제 어디 어딜
+    왜 어떻 어떠 어떤 어째 몇 얼마 어느
     이거 그거 저거 이것 그것 저것 요거 이건 그건 저건 이게 그게 저게 여기 거기 저기
     것 거 걸 게 건 데 때 적 줄 수 중 쯤 번 그때 이때 아까 지금 이제 요즘 방금
     이런 그런 저런 이렇 그렇 저렇 이래 그래 그러 이러 저러
-    하 하고 하지 하자 하면 하네 하니 하는 되 되고 되지 되면 있 있고 있지 있네 있나 있어
+    하 하고 하지 하자 하면 하네 하는 되 되고 되지 되면 있 있고 있지 있네 있나 있어
     없 없고 없지 없네 아니 않 같 같고 같네 같아 싶 보 보고 보니 보면 주 주고
     말 말고 못하 모르 알 알고 알지 기억 기억하 기억나 생각나
     못 안 잘 좀 더 다 또 막 꼭 참 진짜 정말 너무 아주 엄청 되게 그냥 결국 역시 일단 아직 벌써
@@ -135,7 +137,8 @@ def stems(word: str) -> list[str]:
     if _SLIPS.search(word):
         word = _SLIPS.sub(lambda slip: chr(ord(slip[0]) + 1), word)
     found = map(_composed, _cut(_jamo(word)))
-    return [_alike(stem) for stem in found if stem not in EMPTY]
+    told = [stem[:-1] if len(stem) > 2 and stem[-1] in "하되" else stem for stem in found]
+    return [_alike(stem) for stem in told if stem not in EMPTY]
 
 
 def _cut(word: str) -> list[str]:
@@ -152,10 +155,18 @@ def _cut(word: str) -> list[str]:
         if stem == word:
             break
         if _syllables(stem) < 2:
-            return [stem] if sure else [stem, word]
+            return [stem] if sure and not _may_be_noun(word) else [stem, word]
         word = stem
     stem = _verb(_before(_UNSURE, word) or word)
     return [stem] if stem == word or _syllables(stem) > 1 else [stem, word]
+
+
+def _may_be_noun(word: str) -> bool:
+    """Whether a word that seems a verb of one syllable may be a noun: 편지, 반지, 나라는."""
+    return (_syllables(word) == 2 and word.endswith(_NOUN_ENDS)) or word.endswith(_jamo("라는"))
+
+
+_NOUN_ENDS = ("ᆫ" + _jamo("지"), "ᆯ" + _jamo("지"))
 
 
 def _before(endings: _Endings, word: str) -> str:

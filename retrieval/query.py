@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
+from language.korean import asks_in_words
 from retrieval.text import RULES, asks, mentioned_in, normal, sentences, tokens, weights
 from schemas.protocols import Analyzer
 from schemas.rag import Query, View
@@ -152,7 +153,7 @@ def _follow_up(
     """
     said = {term for line in lines for term in tokens(line, analyzer)}
     repeated = len(said & terms.keys()) / max(1, len(terms))
-    asked = any(asks(it) and not _is_tag(it) for it in sentences(message))
+    asked = any((asks(it) or asks_in_words(it)) and not _is_tag(it) for it in sentences(message))
     return STATEMENT * (not asked) + (1 - STATEMENT) * repeated
 
 

@@ -200,7 +200,7 @@ def _both(scene: Features, message: Features, turn: RouterInput) -> Features:
     person, narrators = scene["scene_person_near"], _speakers(turn, "narrator")
     asks = message["says_asks_scene"] or message["says_asks_scene_last"]
     return {
-        "both_nobody_narrates": float(bool(turn.history) and not narrators and not asks),
+        "both_nobody_narrates": (0.5 if asks else 1.0) * (bool(turn.history) and not narrators),
         "both_names_narrator": float(any(reading.mentions(turn.message, n) for n in narrators)),
         "both_question_to_person": person * message["says_question"],
         "both_you_to_person": person * float(message["says_you"] > 0),

@@ -17,6 +17,7 @@ from pathlib import Path
 from language.korean import (
     NAME_PARTICLES,
     VOCATIVES,
+    asks_in_words,
     final_consonant,
     has_syllables,
     is_syllable,
@@ -171,12 +172,7 @@ def asks_scene(text: str) -> bool:
 
 def is_asked(text: str) -> bool:
     """A question, in Korean also without its mark: a word that asks tells it."""
-    return "?" in text or "？" in text or _ASKING_KO.search(text) is not None
-
-
-_ASKING_KO = re.compile(
-    r"(?<![가-힣])(?:뭐|뭔|무엇|무슨|누가|누구|어디|몇|얼마나|어떻게|어떤|어때)|[나니냐까]요?$"
-)
+    return "?" in text or "？" in text or asks_in_words(text)
 
 
 def last_question(text: str) -> str:

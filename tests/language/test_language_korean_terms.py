@@ -28,6 +28,9 @@ from language.korean_terms import EMPTY, stems
         # nouns: particles, copula, who is called
         "도서관 도서관이 도서관은 도서관을 도서관에서 도서관까지 도서관이었어 도서관이라며",
         "세라피나 세라피나는 세라피나가 세라피나에게서 세라피나한테 세라피나였어",
+        "결혼 결혼했어 결혼하자 결혼을 결혼했다며",
+        "편지 편지를 편지가 편지에서",
+        "하니 하니가 하니는",
         "학년 학년이라고 학년이에요 학년이었죠 학년인데",
         "사과 사과를 사과는 사과였어 사과라도",
         # slips of the finger

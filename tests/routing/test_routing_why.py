@@ -241,10 +241,8 @@ ABOVE: dict[str, Claim] = {
         "the message resembles calls for narration more than talk",
         "대화보다 서술을 부르는 말을 더 닮았다", lambda c: (c.like or 0) > 0),
     "both_nobody_narrates": (
-        "no line before is the narrator's, and the message does not ask about the scene",
-        "앞선 줄에 내레이터의 말이 없고, 메시지가 장면을 묻지 않는다",
-        lambda c: bool(c.lines) and not any(line.role == "narrator" for line in c.lines)
-        and not c.says("asks_scene")),
+        "no line before is the narrator's", "앞선 줄에 내레이터의 말이 없다",
+        lambda c: bool(c.lines) and not any(line.role == "narrator" for line in c.lines)),
     "both_names_narrator": (
         "the message names the narrator", "내레이터의 이름을 말한다",
         lambda c: c.says("fate") and any(line.speaker == "Fate" for line in c.lines)),
@@ -263,7 +261,7 @@ BELOW: dict[str, Claim] = {
         "인물이 내레이터보다 사용자에게 더 자주 답했다", lambda c: c.answers() < 0),
     "says_like_exemplars": (
         "nothing shows the message nearer to calls for narration than to talk",
-        "서술을 부르는 말을 더 닮았다고 볼 것이 없다", lambda c: (c.like or 0) <= 0),
+        "서술을 부르는 말에 더 가깝다고 볼 근거가 없다", lambda c: (c.like or 0) <= 0),
 }  # fmt: skip
 
 
