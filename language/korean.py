@@ -31,10 +31,6 @@ _FOLLOWING = """
     란 이란 며 이며 고 이고 다 이다 인 일 였다 이었다 였어 이었어 예요 이에요 입니다 요 이요 지 이지
 """
 _CHAIN = re.compile("(?:" + "|".join(sorted(_FOLLOWING.split(), key=len, reverse=True)) + "){1,4}")
-_INFLECTION = re.compile(  # the particles that a word is rid of: fewer, in the order of grammar
-    "(?:들|님)?(?:에|에게|에서|에게서|께|께서|한테|한테서|와|과|랑|이랑|하고|까지|부터|마저|조차|밖에"
-    "|처럼|보다|같이|만큼|마다|로|으로|로서|으로서)?(?:은|는|이|가|을|를|의|도|만)?"
-)
 
 VOCATIVES = "아|야|이여|여|님|씨|양|군|선배|언니|누나|오빠|형"
 """What follows the name of somebody who is called, for a pattern."""
@@ -136,14 +132,6 @@ def syllables_ending_in(consonant: str) -> str:
 def is_particles(hangul: str) -> bool:
     """Whether the Hangul behind a word is made of particles and endings, one to four of them."""
     return _CHAIN.fullmatch(hangul) is not None
-
-
-def without_particles(word: str) -> str:
-    """A Hangul word less its longest inflection that leaves a syllable."""
-    for cut in range(max(1, len(word) - 6), len(word)):  # none is longer
-        if _INFLECTION.fullmatch(word, cut):
-            return word[:cut]
-    return word
 
 
 def asks_in_words(text: str) -> bool:

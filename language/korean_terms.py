@@ -163,10 +163,10 @@ def _cut(word: str) -> list[str]:
 
 def _may_be_noun(word: str) -> bool:
     """Whether a word that seems a verb of one syllable may be a noun: 편지, 반지, 나라는."""
-    return (_syllables(word) == 2 and word.endswith(_NOUN_ENDS)) or word.endswith(_jamo("라는"))
+    return (_syllables(word) == 2 and word.endswith(_NOUN_ENDS)) or word.endswith(_CALLED)
 
 
-_NOUN_ENDS = ("ᆫ" + _jamo("지"), "ᆯ" + _jamo("지"))
+_NOUN_ENDS, _CALLED = ("ᆫ" + _jamo("지"), "ᆯ" + _jamo("지")), _jamo("라는")
 
 
 def _before(endings: _Endings, word: str) -> str:

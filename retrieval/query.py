@@ -91,11 +91,6 @@ def view_vectors(query: Query, vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-def is_named(text: str, name: str) -> bool:
-    """Whether a text names someone, by the whole name or by a word of it ("Sir Aldric")."""
-    return _named(text, [name]) == [name]
-
-
 def _named(text: str, names: Iterable[str]) -> list[str]:
     """Those whom a text names; it is read once for all of them."""
     mentioned = mentioned_in([text])

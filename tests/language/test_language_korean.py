@@ -17,7 +17,6 @@ from language.korean import (
     josa,
     last_sound,
     syllables_ending_in,
-    without_particles,
 )
 from tests.support import MakePipeline, RecordingLLM, ask
 
@@ -106,9 +105,6 @@ def test_final_consonants() -> None:
 
 def test_particles_behind_a_word() -> None:
     assert is_particles("에서는") and not is_particles("이었습니다")
-    assert without_particles("은") == "은"
-    assert without_particles("나는") == "나"
-    assert without_particles("아이는") == "아이"
 
 
 @pytest.mark.parametrize(
