@@ -133,8 +133,9 @@ def with_opinion(decision: Decision, opinion: SecondOpinion) -> Decision:
 
 def _asks_on(request: ChatRequest, decision: Decision) -> bool:
     """Whether the user asks for what comes next."""
-    told = decision.directive is not None and decision.directive.speaker == "narrator"
-    return told or is_continue(request.message.strip().lstrip("/"))
+    if (directive := decision.directive) and directive.speaker == "narrator":
+        return directive.moves
+    return is_continue(request.message.strip().lstrip("/"))
 
 
 def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:

@@ -1,20 +1,22 @@
 """Explicit directives: the user says who shall answer, in English or Korean.
 
+- The narrator: a command of `commands.toml` (`3일 후`, `/스킵`, `[다음 장면]`), the whole message.
 - The narrator: `/narrate …`, `/narrator`, `/narration`, `/nar`, `/scene`, `/sys`, `/system`,
   `/continue`, `/계속`;
   `/서술 …`, `/서술자`, `/내레이션`, `/나레이션`, `/내레이터`, `/나레이터`,
-  `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`.
+  `/나레`, `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`; `/다음 …`, `/스킵`, `/이어서`, `/진행`,
+  `/묘사`, `/요약`, `/이동`.
 - The narrator: `(narrate)`, `[narration: …]`, `(서술)`, `[해설: …]`, `【지문】` and the other words
   above, at the start or the end of the message; `narrator: …`, `서술: …` at its start.
-- The narrator, but see below: `[OOC: …]`, `(OOC …)`, `((…))`, `OOC: …`, `[잡담: …]`,
-  `(캐릭터 밖: …)`, `[메타: …]`.
+- A note, see below: `[OOC: …]`, `(OOC …)`, `((…))`, `[잡담: …]`, `(캐릭터 밖: …)`, `[메타: …]`,
+  `*유저 노트: …*`; to the end of a line `OOC: …`, `ooc) …`, `(OOC) …`, `/ooc …`, `// …`.
 - NAME (the narrator if so named): `/as NAME …`, `/역할 NAME …`, `/대사 NAME …`.
 - The character: `/char …`, `/character …`, `/캐릭터 …`, `(dialogue)`, `(대사)`, `(캐릭터)`.
 
 Upper and lower case, full-width brackets, slash and colon are equal. What stands behind a directive
 remains as the message. A note out of character is for the storyteller, so it goes to the narrator
-when it stands alone or asks for narration; beside other speech it is set apart as `note` and the
-evidence decides on the rest. NAME may stand in quotation marks; a name of two words is known when
+when it stands alone or asks for what comes next; beside other speech it is set apart as `note`, and
+the evidence decides on the rest. NAME may stand in quotation marks; a name of two words is known when
 it belongs to somebody in the scene. A slash that is not listed is ordinary text.
 """
 
@@ -25,16 +27,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from language.normal import nfc
+from routing.commands import command_in
 from schemas.request import Speaker
 
 _NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
-_NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|해설자|해설|지문|상황|장면|시스템"
+_NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|나레|해설자|해설|지문|상황|장면|시스템"
+_SLASH_ONLY = "다음|스킵|이어서|진행|묘사|요약|이동"
 _NARRATOR_NAMES = frozenset(f"narrator|narration|system|sys|{_NARRATE_KO}".split("|"))
-_OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|메타"
+_OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|괄호 ?밖|메타|(?:유저|작가) ?노트|요청 ?사항"
 _ASKS_NARRATION = re.compile(
-    r"narrat|descri|scene|story|skip|fast.?forward|what happens|time|plot"
-    r"|서술|묘사|내레|나레|장면|상황|진행|전개|넘어가|스토리|이야기",
-    re.IGNORECASE,
+    r"narrat|descri|scene|story|skip|fast.?forward|what happens|time|plot", re.IGNORECASE
 )
 
 _OPEN, _CLOSE = r"[(\[{【（［〔<]", r"[)\]}】）］〕>]"
@@ -46,7 +48,7 @@ _REST = r"(?:[:：]|(?=\s)|$)(.*)$"
 _BEFORE = rf"(?=.*{_CLOSE}$)(?:.*{_CLOSE}(?=.))?+[^{_CLOSE[1:]}*?"
 """Before a tag that ends the text: there is no other bracket that closes behind it."""
 _WRITTEN: list[tuple[str, Speaker, str]] = [
-    (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}){_REST}", "narrator", "slash"),
+    (rf"^[/／](?:{_NARRATE_EN}|{_NARRATE_KO}|{_SLASH_ONLY}){_REST}", "narrator", "slash"),
     (rf"^{_TAG}(.*)$", "narrator", "tag"),
     (rf"^({_BEFORE}){_TAG}$", "narrator", "tag"),
     (rf"^(?:narrator|narration|{_NARRATE_KO})\s*[:：](.+)$", "narrator", "prefix"),
@@ -60,7 +62,12 @@ _NOTE = re.compile(
     rf"(?<!{_OPEN}){_OPEN}++\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
     _FLAGS,
 )
-_NOTE_LINE = re.compile(rf"^(?:{_OOC})\s*[:：](.*)$", _FLAGS)
+_NOTE_LINE = re.compile(
+    rf"^[ \t]*+(?:{_OPEN}\s*(?:{_OOC})\s*{_CLOSE}[ \t]*[:：]?|[/／]?(?:{_OOC})[ \t]*[:：)]|[/／](?:{_OOC})(?!\w)"
+    rf"|ooc(?=[ \t])|//|\*(?:{_OOC})\s*[:：](?=[^*\n]*+\*[ \t]*$))([^\n]*+)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A note to the end of its line."""
 _QUOTED_NAME = re.compile(r"^[\"'“‘「『]([^\"'”’」』]+)[\"'”’」』]\s*[:：,]?\s*(.*)$", re.DOTALL)
 _BARE_NAME = re.compile(r"^([^\s:：,]+)\s*[:：,]?\s*(.*)$", re.DOTALL)
 
@@ -74,6 +81,8 @@ class Directive:
     next_speaker: str | None = None
     note: str = ""
     form: str = ""
+    moves: bool = True
+    """Whether the narrator, if called, is asked for what comes next: not by `상태창 보여줘`."""
 
 
 def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
@@ -85,6 +94,8 @@ def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None
         if m := pattern.match(text):
             rest = " ".join(part.strip() for part in m.groups() if part and part.strip())
             return Directive(speaker, rest, form=form)
+    if command := command_in(text):
+        return Directive("narrator", text if command.moves else "", form="command", moves=command.moves)
     return _out_of_character(text)
 
 
@@ -113,14 +124,19 @@ def _starts_with(text: str, name: str) -> bool:
 
 
 def _out_of_character(text: str) -> Directive | None:
-    if m := _NOTE_LINE.match(text):
-        return Directive("narrator", "", note=m[1].strip(), form="ooc")
+    """A message with its notes set apart: those that end with their line, and those in brackets."""
+    notes = [line[1].rstrip(" *") for line in _NOTE_LINE.finditer(text)]
+    text = _NOTE_LINE.sub(" ", text) if notes else text
     closes = _CLOSES.match(text)
     end = closes.end() if closes else 0  # no note ends behind it, and none is looked for
-    notes = [next((g for g in m.groups() if g), "").strip() for m in _NOTE.finditer(text, 0, end)]
+    notes += [next(filter(None, m.groups()), "") for m in _NOTE.finditer(text, 0, end)]
     if not notes:
         return None
-    rest, note = f"{_NOTE.sub(' ', text[:end])}{text[end:]}".strip(), " ".join(notes)
-    alone = not any(c.isalnum() for c in rest)
-    speaker: Speaker | None = "narrator" if alone or _ASKS_NARRATION.search(note) else None
-    return Directive(speaker, "" if alone else rest, note=note, form="ooc")
+    rest = f"{_NOTE.sub(' ', text[:end])}{text[end:]}".strip()
+    note = " ".join(filter(None, map(str.strip, notes)))
+    alone, command = not any(c.isalnum() for c in rest), command_in(note)
+    moves = command is not None and command.moves
+    calls = alone or moves or _ASKS_NARRATION.search(note)
+    return Directive(
+        "narrator" if calls else None, "" if alone else rest, note=note, form="ooc", moves=moves
+    )

@@ -152,9 +152,9 @@ def advance(
     """
     event, due = upcoming.event, (last.due if last else None) or 0
     message = _without_directive(message)
-    parts = score_parts(message, upcoming.similarity)
+    parts = score_parts(message, upcoming.similarity, asked=asked)
     score_alone = sum(parts.values())
-    told_again = max((_score(message, near) for near in upcoming.past), default=0.0)
+    told_again = max((_score(message, near, asked) for near in upcoming.past), default=0.0)
     parts["has happened"] = -round(max(0.0, told_again - score_alone), 3)
     own = score_alone + parts["has happened"]
     if last and last.next == event.id:
@@ -165,7 +165,7 @@ def advance(
     needed = ASKED if asked else REACH
     tells = score >= needed and own >= OWN  # then what is like it and comes later is not told
     by_itself = tells and not resting
-    told, beyond = _told_beyond(message, [] if tells else upcoming.later)
+    told, beyond = _told_beyond(message, [] if tells else upcoming.later, asked)
     reached = by_itself or due >= event.order or told is not None
     why = _why(parts, score, needed, resting=resting)
     if due >= event.order and not by_itself:
@@ -194,10 +194,10 @@ def _without_directive(message: str) -> str:
 
 
 def _told_beyond(
-    message: str, later: Sequence[tuple[int, EventSimilarity]]
+    message: str, later: Sequence[tuple[int, EventSimilarity]], asked: bool
 ) -> tuple[int | None, float]:
     """The order of the later event that is told, if one is; its score."""
-    scores = [(_score(message, near), order) for order, near in later]
+    scores = [(_score(message, near, asked), order) for order, near in later]
     score, order = max(scores, default=(0.0, 0))
     return (order if score >= OVERTAKEN else None), score
 
@@ -211,12 +211,17 @@ def _why(parts: dict[str, float], score: float, needed: float, *, resting: bool)
     return f"{verdict} ({shown or 'nothing of it'})"
 
 
-def _score(message: str, near: EventSimilarity) -> float:
-    return sum(score_parts(message, near).values())
+def _score(message: str, near: EventSimilarity, asked: bool) -> float:
+    return sum(score_parts(message, near, asked=asked).values())
 
 
-def score_parts(message: str, near: EventSimilarity) -> dict[str, float]:
-    """The parts of the score, each already weighted; empty where nothing happens."""
+def score_parts(
+    message: str, near: EventSimilarity, *, asked: bool = False
+) -> dict[str, float]:
+    """The parts of the score, each already weighted; empty where nothing happens.
+
+    Whatever is told to the narrator (`asked`) is told as a deed, so that says nothing there.
+    """
     happens, talk = what_happens(message)
     if not happens:
         return {}
@@ -228,7 +233,7 @@ def score_parts(message: str, near: EventSimilarity) -> dict[str, float]:
         "words": 0.50 * words,
         "trigger's words": 0.15 * near.trigger_words,
         "meaning": trust * (0.25 * trigger + 0.25 * event),
-        "told as a deed": 0.14 * is_told(message),
+        "told as a deed": 0.14 * (not asked and is_told(message)),
         "talk": -talk,
     }
     return {name: round(value, 3) for name, value in parts.items()}

@@ -79,7 +79,7 @@ def what_happens(message: str) -> tuple[str, float]:
         The text of what happens, and SUPPOSED or ASKS times the share of the words that are talk.
     """
     text = reading.plain(message)
-    deeds = [span.strip("*()[]（） ") for span in reading.STARRED.findall(text)]
+    deeds = [span.strip("*()[]（）-–—ㅡ ") for span in reading.STARRED.findall(text)]
     happens, talk, words = list(deeds), 0.0, sum(len(deed.split()) for deed in deeds)
     for sentence in _SENTENCE.findall(reading.without_actions(text)):
         words += len(sentence.split())

@@ -1,0 +1,135 @@
+"""Commands: messages that say nothing in the scene but ask for something, as `commands.toml` lists.
+
+"3일 후", "다음 장면", "상태창 보여줘". The whole message must be one, so talk that merely begins so
+("다음에 만나요") is none.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from language.korean import has_syllables
+from language.normal import nfc
+
+LONGEST = 60
+"""Characters of a command; bounds the time that its patterns take."""
+
+
+class Command(NamedTuple):
+    """A kind of command: its name in the table, and whether it asks for what comes next."""
+
+    kind: str
+    moves: bool
+
+
+class _Kind(NamedTuple):
+    command: Command
+    says: re.Pattern[str]
+    asks: re.Pattern[str]
+    begins: re.Pattern[str] | None
+    to_you: bool
+
+
+def command_in(text: str) -> Command | None:
+    """The command that the whole of `text` is, but for the marks around it and for spaces."""
+    if len(text) > LONGEST:
+        return None
+    said = _AROUND.sub("", nfc(text).lower())
+    words = [it for it in said.replace(",", " ").split() if not _words("filler").fullmatch(it)]
+    joined = "".join(words)
+    if not joined:
+        return None
+    asked = [joined, *_unasked(joined)]
+    to_you = any(map(_YOU.fullmatch, words))
+    for kind in _kinds():
+        if to_you and not kind.to_you:
+            continue
+        if kind.says.fullmatch(joined) or any(map(kind.asks.fullmatch, asked)):
+            return kind.command
+        if kind.begins and _opens_a_scene(said, kind.begins):
+            return kind.command
+    return None
+
+
+_AROUND = re.compile(
+    r"^[\s/／*_#>\-–—ㅡ~=(\[{<【（［〔〈《「]++|[\s.!?~…。！？*_#<\-–—ㅡ=)\]}>】）］〕〉》」ㅋㅎㅠㅜ^;]++$"
+)
+_YOU = re.compile(r"(?:너희|너|넌|널|네|니|당신|그대)(?:[은는이가의도를을]|들)?|네가|니가")
+
+
+@cache
+def _kinds() -> list[_Kind]:
+    """The table, compiled."""
+    table = tomllib.loads((Path(__file__).parent / "commands.toml").read_text(encoding="utf-8"))
+    slots = table.pop("slots")
+    return [
+        _Kind(
+            Command(kind, row["moves"]),
+            re.compile("|".join(_filled(it, slots) for it in row.get("says", [])) or "(?!)"),
+            re.compile("|".join(_filled(it, slots) for it in row.get("asks", [])) or "(?!)"),
+            re.compile(_filled(row["begins"], slots)) if "begins" in row else None,
+            row.get("you", True),
+        )
+        for kind, row in table.items()
+    ]
+
+
+@cache
+def _words(slot: str) -> re.Pattern[str]:
+    """The words of a slot."""
+    table = tomllib.loads((Path(__file__).parent / "commands.toml").read_text(encoding="utf-8"))
+    return re.compile(table["slots"][slot])
+
+
+def _filled(pattern: str, slots: dict[str, str]) -> str:
+    """A pattern of the table with its slots, and those within them, filled."""
+    while (filled := _SLOT.sub(lambda slot: slots[slot[1]], pattern)) != pattern:
+        pattern = filled
+    return pattern
+
+
+_SLOT = re.compile(r"\{([a-z]+)\}")
+
+
+def _unasked(said: str) -> Iterator[str]:
+    """What is left when the words of asking at its end are taken off, one after the other."""
+    longest = 10
+    for _ in range(4):
+        cut = next(
+            (
+                at
+                for at in range(max(1, len(said) - longest), len(said))
+                if _words("asking").fullmatch(said, at)
+            ),
+            None,
+        )
+        if cut is None:
+            return
+        said = said[:cut]
+        yield said
+
+
+def _opens_a_scene(said: str, begins: re.Pattern[str]) -> bool:
+    """Whether a time is told and then where or what is: "사흘 뒤, 잔칫날", "다음 날 학교"; not "다음
+    날에 봐요"."""
+    words = said.split()
+    for count in range(min(4, len(words) - 1), 0, -1):
+        time, rest = "".join(words[:count]), " ".join(words[count:]).strip(",.: ")
+        if begins.fullmatch(time.rstrip(",.:")):
+            prose = time.endswith((",", ".", ":")) or not _STATED.search(rest)
+            return has_syllables(rest[-1:]) and prose and not _SAID.search(rest)
+    return False
+
+
+_SAID = re.compile(
+    r"(?:요|죠|니다|니까|까|자|지|게|네|야|아|어|해|래|냐|니|나|봐|줘|군|걸|며|고|(?<!에)서|면|라|데|든|음|함|돼|와|져|려|쳐|켜|셔|워|대)$"
+    r"|(?:싶|같|겠|좋|싫)다$|(?<![가-힣])(?:내가|나는|우리|너|당신|네가)(?![가-힣])"
+)
+"""What is said to somebody, or not to an end."""
+_STATED = re.compile(r"(?:이|[^가-힣]있|없|하)다$")
+"""What needs a comma before it: "다음 주 시험이다" is said."""
