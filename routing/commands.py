@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from language.korean import has_syllables
 from language.normal import nfc
@@ -31,7 +31,7 @@ class _Kind(NamedTuple):
     command: Command
     says: re.Pattern[str]
     asks: re.Pattern[str]
-    begins: re.Pattern[str] | None
+    begins: re.Pattern[str]
     to_you: bool
 
 
@@ -39,8 +39,8 @@ def command_in(text: str) -> Command | None:
     """The command that the whole of `text` is, but for the marks around it and for spaces."""
     if len(text) > LONGEST:
         return None
-    said = _AROUND.sub("", nfc(text).lower())
-    words = [it for it in said.replace(",", " ").split() if not _words("filler").fullmatch(it)]
+    said = nfc(text).lower().lstrip(_BEFORE).rstrip(_BEHIND)
+    words = [it for it in said.replace(",", " ").split() if not _words()["filler"].fullmatch(it)]
     joined = "".join(words)
     if not joined:
         return None
@@ -51,39 +51,45 @@ def command_in(text: str) -> Command | None:
             continue
         if kind.says.fullmatch(joined) or any(map(kind.asks.fullmatch, asked)):
             return kind.command
-        if kind.begins and _opens_a_scene(said, kind.begins):
+        if _opens_a_scene(said, kind.begins):
             return kind.command
     return None
 
 
-_AROUND = re.compile(
-    r"^[\s/／*_#>\-–—ㅡ~=(\[{<【（［〔〈《「]++|[\s.!?~…。！？*_#<\-–—ㅡ=)\]}>】）］〕〉》」ㅋㅎㅠㅜ^;]++$"
-)
+_BEFORE = " \t\n/／*_#>-–—ㅡ~=([{<【（［〔〈《「"
+_BEHIND = " \t\n.!?~…。！？*_#<-–—ㅡ=)]}>】）］〕〉》」ㅋㅎㅠㅜ^;"
 _YOU = re.compile(r"(?:너희|너|넌|널|네|니|당신|그대)(?:[은는이가의도를을]|들)?|네가|니가")
 
 
 @cache
 def _kinds() -> list[_Kind]:
-    """The table, compiled."""
-    table = tomllib.loads((Path(__file__).parent / "commands.toml").read_text(encoding="utf-8"))
+    """The kinds of the table, in its order."""
+    table = _table()
     slots = table.pop("slots")
+
+    def either(patterns: list[str]) -> re.Pattern[str]:
+        return re.compile("|".join(_filled(it, slots) for it in patterns) or "(?!)")
+
     return [
         _Kind(
             Command(kind, row["moves"]),
-            re.compile("|".join(_filled(it, slots) for it in row.get("says", [])) or "(?!)"),
-            re.compile("|".join(_filled(it, slots) for it in row.get("asks", [])) or "(?!)"),
-            re.compile(_filled(row["begins"], slots)) if "begins" in row else None,
-            row.get("you", True),
+            says=either(row.get("says", [])),
+            asks=either(row.get("asks", [])),
+            begins=either([row["begins"]] if "begins" in row else []),
+            to_you=row.get("you", True),
         )
         for kind, row in table.items()
     ]
 
 
 @cache
-def _words(slot: str) -> re.Pattern[str]:
-    """The words of a slot."""
-    table = tomllib.loads((Path(__file__).parent / "commands.toml").read_text(encoding="utf-8"))
-    return re.compile(table["slots"][slot])
+def _words() -> dict[str, re.Pattern[str]]:
+    """The words that the slots `asking` and `filler` list."""
+    return {name: re.compile(_table()["slots"][name]) for name in ("asking", "filler")}
+
+
+def _table() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "commands.toml").read_text(encoding="utf-8"))
 
 
 def _filled(pattern: str, slots: dict[str, str]) -> str:
@@ -94,20 +100,16 @@ def _filled(pattern: str, slots: dict[str, str]) -> str:
 
 
 _SLOT = re.compile(r"\{([a-z]+)\}")
+_ASKING = 10
+"""Characters of the longest word of asking."""
 
 
 def _unasked(said: str) -> Iterator[str]:
     """What is left when the words of asking at its end are taken off, one after the other."""
-    longest = 10
+    asking = _words()["asking"]
     for _ in range(4):
-        cut = next(
-            (
-                at
-                for at in range(max(1, len(said) - longest), len(said))
-                if _words("asking").fullmatch(said, at)
-            ),
-            None,
-        )
+        starts = range(max(1, len(said) - _ASKING), len(said))
+        cut = next((at for at in starts if asking.fullmatch(said, at)), None)
         if cut is None:
             return
         said = said[:cut]
@@ -115,8 +117,8 @@ def _unasked(said: str) -> Iterator[str]:
 
 
 def _opens_a_scene(said: str, begins: re.Pattern[str]) -> bool:
-    """Whether a time is told and then where or what is: "사흘 뒤, 잔칫날", "다음 날 학교"; not "다음
-    날에 봐요"."""
+    """Whether a time is told and then where or what is: "사흘 뒤, 잔칫날", "다음 날 학교"; but not
+    "다음 날에 봐요"."""
     words = said.split()
     for count in range(min(4, len(words) - 1), 0, -1):
         time, rest = "".join(words[:count]), " ".join(words[count:]).strip(",.: ")

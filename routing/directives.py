@@ -4,8 +4,8 @@
 - The narrator: `/narrate …`, `/narrator`, `/narration`, `/nar`, `/scene`, `/sys`, `/system`,
   `/continue`, `/계속`;
   `/서술 …`, `/서술자`, `/내레이션`, `/나레이션`, `/내레이터`, `/나레이터`,
-  `/나레`, `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`; `/다음 …`, `/스킵`, `/이어서`, `/진행`,
-  `/묘사`, `/요약`, `/이동`.
+  `/나레`, `/해설`, `/해설자`, `/지문`, `/상황`, `/장면`, `/시스템`;
+  `/다음 …`, `/스킵`, `/이어서`, `/진행`, `/묘사`, `/요약`, `/이동`.
 - The narrator: `(narrate)`, `[narration: …]`, `(서술)`, `[해설: …]`, `【지문】` and the other words
   above, at the start or the end of the message; `narrator: …`, `서술: …` at its start.
 - A note, see below: `[OOC: …]`, `(OOC …)`, `((…))`, `[잡담: …]`, `(캐릭터 밖: …)`, `[메타: …]`,
@@ -15,9 +15,9 @@
 
 Upper and lower case, full-width brackets, slash and colon are equal. What stands behind a directive
 remains as the message. A note out of character is for the storyteller, so it goes to the narrator
-when it stands alone or asks for what comes next; beside other speech it is set apart as `note`, and
-the evidence decides on the rest. NAME may stand in quotation marks; a name of two words is known when
-it belongs to somebody in the scene. A slash that is not listed is ordinary text.
+when it stands alone or asks for another time or place; beside other speech it is set apart as
+`note`, and the evidence decides on the rest. NAME may stand in quotation marks; a name of two words
+is known when it belongs to somebody in the scene. A slash that is not listed is ordinary text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from routing.commands import command_in
 from schemas.request import Speaker
 
 _NARRATE_EN = "narrate|narrator|narration|nar|scene|sys|system|continue|계속"
-_NARRATE_KO = "서술자|서술|내레이션|나레이션|내레이터|나레이터|나레|해설자|해설|지문|상황|장면|시스템"
+_NARRATE_KO = (
+    "서술자|서술|내레이션|나레이션|내레이터|나레이터|나레|해설자|해설|지문|상황|장면|시스템"
+)
 _SLASH_ONLY = "다음|스킵|이어서|진행|묘사|요약|이동"
 _NARRATOR_NAMES = frozenset(f"narrator|narration|system|sys|{_NARRATE_KO}".split("|"))
 _OOC = "ooc|o\\.o\\.c\\.?|잡담|캐릭터 ?밖|괄호 ?밖|메타|(?:유저|작가) ?노트|요청 ?사항"
@@ -63,7 +65,8 @@ _NOTE = re.compile(
     _FLAGS,
 )
 _NOTE_LINE = re.compile(
-    rf"^[ \t]*+(?:{_OPEN}\s*(?:{_OOC})\s*{_CLOSE}[ \t]*[:：]?|[/／]?(?:{_OOC})[ \t]*[:：)]|[/／](?:{_OOC})(?!\w)"
+    rf"^[ \t]*+(?:{_OPEN}\s*(?:{_OOC})\s*{_CLOSE}[ \t]*[:：]?"
+    rf"|[/／]?(?:{_OOC})[ \t]*[:：)]|[/／](?:{_OOC})(?!\w)"
     rf"|ooc(?=[ \t])|//|\*(?:{_OOC})\s*[:：](?=[^*\n]*+\*[ \t]*$))([^\n]*+)$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -74,7 +77,8 @@ _BARE_NAME = re.compile(r"^([^\s:：,]+)\s*[:：,]?\s*(.*)$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """What the user asked for. `speaker` is None where only a note was set apart."""
+    """What the user asked for: a command is a note, too, as nobody in the scene hears it. `speaker`
+    is None where only a note was set apart."""
 
     speaker: Speaker | None
     message: str
@@ -94,9 +98,17 @@ def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None
         if m := pattern.match(text):
             rest = " ".join(part.strip() for part in m.groups() if part and part.strip())
             return Directive(speaker, rest, form=form)
+    if noted := _out_of_character(text):
+        return noted
     if command := command_in(text):
-        return Directive("narrator", text if command.moves else "", form="command", moves=command.moves)
-    return _out_of_character(text)
+        return Directive(
+            "narrator",
+            text if command.moves else "",
+            note="" if command.kind == "go_on" else text,
+            form="command",
+            moves=command.moves,
+        )
+    return None
 
 
 def _as_name(text: str, names: tuple[str, ...]) -> Directive | None:
@@ -135,7 +147,7 @@ def _out_of_character(text: str) -> Directive | None:
     rest = f"{_NOTE.sub(' ', text[:end])}{text[end:]}".strip()
     note = " ".join(filter(None, map(str.strip, notes)))
     alone, command = not any(c.isalnum() for c in rest), command_in(note)
-    moves = command is not None and command.moves
+    moves = command is not None and command.moves and command.kind != "go_on"
     calls = alone or moves or _ASKS_NARRATION.search(note)
     return Directive(
         "narrator" if calls else None, "" if alone else rest, note=note, form="ooc", moves=moves

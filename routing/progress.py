@@ -215,9 +215,7 @@ def _score(message: str, near: EventSimilarity, asked: bool) -> float:
     return sum(score_parts(message, near, asked=asked).values())
 
 
-def score_parts(
-    message: str, near: EventSimilarity, *, asked: bool = False
-) -> dict[str, float]:
+def score_parts(message: str, near: EventSimilarity, *, asked: bool = False) -> dict[str, float]:
     """The parts of the score, each already weighted; empty where nothing happens.
 
     Whatever is told to the narrator (`asked`) is told as a deed, so that says nothing there.

@@ -24,6 +24,7 @@ from language.korean import (
     syllables_ending_in,
 )
 from language.normal import nfc
+from routing.noted import is_noted
 
 SPAN_LIMIT = 1200
 """Characters read of one text (its two ends): bounds the time a decision can take."""
@@ -145,52 +146,17 @@ def is_prose(text: str) -> bool:
     nobody talks like "문을 열고 안으로 들어갔다", so it is an action without asterisks. As notes
     players write such prose in nouns: "주변을 둘러봄"."""
     sentences = [s.strip() for s in SENTENCE_END.split(text) if s.strip()]
-    return bool(sentences) and all(
-        _is_noted(s) or (s.endswith("다") and _is_deed(s) and _DONE_WITH.search(s) is not None)
-        for s in sentences
-    )
+    return bool(sentences) and all(map(_is_deed_in_prose, sentences))
 
 
-def _is_noted(sentence: str) -> bool:
-    """Whether a deed is told as a note, in a noun made of its verb: "문 열고 들어감", "끄덕임"."""
-    if len(sentence) < 2 or final_consonant(sentence[-1]) not in _M or _CHATTED.search(sentence):
-        return False
-    if _VERBAL_NOUN.search(sentence):
-        return True
-    *before, last = sentence.split()
-    if not before or last in _M_NOUNS or _OF_NOUN.search(before[-1]):
-        return False
-    return _DONE_WITH.search(sentence) is not None or _IN_WHAT_WAY.search(sentence) is not None
-
-
-_M = ("ㅁ", "ㄻ")
-_OPENED = "".join(
-    chr(0xAC00 + 588 * first + 28 * vowel) for first in range(19) for vowel in (0, 1, 4, 5, 6, 9, 14)
-)
-"""Syllables in ㅏ, ㅐ, ㅓ, ㅔ, ㅕ, ㅘ or ㅝ, in which a verb ends that another follows: 둘러봄."""
-_VERBAL_NOUN = re.compile(
-    rf"(?:[{syllables_ending_in('ㅆ')}]음|(?<!^대)(?<! 대)(?<=[{_OPENED}])(?:봄|감|옴|줌|섬|둠|남|냄|짐|버림|놓음|앉음|잡음)"
-    r"|(?<=[가-힣]{2})(?<!잠수|보관|사물|우편|보물)함|(?<=[덕직삭설짝숙붙녹])임|(?:도망|뛰쳐나)감|[켬엶듦뺌폄쉼뜀멤])$"
-)
-_CHATTED = re.compile(
-    r"(?<![가-힣])(?:나|난|내가|나도|나는|저|제가|저는|저도|이거|그거|이건|그건|어제|오늘|아까|요즘|이따|내일|나중에)(?![가-힣])"
-    r"|(?:있|없|같|좋|싫|많|재밌|맛있|귀찮|괜찮)음$|(?:고픔|아픔|졸림|추움|더움|귀여움|예쁨|힘듦|인듯함|답답함|심심함|궁금함|미안함|필요함|가능함)$|(?:알았|알겠|모르겠|몰랐)음$"
-)
-"""What such a noun tells of oneself to another, as in a chat: "나 밥 먹음", "졸림"."""
-_M_NOUNS = frozenset(
-    """
-    사람 마음 이름 다음 처음 여름 아침 점심 밤 곰 몸 힘 그림 바람 믿음 슬픔 기쁨 느낌 잠 꿈 춤 선생님 님 담
-    구름 요즘 지금 가슴 게임 크림 시스템 프로그램 모임 싸움 걸음 얼음 도움 울음 죽음 짐 점 감 솜 섬 땀 뱀 봄 김 책임
-    방금 조금 소금 황금 기름 남 무덤 시점 농담 상담 부담 군함 명함 만남 녹음 소음 발음 손님 도련님 형님
-    """.split()  # noqa: SIM905
-)
-_OF_NOUN = re.compile(rf"(?:[는던]|(?![을를])[{syllables_ending_in('ㄴ')}{syllables_ending_in('ㄹ')}])$")
-"""What stands before a noun: "좋아하는 사람"."""
-_IN_WHAT_WAY = re.compile(r"(?:[가-힣][히게서]|없이|가만|그대로|천천히|얼른|몰래|다시|살짝|뒤로|앞으로) ")
+def _is_deed_in_prose(sentence: str) -> bool:
+    full = _DONE_WITH.search(sentence) is not None
+    in_plain_form = sentence.endswith("다") and _is_deed(sentence)
+    return is_noted(sentence, full=full) or (in_plain_form and full)
 
 
 def _is_deed(sentence: str) -> bool:
-    if _is_noted(sentence):
+    if is_noted(sentence, full=_DONE_WITH.search(sentence) is not None):
         return True
     if len(sentence) < 3 or _FELT.search(sentence):
         return False

@@ -25,7 +25,7 @@ from prompts import control
 from replies import guard, reply, tags
 from replies.tags import Cast
 from retrieval import query
-from routing import reading
+from routing import commands, reading
 from schemas.formats import FORMATS
 from tests.hardening.patterns import texts
 
@@ -52,6 +52,15 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
         for number, made in enumerate(control._marks(form)[0])
     },
     "prompts/control.py:_role_lines": lambda: {"marks of names": control._role_lines(NAMES)},
+    "routing/commands.py:_kinds.either": lambda: {
+        f"commands {kind.command.kind} {name}": pattern
+        for kind in commands._kinds()
+        for name, pattern in kind._asdict().items()
+        if isinstance(pattern, re.Pattern)
+    },
+    "routing/commands.py:_words": lambda: {
+        f"commands {name}": pattern for name, pattern in commands._words().items()
+    },
     "routing/reading.py:_phrases": lambda: {
         f"phrases {name}": pattern for name, pattern in reading._phrases().items()
     },

@@ -172,11 +172,6 @@ def test_what_asks_about_the_scene(text: str, asks: bool) -> None:
     assert reading.asks_scene(text) is asks
 
 
-@pytest.mark.parametrize("text", ["계속", "계속 진행해 주세요.", "이어서 해 줘", "진행해줘"])
-def test_a_request_to_go_on(text: str) -> None:
-    assert reading.is_continue(text)
-
-
 def test_a_word_that_only_begins_like_you_is_not_you() -> None:
     assert not reading.shows("second_person", "나는 그대로 잠이 들었다.")
     assert reading.shows("second_person", "그대를 기다렸소.")
