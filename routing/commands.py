@@ -46,8 +46,9 @@ def command_in(text: str) -> Command | None:
         return None
     asked = [joined, *_unasked(joined)]
     to_you = any(map(_YOU.fullmatch, words))
+    wonders = _WONDERS.search(text) is not None
     for kind in _kinds():
-        if to_you and not kind.to_you:
+        if (to_you and not kind.to_you) or (wonders and kind.command.moves):
             continue
         if kind.says.fullmatch(joined) or any(map(kind.asks.fullmatch, asked)):
             return kind.command
@@ -59,6 +60,9 @@ def command_in(text: str) -> Command | None:
 _BEFORE = " \t\n/／*_#>-–—ㅡ~=([{<【（［〔〈《「"
 _BEHIND = " \t\n.!?~…。！？*_#<-–—ㅡ=)]}>】）］〕〉》」ㅋㅎㅠㅜ^;"
 _YOU = re.compile(r"(?:너희|너|넌|널|네|니|당신|그대)(?:[은는이가의도를을]|들)?|네가|니가")
+
+_WONDERS = re.compile(r"[?？](?<!래\?)(?<!래요\?)(?<!나요\?)|까요|어디|언제|무슨|왜")
+"""Asks whether or where to the story goes on, and not that it does: "계속요?"."""
 
 
 @cache

@@ -61,13 +61,15 @@ _FORMS = [(re.compile(pattern, _FLAGS), speaker, form) for pattern, speaker, for
 """What calls for whom; the first that fits counts, and its groups are the message."""
 _CLOSES = re.compile(rf".*{_CLOSE}", re.DOTALL)
 _NOTE = re.compile(
-    rf"(?<!{_OPEN}){_OPEN}++\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)|（（([^（）]+)）））?",
+    rf"(?<!{_OPEN}){_OPEN}++\s*(?:{_OOC})(?:\s*[:：]\s*|\s+|(?={_CLOSE}))(.*?){_CLOSE}+|\(\(([^()]+)\)\)"
+    r"|\[\[([^\[\]]+)\]\]|（（([^（）]+)）））?",
     _FLAGS,
 )
 _NOTE_LINE = re.compile(
-    rf"^[ \t]*+(?:{_OPEN}\s*(?:{_OOC})\s*{_CLOSE}[ \t]*[:：]?"
+    rf"(?:^[ \t]*+(?:{_OPEN}\s*(?:{_OOC})\s*{_CLOSE}[ \t]*[:：]?"
     rf"|[/／]?(?:{_OOC})[ \t]*[:：)]|[/／](?:{_OOC})(?!\w)"
-    rf"|ooc(?=[ \t])|//|\*(?:{_OOC})\s*[:：](?=[^*\n]*+\*[ \t]*$))([^\n]*+)$",
+    rf"|ooc[ \t.\-]|//|※|\*(?:{_OOC})\s*[:：](?=[^*\n]*+\*[ \t]*$))"
+    r"|(?<=[ \t])(?:[/／]?ooc[ \t]*[:：)]|[/／]ooc(?!\w)|//(?=[ \t])))([^\n]*+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 """A note to the end of its line."""
@@ -137,7 +139,7 @@ def _starts_with(text: str, name: str) -> bool:
 
 def _out_of_character(text: str) -> Directive | None:
     """A message with its notes set apart: those that end with their line, and those in brackets."""
-    notes = [line[1].rstrip(" *") for line in _NOTE_LINE.finditer(text)]
+    notes = [line[1].strip(" *-.") for line in _NOTE_LINE.finditer(text)]
     text = _NOTE_LINE.sub(" ", text) if notes else text
     closes = _CLOSES.match(text)
     end = closes.end() if closes else 0  # no note ends behind it, and none is looked for

@@ -148,7 +148,7 @@ def _message(turn: RouterInput) -> Features:
     asks = reading.shows("asks_telling", text) or (
         reading.shows("asks_scene", text) and reading.is_asked(text)
     )
-    korean = has_syllables(text)
+    korean, later = has_syllables(text), reading.is_put_off(text)
     asked = "?" in text or "？" in text
     called, politely = _calls_somebody(turn, text), reading.shows("politely", text)
     talk = reading.count("talk", text, 2)
@@ -172,13 +172,13 @@ def _message(turn: RouterInput) -> Features:
         "says_name": float(called),
         "says_plans": float(reading.shows("plans", text)),
         "says_talk": talk,
-        "says_moves": float(reading.shows("moves", text)),
+        "says_moves": float(reading.shows("moves", text) and not later),
         "says_exclaims": float("!" in text or "！" in text),
         "says_politely": float(politely),
         "says_to_nobody": float(korean and not (asked or to_somebody)),
         "says_to_oneself": float(reading.shows("to_oneself", text) and not to_somebody),
         "says_cries": float(reading.shows("cries", text) and not (to_somebody or talk)),
-        "says_sets_out": float(reading.shows("sets_out", text)),
+        "says_sets_out": float(reading.shows("sets_out", text) and not later),
         "says_takes_leave": float(reading.shows("takes_leave", text) and not asked),
         "says_near_trigger": max(0.0, near_trigger),
     }

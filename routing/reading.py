@@ -133,12 +133,19 @@ _FELT = re.compile(
 _DONE_WITH = re.compile(r"(?:[을를]|으?로|에|에서|에게|[가-힣]고|며|다가|[아어]서?|듯이?|없이|채) ")
 """What a deed in the past has beside its verb, an object, a place or another deed: "문을 열었다",
 "밖으로 나갔다"; "재밌었다" and "망했다" are said."""
-_PUT_OFF = re.compile(r"내일|이따|나중|다음에|언젠가|조심|꼭|약속")
+_PUT_OFF = re.compile(r"내일|이따|나중|다음에|언젠가|조심|꼭|약속|[뒤후](?:에|면) ")
+_LATER = re.compile(r"[뒤후](?:에|면) |이따가? |나중에 |내일 |다음에 ")
+_SAID_TO_SOMEBODY = re.compile(r"(?:게|에요|예요|야|네|자|까|봐|래|대|지|죠|니다)요?[.!?~… ]{0,9}$")
 _FOR_YOU = re.compile(
     r"(?:줄|드릴|말할|얘기할|이야기할|전화할|연락할|갚을|믿을|기다릴|지킬|도울) ?게$"
 )
 """Promises that have the hearer in them; other -ㄹ게 announce what the speaker is about to do."""
 _MEANS_TO = re.compile(r"려고 (?:해|한|합)\S*$|[가-힣]겠습니다$")
+
+
+def is_put_off(text: str) -> bool:
+    """Whether somebody is told of what comes later, in Korean: "10분 뒤에 나갈게요"."""
+    return bool(_LATER.search(text) and _SAID_TO_SOMEBODY.search(text))
 
 
 def is_prose(text: str) -> bool:

@@ -95,6 +95,11 @@ def test_any_mix_of_their_words_is_read_in_time(text: str) -> None:
         ("여기 앉아도 돼요?\n// 천천히 가요", "여기 앉아도 돼요?", "천천히 가요"),
         ("추워요. (OOC: 묘사를 길게)", "추워요.", "묘사를 길게"),
         ("추워요. (OOC: 이 이야기 재밌다)", "추워요.", "이 이야기 재밌다"),
+        ("[[말투가 달라졌어요]]", "", "말투가 달라졌어요"),
+        ("OOC. 캐릭터가 이상해요", "", "캐릭터가 이상해요"),
+        ("※ 호칭은 그대로", "", "호칭은 그대로"),
+        ("귀엽다 ooc: 이모티콘은 빼 주세요", "귀엽다", "이모티콘은 빼 주세요"),
+        ("정말요? // 대사를 늘려 줘", "정말요?", "대사를 늘려 줘"),
     ],
 )
 def test_a_note_out_of_character_is_set_apart(written: str, rest: str, note: str) -> None:
@@ -136,3 +141,17 @@ def test_a_deed_may_be_noted_in_a_noun(text: str) -> None:
 @pytest.mark.parametrize("text", NOT_NOTED)
 def test_a_noun_or_a_chatted_word_is_no_deed(text: str) -> None:
     assert not reading.is_prose(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "later"),
+    [
+        ("10분 뒤에 나갈게요", True),
+        ("일주일 뒤에 돌려줄게", True),
+        ("며칠 뒤면 방학이네", True),
+        ("며칠 뒤에 도착했다.", False),
+        ("다녀올게요", False),
+    ],
+)
+def test_what_is_said_of_later_moves_nothing_now(text: str, later: bool) -> None:
+    assert reading.is_put_off(text) is later
