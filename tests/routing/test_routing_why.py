@@ -214,7 +214,8 @@ ABOVE: dict[str, Claim] = {
         "the message has words of talk: thanks, opinions, excuses",
         "감사, 의견, 핑계처럼 대화에서 쓰는 말이 있다", lambda c: c.says("talk")),
     "says_moves": (
-        "the message moves place or time", "장소를 옮기거나 시간을 넘긴다", lambda c: c.says("moves")),
+        "the message moves place or time", "장소를 옮기거나 시간을 넘긴다",
+        lambda c: c.says("moves")),
     "says_exclaims": ("the message exclaims", "느낌표를 썼다", lambda c: c.says("exclaims")),
     "says_politely": (
         "the message has polite Korean endings, which are said to somebody",
