@@ -617,6 +617,8 @@ def test_a_turn_as_a_file_needs_no_server(
 ) -> None:
     history = [{"role": "character", "content": text} for text in SCRIPTS]
     payload = {"persona": {"name": "</script>" + HOSTILE}, "message": HOSTILE, "history": history}
+    awaited = mock_response["meta"]["story"]["next"]
+    payload["story"] = [{"id": awaited, "title": SCRIPTS[2]}, {"id": "other", "title": "Unseen"}]
     path = tmp_path / "turn.html"
     path.write_text(single_page(payload, mock_response), encoding="utf-8")
     page.driver.get(path.as_uri())
@@ -624,6 +626,7 @@ def test_a_turn_as_a_file_needs_no_server(
     assert "Tokens of the prompt" in page.text("#turn") and page.all("#turn .bar i")
     assert not page.one("#form").is_displayed()
     assert SCRIPTS[1] in page.text("#log") and page.js(OF_THE_PAGE) == 0
+    assert f"Next: {SCRIPTS[2]}" in page.text("#turn") and "Unseen" not in path.read_text("utf-8")
     page.prefer("dark")
     assert page.color_of("body") == "rgb(23, 24, 28)"
 
