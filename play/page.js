@@ -105,7 +105,7 @@ const KO_CODES = {
 const KO_FIELDS = {
   message: "메시지", user_note: "유저 노트", user_name: "내 이름", user: "내 이름", persona: "캐릭터",
   history: "대화 기록", story: "스토리", story_id: "스토리 id", story_position: "스토리 위치",
-  model: "모델", gen: "생성 설정", "the file": "파일",
+  model: "모델", gen: "생성 설정", "the file": "파일", name: "이름", content: "내용", role: "역할",
 };
 /** The texts of errors that a player may meet. */
 const KO_ERRORS = [
@@ -124,8 +124,12 @@ const KO_ERRORS = [
   [/^holds half of a character .*$/, "깨진 글자가 있습니다. 다시 적어 주세요."],
   [/^input should be (greater|less) than or equal to ([-\d.e]+)$/,
     (_, way, bound) => `${bound} ${way === "less" ? "이하" : "이상"}의 수여야 합니다.`],
-  [/^input should be a valid (?:integer|number).*$/, "수여야 합니다."],
-  [/^input should be ('.+')$/, "다음 중 하나여야 합니다: $1"],
+  [/^input should be greater than ([-\d.e]+)$/, "$1보다 큰 수여야 합니다."],
+  [/^input should be less than ([-\d.e]+)$/, "$1보다 작은 수여야 합니다."],
+  [/^input should be a valid integer.*$/, "정수여야 합니다."],
+  [/^input should be a valid number.*$/, "수여야 합니다."],
+  [/^input should be ('.+')$/,
+    (_, known) => `다음 중 하나여야 합니다: ${known.replace("' or '", "', '")}`],
   [/^is the longest field of a request of more than ([\d.]+) MB; .*$/,
     "요청이 $1 MB를 넘습니다. 가장 긴 이 부분을 줄여 주세요."],
   [/^event (\d+) has the id of event (\d+); give each its own$/,
@@ -585,7 +589,7 @@ function routeOf(response) {
   const parts = [];
   if (route) {
     parts.push(el("p", {}, routeReason(response.responded_as, route), " ",
-      el("span", { class: "soft" },
+      el("span", { class: "soft tight" },
         `(${t("confidence", `${number(100 * route.confidence)} %`)})`)));
     if (route.evidence.length) parts.push(evidenceOf(route.evidence));
   }
@@ -653,12 +657,14 @@ function errorWords({ code, message = "", field, param }) {
   if (lang !== "ko") return message;
   const place = field || param || "";
   const [, line, others] = message.match(/^(.*?)(?: \(and (\d+) more\))?$/s);
-  const known = told(place && line.startsWith(`${place}: `) ? line.slice(place.length + 2) : line,
-    KO_ERRORS);
-  if (!known) return `${KO_CODES[code] || t("failed")} (${message})`;
-  const [top, ...inside] = place.split(".");
-  const named = KO_FIELDS[place] || [KO_FIELDS[top] || top, ...inside].join(".");
-  return `${named && `${named}: `}${known}${others ? ` (이런 곳이 ${others}개 더 있습니다)` : ""}`;
+  const said = place && line.startsWith(`${place}: `) ? line.slice(place.length + 2) : line;
+  const [, inside, rest] = said.match(/^([\w.]{1,200}): (.+)$/s) || [, "", said];
+  const known = told(said, KO_ERRORS), within = known ? "" : inside;
+  const words = known || told(rest, KO_ERRORS);
+  if (!words) return `${KO_CODES[code] || t("failed")} (${message})`;
+  const path = [...place.split("."), ...within.split(".")].filter(Boolean);
+  const named = path.map((part) => KO_FIELDS[part] || part).join(" ");
+  return `${named && `${named}: `}${words}${others ? ` (이런 곳이 ${others}개 더 있습니다)` : ""}`;
 }
 
 /** What went wrong with the model in a turn. */
