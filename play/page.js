@@ -365,7 +365,14 @@ function addLine(line, pieces, turn) {
   return item;
 }
 
-const piece = (part) => el("span", { class: part.type }, part.text);
+/** A piece of a reply; the space around a window of the state of things stays outside of its box. */
+function piece({ type, text }) {
+  const inside = type === "status" ? text.trim() : text, at = text.indexOf(inside);
+  const parts = document.createDocumentFragment();
+  parts.append(text.slice(0, at), el("span", { class: type }, inside),
+    text.slice(at + inside.length));
+  return parts;
+}
 
 /** What a line of the chat marks by itself: `*deeds*`, and windows of the state of things, which
  *  stand between fences or, with a bar between their values, in brackets of their own line. */

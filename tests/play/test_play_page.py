@@ -476,6 +476,13 @@ def test_old_lines_are_styled_as_new_ones_and_keep_their_text(page: Page) -> Non
         [...text.children].map((e) => e.className))"""
     )
     assert kinds == [kinds for *_, kinds in LINES]
+    page.js(
+        """addLine({role: "character"}, [{type: "dialogue", text: "가자."},
+        {type: "status", text: arguments[0]}])""",
+        f"\n\n{STATUS}\n",
+    )
+    assert page.text("#log li:last-child .text") == f"가자.\n\n{STATUS}\n"
+    assert page.text("#log li:last-child .status") == STATUS
     styles = page.js(
         """const of = (css) => getComputedStyle(document.querySelector(css));
         return [of(".user .action").fontStyle, of(".narrator .status").fontStyle,
