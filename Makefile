@@ -50,7 +50,7 @@ huggingface: $(VENV)/.dev ## add torch and transformers (about 1 GB, more with C
 kiwi: $(VENV)/.base ## add the Korean analyser Kiwi (100 MB)
 	@$(PIP) install ".[kiwi]"
 
-schema: $(VENV)/.base ## write docs/schema/ and docs/settings.md anew
+schema: $(VENV)/.base ## write docs/schema/ and the tables of settings anew
 	@$(BIN)/python -m scripts.export_docs
 
 lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml

@@ -2,118 +2,298 @@
 "use strict";
 
 const KO = {
-  character: "캐릭터", yourName: "내 이름", open: "파일 열기 …", save: "대화 저장",
-  fresh: "새 대화", chat: "대화", message: "메시지", send: "보내기", stop: "멈추기",
-  hint: "Enter로 보내고, Shift+Enter로 줄을 바꾸고, Escape로 답변을 멈춥니다.",
-  answer: "답하는 쪽", auto: "알아서", asCharacter: "캐릭터", asNarrator: "내레이터",
-  turn: "이 턴", empty: "첫 답변 뒤에, 답변이 어떻게 나왔는지 여기에 보입니다.",
-  demo: "예시", user: "나", Narrator: "내레이터", show: "이 턴 보기", steps: "단계",
-  answered: "답한 쪽: {0}", confidence: "확신 {0}", evidence: "근거", value: "값", weight: "가중치",
-  recalled: "떠올린 것", source: "출처", score: "점수", why: "이유", text: "내용", used: "사용",
-  delivered: "전달", dropped: "제외", nothing: "떠올린 것이 없습니다.", chatSource: "대화",
-  storySource: "이야기", loreSource: "로어", ledger: "프롬프트의 토큰",
-  total: "{1} 중 {0} 토큰, 형식 {2}", cached: "앞의 {0} 토큰({1})은 엔진의 캐시에 이미 있었습니다.",
-  uncached: "모델 서버가 캐시에서 찾은 토큰을 알려 주지 않았습니다.",
-  system: "시스템", examples: "예시 대화", history: "대화", said: "메시지", memories: "기억", story: "이야기",
-  frame: "제목", instruction: "지시", cut: "{0}개 메시지는 창 밖에 있습니다.",
-  prompt: "프롬프트 그대로", raw: "모델의 답변 그대로", progress: "이야기의 흐름",
-  loreOut: "빠진 로어", reached: "{0}에 이르렀습니다", loaded: "{0}: 불러왔습니다",
-  loadedStory: "{0}: 이야기와 로어 {1}개를 더했습니다", stopped: "멈췄습니다",
-  lost: "서버에 닿을 수 없습니다. 서버가 켜져 있는지 확인하세요.", ms: "{0} ms",
-  saved: "저장했습니다", model: "모델", cuts: "다듬은 것", warning: "주의",
+  character: "캐릭터", yourName: "내 이름", open: "파일 열기", save: "대화 저장", fresh: "새 대화",
+  note: "유저 노트", noteHelp: "모든 답변에서 지켰으면 하는 점을 적어 주세요. 예: 묘사를 길게",
+  chat: "대화", message: "메시지", send: "보내기", stop: "멈추기",
+  hint: "Enter: 보내기 · Shift+Enter: 줄바꿈 · Esc: 답변 멈추기",
+  answer: "답변할 사람", auto: "자동", asCharacter: "캐릭터", asNarrator: "내레이터",
+  turn: "이 답변의 과정", show: "이 답변의 과정",
+  empty: "첫 답변을 받으면 그 답변이 어떻게 나왔는지 여기에 보여 줍니다.",
+  demo: "예시", user: "나", Narrator: "내레이터", steps: "처리 단계",
+  answered: "답변한 사람: {0}", confidence: "확신도 {0}", evidence: "근거", and: " · ",
+  side: "{0} 쪽으로 {1}", weight: "가중치", byStory: "스토리 사건에 도달했습니다",
+  recalled: "불러온 기억", source: "출처", score: "점수", why: "이유", text: "내용",
+  used: "사용 여부", delivered: "사용", dropped: "제외", nothing: "불러온 기억이 없습니다.",
+  chatSource: "대화", storySource: "스토리", loreSource: "로어북", ledger: "프롬프트 토큰",
+  total: "{1}토큰 중 {0}토큰 사용 · 형식 {2}",
+  cached: "앞부분 {0}토큰({1})은 모델 서버의 캐시에 이미 있었습니다.",
+  uncached: "모델 서버가 캐시 사용량을 알려 주지 않았습니다.",
+  system: "시스템", examples: "예시 대화", history: "대화 기록", said: "메시지", memories: "기억",
+  story: "스토리", frame: "머리글", instruction: "지시문",
+  cut: "메시지 {0}개는 컨텍스트에 들어가지 않았습니다.",
+  prompt: "프롬프트 전문", raw: "모델이 쓴 원문", progress: "스토리 진행",
+  loreOut: "빠진 로어북 항목", reached: "도달한 사건: {0}", next: "다음 사건: {0}",
+  loaded: "{0}: 불러왔습니다", loadedStory: "{0}: 스토리 사건과 로어북 항목 {1}개를 추가했습니다",
+  stopped: "답변을 멈췄습니다", ms: "{0} ms", saved: "대화를 저장했습니다",
+  lost: "서버에 연결할 수 없습니다. 서버가 켜져 있는지 확인해 주세요.",
+  cuts: "잘라 낸 부분", warning: "주의", unread: "일부를 쓰지 못했습니다", failed: "문제가 생겼습니다",
+};
+const KO_FORMS = {
+  slash: "슬래시 명령", tag: "괄호 명령", prefix: "‘내레이션:’ 표시", ooc: "장면 밖에서 한 말", as: "역할 지정",
 };
 const KO_REASONS = [
-  [/^dense$/, "뜻"], [/^lexical$/, "낱말"], [/^neighbour$/, "이웃한 말"], [/^speaker$/, "말한 이"],
-  [/^reranked$/, "다시 매긴 순위"], [/^constant$/, "항상"], [/^reached$/, "도달한 사건"],
-  [/^keyword (.+)$/s, "열쇠말 $1"], [/^beside (.+)$/s, "$1 곁"],
-  [/^over the budget for notes by (\d+) tokens$/, "노트 예산을 $1토큰 넘음"],
-  [/^(?:narrator|character): directive \((.+)\)$/s, "지시문($1)"],
-  [/^(?:narrator|character): respond_as in the request$/, "요청이 정했습니다"],
+  [/^dense$/, "의미 유사"], [/^lexical$/, "단어 일치"], [/^neighbour$/, "앞뒤 대화"],
+  [/^speaker$/, "화자"], [/^reranked$/, "순위 재조정"], [/^constant$/, "항상 사용"],
+  [/^reached$/, "도달한 사건"], [/^keyword (.+)$/s, "키워드 $1"], [/^beside (.+)$/s, "$1의 앞뒤 대화"],
+  [/^over the budget for notes by (\d+) tokens$/, "기억에 쓸 분량을 $1토큰 넘음"],
+  [/^the whole prompt is over its budget$/, "프롬프트 분량을 넘음"],
+  [/^stands in the verbatim history$/, "대화 기록에 그대로 있음"],
+  [/^is there already$/, "이미 들어 있음"], [/^not offered$/, "이번 답변에는 쓰지 않음"],
+  [/^(?:narrator|character): directive \((.+)\)$/s, (_, form) => `${KO_FORMS[form] || form}에 따름`],
+  [/^(?:narrator|character): respond_as in the request$/, "요청에서 지정"],
   [/^character [\d.]+: too little calls for the narrator$/, "내레이터가 나설 근거가 부족합니다"],
-  [/^(?:narrator|character): the model was asked and said '(.*?)'; .*$/s, "모델에게 물었습니다: $1"],
-  [/^narrator: the story reaches (.+)$/s, "이야기가 $1에 이릅니다"],
-  [/^(.+) not reached: ([\d.]+) of ([\d.]+) needed.*$/s, "$1은(는) 아직입니다(지금 $2, 필요 $3)"],
-  [/^(.+) not reached: .*$/s, "$1은(는) 아직입니다"], [/^(.+) reached: .*$/s, "$1에 이르렀습니다"],
-  [/^no event is left to wait for$/, "기다릴 사건이 없습니다"],
-  [/^lore: constant$/, "로어: 항상"], [/^lore: sticky: .*$/, "로어: 이어짐"],
-  [/^lore: key `(.+)` in the message$/s, "로어: 메시지에 열쇠말 $1"],
-  [/^lore: key `(.+)` in the message (\d+) before$/s, "로어: $2개 앞 메시지에 열쇠말 $1"],
-  [/^lore: key `(.+)` in the entry `(.+)`$/s, "로어: 항목 $2에 열쇠말 $1"],
-  [/^lore: key `(.+)` in the card$/s, "로어: 카드에 열쇠말 $1"],
-  [/^found, but over the budget: (\d+) tokens, (\d+) left$/, "예산 부족: $1토큰, 남은 것 $2"],
-  [/^found, but chance \((.+) %\) was against it$/, "확률 $1%에 들지 못함"],
-  [/^`(.+)` won the group `(.+)`$/s, "그룹 $2에서 $1이(가) 뽑힘"],
-  [/^cooldown: .*$/, "쉬는 중"], [/^disabled$/, "꺼짐"], [/^its text is empty$/, "내용 없음"],
-  [/^not for this character$/, "다른 캐릭터의 것"],
-  [/^waits until the chat has (\d+) messages$/, "메시지 $1개부터"],
-  [/^waits to be found in other entries$/, "다른 항목에서 불릴 때만"],
-  [/^a key found, but `(\w+)` of its other keys does not hold$/, "보조 열쇠말($1)이 맞지 않음"],
+  [/^(?:narrator|character): the model was asked and said '(.*?)'; .*$/s,
+    "모델에게 물어 정했습니다(모델의 답: $1)"],
+  [/^lore: constant$/, "로어북: 항상 사용"], [/^lore: sticky: .*$/, "로어북: 유지 중"],
+  [/^lore: key `(.+)` in the message$/s, "로어북: 메시지에 키워드 $1"],
+  [/^lore: key `(.+)` in the message (\d+) before$/s, "로어북: $2개 앞의 메시지에 키워드 $1"],
+  [/^lore: key `(.+)` in the entry `(.+)`$/s, "로어북: 항목 $2에 키워드 $1"],
+  [/^lore: key `(.+)` in the card$/s, "로어북: 카드에 키워드 $1"],
+  [/^found, but over the budget: (\d+) tokens, (\d+) left$/, "분량 부족(필요 $1토큰, 남은 분량 $2토큰)"],
+  [/^found, but chance \((.+) %\) was against it$/, "확률 $1 %에 들지 못함"],
+  [/^`(.+)` won the group `(.+)`$/s, "그룹 $2에서 $1 항목이 뽑힘"],
+  [/^says the same as `(.+)`$/s, "$1 항목과 같은 내용"],
+  [/^cooldown: .*$/, "쉬는 중"], [/^disabled$/, "꺼져 있음"], [/^its text is empty$/, "내용 없음"],
+  [/^has no keys$/, "키워드 없음"], [/^not for this character$/, "다른 캐릭터용"],
+  [/^not for a turn of the kind `(.+)`$/s, "이런 답변($1)에는 쓰지 않음"],
+  [/^only for greeting (\d+)$/, "$1번 첫인사에서만 사용"],
+  [/^only every (\d+) messages$/, "메시지 $1개마다 사용"],
+  [/^waits until the chat has (\d+) messages$/, "메시지 $1개부터 사용"],
+  [/^waits to be found in other entries$/, "다른 항목에서 불릴 때만 사용"],
+  [/^a key found, but `(\w+)` of its other keys does not hold$/, "보조 키워드 조건($1)이 맞지 않음"],
 ];
+/** Parts of what is told of the story's progress. */
+const KO_PROGRESS = [
+  [/^it was told before$/, "이미 이야기된 사건"],
+  [/^what comes after it is told \(([\d.]+)\); /, "그다음 사건이 이야기됨($1) · "],
+  [/an event was reached just before/, "조금 전에 다른 사건에 도달함"],
+  [/([\d.]+) of ([\d.]+) needed/, "점수 $1, 필요한 점수 $2"], [/nothing of it/, "관련 내용 없음"],
+  [/trigger's words/, "조건의 단어"], [/words(?= [+-])/, "단어"], [/meaning(?= [+-])/, "의미"],
+  [/told as a deed/, "일어난 일로 서술"], [/talk(?= [+-])/, "대화"],
+  [/has happened/, "지난 사건과 비슷함"], [/before(?= [+-])/, "지난 메시지"],
+];
+const KO_WARNINGS = [
+  [/^no story: /, "스토리를 불러오지 못했습니다: "],
+  [/the story is searched by words only: /, "스토리를 단어로만 검색했습니다: "],
+  [/^no standing memory: /, "서버에 저장된 기억을 불러오지 못했습니다: "],
+  [/^not reranked: /, "기억의 순위를 다시 매기지 못했습니다: "],
+  [/key `([^`]+)` takes too long/g, "키워드 $1 검색이 너무 오래 걸립니다"],
+  [/key `([^`]+)` is no valid pattern/, "키워드 $1 형식이 잘못되었습니다"],
+  [/the patterns took too long together; some were not tried/,
+    "정규식 키워드가 오래 걸려 일부는 찾지 않았습니다"],
+  [/the keys took too long together; some were left out/, "키워드가 너무 많아 일부는 찾지 않았습니다"],
+  [/the Chroma server cannot be reached \((\w+)\); see that it runs/,
+    "Chroma 서버에 연결할 수 없습니다($1)"],
+  [/(?:the )?Chroma(?: server)? did not answer and rests; it is tried again in (\d+) s/,
+    "Chroma가 응답하지 않아 $1초 뒤에 다시 시도합니다"],
+  [/the story is being built anew; try again/, "스토리를 다시 색인하는 중입니다"],
+  [/the story's index is incomplete; build it again/, "스토리 색인이 온전하지 않으니 다시 만들어 주세요"],
+  [/the reranker failed \((\w+)\)/, "리랭커 오류($1)"],
+  [/the rerank server failed \((\w+)\)/, "리랭커 서버 오류($1)"],
+  [/^kept the newest ([\d,]+) messages of ([\d,]+)(?: lines)?: a request holds no more$/,
+    "너무 길어서 최근 메시지 $1개만 불러왔습니다(전체 $2)"],
+  [/^kept the first ([\d,]+) of ([\d,]+) entries: a request holds no more$/,
+    "너무 길어서 앞의 항목 $1개만 불러왔습니다(전체 $2개)"],
+];
+/** What a code of schemas/errors.py means where the text is not known. */
+const KO_CODES = {
+  bad_request: "요청이나 파일에 잘못된 곳이 있습니다", settings: "서버 설정에 잘못된 곳이 있습니다",
+  embedding: "의미 검색 모델이 응답하지 않았습니다", store: "저장소를 읽거나 쓰지 못했습니다",
+  llm: "언어 모델이 답변하지 못했습니다", deadline: "제한 시간 안에 답변을 마치지 못했습니다",
+  too_large: "응답이 너무 큽니다", internal: "서버 안에서 문제가 생겼습니다",
+};
+const KO_FIELDS = {
+  message: "메시지", user_note: "유저 노트", user_name: "내 이름", user: "내 이름", persona: "캐릭터",
+  history: "대화 기록", story: "스토리", story_id: "스토리 id", story_position: "스토리 위치",
+  model: "모델", gen: "생성 설정", "the file": "파일", name: "이름", content: "내용", role: "역할",
+};
+/** The texts of errors that a player may meet. */
+const KO_ERRORS = [
+  [/^has more than ([\d,]+) characters; shorten it$/, "$1자를 넘습니다. 줄여 주세요."],
+  [/^has more than ([\d,]+) items; send fewer$/, "항목이 $1개를 넘습니다. 줄여 주세요."],
+  [/^is empty; write some text, or .*$/,
+    "비어 있습니다. 내용을 쓰거나, /continue로 이야기를 이어 가세요."],
+  [/^is empty; give it a value, or leave the field out$/, "비어 있습니다. 내용을 넣거나 빼 주세요."],
+  [/^is required; add it$/, "꼭 필요합니다. 넣어 주세요."],
+  [/^must be a text$/, "글자로 적어야 합니다."], [/^must be a JSON object$/, "JSON 객체여야 합니다."],
+  [/^must be a finite number, not NaN or infinity$/, "유한한 수여야 합니다."],
+  [/^unknown field; did you mean '(.+)'\?$/, "없는 항목입니다. 혹시 $1 항목인가요?"],
+  [/^unknown field; known are (.+)$/, "없는 항목입니다. 쓸 수 있는 항목: $1"],
+  [/^unknown field; remove it$/, "없는 항목입니다. 빼 주세요."],
+  [/^holds a line break; write it in one line$/, "줄바꿈이 있습니다. 한 줄로 적어 주세요."],
+  [/^holds half of a character .*$/, "깨진 글자가 있습니다. 다시 적어 주세요."],
+  [/^input should be (greater|less) than or equal to ([-\d.e]+)$/,
+    (_, way, bound) => `${bound} ${way === "less" ? "이하" : "이상"}의 수여야 합니다.`],
+  [/^input should be greater than ([-\d.e]+)$/, "$1보다 큰 수여야 합니다."],
+  [/^input should be less than ([-\d.e]+)$/, "$1보다 작은 수여야 합니다."],
+  [/^input should be a valid integer.*$/, "정수여야 합니다."],
+  [/^input should be a valid number.*$/, "수여야 합니다."],
+  [/^input should be ('.+')$/,
+    (_, known) => `다음 중 하나여야 합니다: ${known.replace("' or '", "', '")}`],
+  [/^is the longest field of a request of more than ([\d.]+) MB; .*$/,
+    "요청이 $1 MB를 넘습니다. 가장 긴 이 부분을 줄여 주세요."],
+  [/^event (\d+) has the id of event (\d+); give each its own$/,
+    "사건 $1번과 $2번의 id가 같습니다. 서로 다르게 지어 주세요."],
+  [/^is not offered here; choose among: (.*)$/, "이 서버에 없는 모델입니다. 쓸 수 있는 모델: $1"],
+  [/^no such character; on offer: (.*)$/, "없는 캐릭터입니다. 고를 수 있는 캐릭터: $1"],
+  [/^no such story is indexed; .*$/, "색인해 둔 스토리가 없습니다. 먼저 색인하거나 사건을 직접 보내 주세요."],
+  [/^is larger than (\d+) MB.*$/, "$1 MB를 넘습니다. 더 작은 파일을 써 주세요."],
+  [/^holds more than (\d+) MB of JSON; use a smaller file$/,
+    "JSON이 $1 MB를 넘습니다. 더 작은 파일을 써 주세요."],
+  [/^is not JSON: .* at line (\d+), column (\d+)$/s,
+    "JSON 형식이 아닙니다. $1번째 줄 $2번째 글자를 확인해 주세요."],
+  [/^is not UTF-8 text \(byte ([\d,]+)\); save it as UTF-8$/,
+    "UTF-8 파일이 아닙니다($1번째 바이트). UTF-8로 다시 저장해 주세요."],
+  [/^is nested (?:more|deeper) than (\d+) levels(?: deep)?; flatten it$/,
+    "JSON이 $1단계보다 깊습니다. 구조를 단순하게 바꿔 주세요."],
+  [/^holds a number that is .*$/, "쓸 수 없는 수가 들어 있습니다. 고치거나 빼 주세요."],
+  [/^must hold a JSON object, such as a card or a book$/,
+    "캐릭터 카드나 로어북 같은 JSON 객체가 있어야 합니다."],
+  [/^is no chat; write each message as `Name: words`$/,
+    "대화 파일이 아닙니다. 한 줄에 하나씩 ‘이름: 대사’ 꼴로 적어 주세요."],
+  [/^is no chat; it should hold a list of messages$/, "대화 파일이 아닙니다. 메시지 목록이 있어야 합니다."],
+  [/^holds no messages$/, "메시지가 없습니다."],
+  [/^should be an object with `role` and `content`$/, "role과 content가 있는 객체여야 합니다."],
+  [/^is damaged: it is no JSON object$/, "손상되었습니다. JSON 객체가 아닙니다."],
+  [/^is neither a character card nor a lorebook nor a chat$/,
+    "캐릭터 카드, 로어북, 대화 어느 것도 아닙니다."],
+  [/^is neither a character card nor a persona$/, "캐릭터 카드가 아닙니다."],
+  [/^is no lorebook; it has no `entries`$/, "로어북이 아닙니다. entries가 없습니다."],
+  [/^holds more events than a request; .*$/, "사건이 너무 많습니다. 먼저 색인해 주세요."],
+  [/^is not a PNG picture$/, "PNG 그림이 아닙니다."],
+  [/^is a PNG that ends early; download it again$/, "PNG 파일이 중간에 끊겼습니다. 다시 내려받아 주세요."],
+  [/^is a damaged PNG .*; download it again$/, "PNG 파일이 손상되었습니다. 다시 내려받아 주세요."],
+  [/^embeds `(.+)` data that is not base64; export the card again$/,
+    "카드 데이터($1)가 손상되었습니다. 카드를 다시 내보내 주세요."],
+  [/^is a damaged zip; download it again$/, "압축 파일이 손상되었습니다. 다시 내려받아 주세요."],
+  [/^is a zip without `card.json`; it is no CHARX card$/, "card.json이 없습니다. CHARX 카드가 아닙니다."],
+  [/^has more than ([\d,]+) files inside; remove some assets$/,
+    "안에 든 파일이 $1개를 넘습니다. 줄여 주세요."],
+  [/^unpacks to more than (\d+) MB; shrink it$/, "압축을 풀면 $1 MB를 넘습니다. 줄여 주세요."],
+  [/^holds a file of more than (\d+) MB; shrink it$/, "안에 $1 MB를 넘는 파일이 있습니다. 줄여 주세요."],
+  [/^holds two files of one name; export the card again$/,
+    "이름이 같은 파일이 둘 있습니다. 카드를 다시 내보내 주세요."],
+  [/^holds a file name that leaves the archive; do not trust this file$/,
+    "위험한 파일 이름이 들어 있습니다. 이 파일은 쓰지 마세요."],
+  [/^has a `spec` but no `data` object; export the card again$/,
+    "카드에 data가 없습니다. 카드를 다시 내보내 주세요."],
+  [/^is empty; give the character a name$/, "비어 있습니다. 캐릭터 이름을 적어 주세요."],
+  [/^holds more text than a request; .*$/, "카드가 너무 깁니다. 첫인사나 확장 데이터를 줄여 주세요."],
+  [/^is a picture without a card; .*$/,
+    "카드가 들어 있지 않은 그림입니다. 카드를 만든 앱에서 다시 내보내 주세요."],
+  [/^is no character card; .*$/, "캐릭터 카드가 아닙니다. spec도 name도 없습니다."],
+  [/^holds a message of more than ([\d,]+) characters; split it$/,
+    "$1자를 넘는 메시지가 있습니다. 나눠 주세요."],
+  [/^holds more than ([\d,]+) values; .*$/, "값이 $1개를 넘습니다. 쓰지 않는 것을 빼 주세요."],
+  [/^cannot be written as JSON; .*$/, "JSON으로 쓸 수 없는 값이 있습니다. 고치거나 빼 주세요."],
+  [/^is encrypted; export the card without a password$/,
+    "암호가 걸려 있습니다. 암호 없이 다시 내보내 주세요."],
+  [/^the LLM server cannot be reached or hung up; .*$/,
+    "언어 모델 서버에 연결할 수 없거나 연결이 끊겼습니다. 서버가 켜져 있는지, 주소가 맞는지 확인해 주세요."],
+  [/^the LLM server sent nothing for ([\d.]+) s; try again later$/,
+    "언어 모델 서버가 $1초 동안 응답하지 않았습니다. 잠시 뒤에 다시 시도해 주세요."],
+  [/^the LLM server is busy or failed \(HTTP (\d+)\); try again later$/,
+    "언어 모델 서버가 바쁘거나 오류가 났습니다(HTTP $1). 잠시 뒤에 다시 시도해 주세요."],
+  [/^the LLM server refuses the key \(HTTP (\d+)\); check it$/,
+    "언어 모델 서버가 키를 거절했습니다(HTTP $1). 키를 확인해 주세요."],
+  [/^the LLM server knows no such model or address \(HTTP 404\); .*$/,
+    "언어 모델 서버에 그런 모델이나 주소가 없습니다(HTTP 404). 모델 이름과 서버 주소를 확인해 주세요."],
+  [/^the LLM server refuses the request \(HTTP (\d+)\); .*$/,
+    "언어 모델 서버가 요청을 거절했습니다(HTTP $1). 컨텍스트 길이, 모델 이름, 샘플링 값을 확인해 주세요."],
+  [/^the LLM server reported an error in the middle of its answer$/,
+    "언어 모델 서버가 답변하는 도중에 오류가 났습니다. 다시 시도해 주세요."],
+  [/^the LLM server sent something that is no stream of completions; .*$/,
+    "언어 모델 서버가 알 수 없는 응답을 보냈습니다. OpenAI 호환 API의 주소인지 확인해 주세요."],
+  [/^the LLM server points to another address \(HTTP (\d+)\), .*$/,
+    "언어 모델 서버가 다른 주소로 옮겨 갔습니다(HTTP $1). IYAGI_LLM_URL을 최종 주소로 바꿔 주세요."],
+  [/^the model wrote nothing that its role may say; .*$/,
+    "모델이 쓸 수 있는 답변을 내놓지 않았습니다. 다시 시도해 주세요."],
+  [/^the job was not done after ([\d.]+) s; try again later$/,
+    "$1초 안에 답변을 마치지 못했습니다. 잠시 뒤에 다시 시도해 주세요."],
+  [/^the answer is larger than (\d+) MB; .*$/, "응답이 $1 MB를 넘습니다. 불러오는 기억을 줄여 주세요."],
+  [/^the job's answers are larger than (\d+) MB together; .*$/, "응답이 모두 $1 MB를 넘습니다."],
+  [/^the embedder's vectors changed their length; .*$/, "임베딩 모델이 바뀌었습니다. 다시 시도해 주세요."],
+  [/^something went wrong inside; the log has it as (\w+)$/,
+    "서버 안에서 문제가 생겼습니다. 로그에서 $1 번호로 찾을 수 있습니다."],
+];
+const KO_CUTS = {
+  turn_header: "프롬프트 형식의 머리글", thinking: "생각 과정", own_tag: "이름표", user_tag: "유저 대사",
+  other_tag: "다른 인물의 대사", format_token: "형식 토큰", stop: "중지 문자열",
+  partial_stop: "중지 문자열의 앞부분", quotes: "답변 전체를 감싼 따옴표", unfinished: "끝나지 않은 문장",
+};
+const EN_CUTS = {
+  turn_header: "the format’s header", thinking: "thinking", own_tag: "the writer’s name",
+  user_tag: "words of the user", other_tag: "words of somebody else", format_token: "a format token",
+  stop: "a stop string", partial_stop: "the beginning of a stop string",
+  quotes: "quotation marks around the whole", unfinished: "an unfinished sentence",
+};
 /** The sentences of routing/weights.toml: `about`; of two, `about` and `about_below_0`. */
 const KO_EVIDENCE = {
-  scene_narrator_recent: "최근 줄에서 내레이터가 말했다",
-  scene_narrator_share: "앞선 줄에 내레이터의 말이 있다",
-  scene_narrator_to_you: "마지막 줄은 상대에게 말을 거는 서술이다",
-  scene_narrator_long: "마지막 줄은 긴 서술이다",
-  scene_person_last: "마지막 줄은 인물이 말하는 서술이다",
-  scene_person_asks: "마지막 줄은 인물이 말하는 서술이고 묻는 말이 있다",
-  scene_person_near: "가장 최근 서술에서 인물이 말한다",
-  scene_character_asks: "캐릭터가 방금 물었다",
+  scene_narrator_recent: "최근 대화에 내레이터의 서술이 있다",
+  scene_narrator_share: "앞선 대화에 내레이터의 서술이 있다",
+  scene_narrator_to_you: "마지막 메시지가 유저에게 말을 거는 서술이다",
+  scene_narrator_long: "마지막 메시지가 긴 서술이다",
+  scene_person_last: "마지막 메시지가 인물의 대사가 있는 서술이다",
+  scene_person_asks: "마지막 메시지가 인물의 대사와 질문이 있는 서술이다",
+  scene_person_near: "가장 최근 서술에 인물의 대사가 있다",
+  scene_character_asks: "캐릭터가 방금 질문했다",
   scene_character_to_you: "캐릭터가 방금 상대에게 말을 걸었다",
-  scene_game: "서술이 게임처럼 플레이어에게 말하거나 규칙을 말한다",
-  scene_rules: "최근 줄에 주사위나 규칙 이야기가 있다",
-  scene_actions: "최근 줄에서 누군가 행동한다",
-  scene_voices: "최근 줄에서 캐릭터가 하나 이상 말했다",
-  scene_user_share: "최근 줄에 사용자의 말이 있다",
-  scene_user_then_narrator: "마지막 두 줄은 사용자와 내레이터의 것이다",
+  scene_game: "서술이 게임처럼 플레이어에게 말을 걸거나 규칙을 말한다",
+  scene_rules: "최근 대화에 주사위나 규칙 이야기가 있다",
+  scene_actions: "최근 대화에서 누군가 행동한다",
+  scene_voices: "최근 대화에서 캐릭터가 말했다",
+  scene_user_share: "최근 대화에 유저의 말이 있다",
+  scene_user_then_narrator: "유저의 말에 내레이터가 방금 답했다",
   scene_user_answered_by_narrator: [
-    "내레이터가 인물보다 사용자에게 더 자주 답했다",
-    "인물이 내레이터보다 사용자에게 더 자주 답했다",
+    "유저의 말에 인물보다 내레이터가 더 자주 답했다",
+    "유저의 말에 내레이터보다 인물이 더 자주 답했다",
   ],
   says_nothing: "아무 말도 없거나 계속하라는 말뿐이다",
-  says_only_action: "말 없이 행동뿐이다",
-  says_acts: "행동을 선언한다",
-  says_act_and_speech: "행동을 선언하며 말도 한다",
-  says_asks_scene: "주변, 시간, 규칙을 묻거나 들려 달라고 한다",
-  says_asks_scene_not_you: "장면을 누구에게랄 것 없이 묻는다",
-  says_asks_scene_last: "끝에 묻는 것이 장면이다",
-  says_third_person: "다른 누군가나 무엇을 말한다",
-  says_question: "무언가를 묻는다",
-  says_rules: "주사위나 규칙을 말한다",
-  says_score: "주사위 눈 같은 수를 댄다",
+  says_only_action: "대사 없이 행동뿐이다",
+  says_acts: "어떤 행동을 한다고 썼다",
+  says_act_and_speech: "행동과 대사가 함께 있다",
+  says_asks_scene: "주변이나 시간, 규칙을 묻거나 이야기를 들려 달라고 한다",
+  says_asks_scene_not_you: "특정 상대 없이 장면을 질문한다",
+  says_asks_scene_last: "마지막 질문이 장면에 관한 것이다",
+  says_third_person: "다른 사람이나 사물 이야기를 한다",
+  says_question: "질문이다",
+  says_rules: "주사위나 규칙을 언급한다",
+  says_score: "주사위 눈 같은 숫자를 말한다",
   says_you: "상대에게 말을 건다",
-  says_name: "누군가를 이름으로, 또는 여럿을 한꺼번에 부른다",
-  says_plans: "우리라고 하거나 무언가를 제안한다",
-  says_talk: "감사, 의견, 핑계 같은 대화의 말이 있다",
-  says_moves: "장소나 시간을 옮긴다",
-  says_exclaims: "외친다",
-  says_near_trigger: "다음 사건에 가까운 말이다",
+  says_name: "누군가의 이름을 부르거나 여럿을 한꺼번에 부른다",
+  says_plans: "‘우리’라고 하거나 무언가를 제안한다",
+  says_talk: "감사, 의견, 핑계처럼 대화에서 쓰는 말이 있다",
+  says_moves: "장소를 옮기거나 시간을 넘긴다",
+  says_exclaims: "느낌표를 썼다",
+  says_near_trigger: "다음 사건과 가까운 내용이다",
   says_like_exemplars: [
-    "대화보다 서술을 부르는 말을 더 닮았다",
-    "서술을 부르는 말에 더 가깝다고 볼 근거가 없다",
+    "대화보다 서술을 바라는 말에 가깝다",
+    "서술을 바라는 말로 볼 근거가 없다",
   ],
-  says_prose: "별표 없이 소설체로 쓴 행동이다",
-  says_politely: "상대에게 하는 존댓말이다",
-  says_to_nobody: "묻지도 누구에게 말을 걸지도 않는다",
+  says_prose: "별표 없이 소설처럼 쓴 행동이다",
+  says_politely: "상대에게 쓴 존댓말이다",
+  says_to_nobody: "질문도 아니고 누구에게 거는 말도 아니다",
   says_to_oneself: "혼잣말이거나 끝맺지 않은 말이다",
-  says_cries: "외마디이거나 외마디로 시작한다",
-  says_sets_out: "나서거나 시작하거나 끝내거나 시킨다",
-  says_takes_leave: "승낙이나 작별의 말이고 묻는 것이 없다",
-  both_nobody_narrates: "앞선 줄에 내레이터의 말이 없다",
-  both_names_narrator: "내레이터의 이름을 말한다",
-  both_question_to_person: "무언가를 묻고, 가장 최근 서술에서 인물이 말한다",
-  both_you_to_person: "상대에게 말을 걸고, 가장 최근 서술에서 인물이 말한다",
+  says_cries: "짧은 외침이거나 외침으로 시작한다",
+  says_sets_out: "길을 나서거나, 무언가를 시작하거나 끝내거나 시키는 말이다",
+  says_takes_leave: "승낙이나 작별 인사이고 질문이 없다",
+  both_nobody_narrates: "앞선 대화에 내레이터의 서술이 없다",
+  both_names_narrator: "내레이터의 이름을 언급한다",
+  both_question_to_person: "질문이고, 가장 최근 서술에 인물의 대사가 있다",
+  both_you_to_person: "상대에게 말을 걸고, 가장 최근 서술에 인물의 대사가 있다",
 };
 const EN = {
   character: "Character", yourName: "Your name", open: "Open a file …", save: "Save the chat",
+  note: "Standing note", noteHelp: "A wish for every reply to keep, such as: long descriptions.",
   fresh: "New chat", chat: "Chat", message: "Your message", send: "Send", stop: "Stop",
   hint: "Enter sends, Shift+Enter starts a new line, Escape stops a reply.",
   answer: "Answers", auto: "whoever fits", asCharacter: "the character",
   asNarrator: "the narrator", turn: "The turn",
   empty: "After the first reply, this shows how it came about.",
   demo: "Example", user: "You", Narrator: "Narrator", show: "Show its turn", steps: "Steps",
-  answered: "Answered by {0}", confidence: "confidence {0}", evidence: "Evidence", value: "Value",
-  weight: "Weight", recalled: "Recalled", source: "Source", score: "Score", why: "Why",
+  answered: "Answered by {0}", confidence: "confidence {0}", evidence: "Evidence", and: "; ",
+  side: "{1} for {0}", weight: "Weight", byStory: "the story reaches an event",
+  recalled: "Recalled", source: "Source", score: "Score", why: "Why",
   text: "Text", used: "Used", delivered: "delivered", dropped: "dropped",
   nothing: "Nothing was recalled.", chatSource: "chat", storySource: "story", loreSource: "lore",
   ledger: "Tokens of the prompt", total: "{0} of {1} tokens, format {2}",
@@ -123,9 +303,10 @@ const EN = {
   history: "history", said: "message", memories: "memories", story: "story", frame: "headings",
   instruction: "instruction", cut: "{0} messages are outside of the window.",
   prompt: "The exact prompt", raw: "The raw reply", progress: "Story", loreOut: "Lore left out",
-  reached: "reached {0}", loaded: "{0}: loaded", loadedStory: "{0}: {1} events and lore added",
+  reached: "Reached: {0}", next: "Next: {0}", loaded: "{0}: loaded", loadedStory: "{0}: {1} events and lore added",
   stopped: "Stopped", lost: "The server cannot be reached; check that it runs.", ms: "{0} ms",
-  saved: "Saved", model: "Model", cuts: "Tidied", warning: "Note",
+  saved: "Saved", cuts: "Left out", warning: "Note", unread: "A part is missing",
+  failed: "Something went wrong",
 };
 const language = (navigator.languages || [navigator.language]).find((l) => /^(ko|en)/i.test(l));
 const lang = /^ko/i.test(language || "") ? "ko" : "en";
@@ -178,13 +359,39 @@ function addLine(line, pieces, turn) {
   const head = el("span", {}, nameOf(line));
   const item = el("li", { class: line.role }, el("div", { class: "speaker" }, head), text);
   if (pieces) text.append(...pieces.map(piece));
-  else text.textContent = line.content;
+  else text.append(...styled(line.content));
   $("log").append(item);
   if (turn) linkTurn(item, turn);
   return item;
 }
 
-const piece = (part) => el("span", { class: part.type }, part.text);
+/** A piece of a reply; the space around a window of the state of things stays outside of its box. */
+function piece({ type, text }) {
+  const inside = type === "status" ? text.trim() : text, at = text.indexOf(inside);
+  const parts = document.createDocumentFragment();
+  parts.append(text.slice(0, at), el("span", { class: type }, inside),
+    text.slice(at + inside.length));
+  return parts;
+}
+
+/** What a line of the chat marks by itself: `*deeds*`, and windows of the state of things, which
+ *  stand between fences or, with a bar between their values, in brackets of their own line. */
+const MARKED = new RegExp([
+  /(?<![*\\])(?<action>\*(?![\s*])[^*\n]{0,2000}(?<!\s)\*)(?!\*)/,
+  /(?<status>^```[^`]{0,4000}^```$|^\[[^\]\n:|]{1,80}:[^\]\n|]{0,200}\|[^\]\n]{0,1000}\]$)/,
+].map(({ source }) => source).join("|"), "gm");
+
+/** A line that is known as text only, styled as the pieces of a reply are; not a sign is changed. */
+function styled(text) {
+  const parts = [];
+  let end = 0;
+  for (const found of text.matchAll(MARKED)) {
+    const [type] = Object.entries(found.groups).find(([, part]) => part);
+    parts.push(text.slice(end, found.index), piece({ type, text: found[0] }));
+    end = found.index + found[0].length;
+  }
+  return [...parts, text.slice(end)].filter(Boolean);
+}
 
 function linkTurn(item, response) {
   const show = () => showTurn(response, item);
@@ -206,6 +413,7 @@ function begin(request, face, session = newSession()) {
   chat.story = undefined;
   chat.position = request.story_position;
   chat.session = session;
+  if (request.user_note !== undefined) setNote(request.user_note);
   $("who").textContent = request.persona.name;
   $("who").removeAttribute("data-t");
   const old = $("face").src;
@@ -225,13 +433,21 @@ function redraw() {
 }
 
 function requestFor(message) {
-  const { message: _, history: __, meta, ...rest } = chat.request;
+  const { message: _, history: __, user_note: ___, meta, ...rest } = chat.request;
   const asked = { ...rest, message, history: chat.history, session_id: chat.session };
   asked.respond_as = $("respond-as").value;
+  const note = $("note").value.trim();
+  if (note) asked.user_note = note;
   asked.meta = { ...meta, debug: true };
   if (chat.story) asked.meta.story = chat.story;
   if (chat.position !== undefined && chat.position !== null) asked.story_position = chat.position;
   return asked;
+}
+
+/** Folded away, it shows that it holds something. */
+function setNote(text) {
+  $("note").value = text;
+  $("note").closest("details").classList.toggle("set", Boolean(text.trim()));
 }
 
 /** Lines of JSON as they arrive. */
@@ -259,13 +475,13 @@ async function send(message) {
   busy(true);
   try {
     const answer = await fetch("api/turn", { method: "POST", body, signal: running.signal });
-    if (!answer.ok) throw new Error((await answer.json()).error.message);
+    if (!answer.ok) throw await refusal(answer);
     for await (const event of linesOf(answer)) onEvent(event, item, said);
     if (item.classList.contains("busy")) throw new Error(t("lost"));
     notice("");
   } catch (error) {
     const words = error.name === "AbortError" ? t("stopped")
-      : error instanceof TypeError ? t("lost") : error.message;
+      : error instanceof TypeError || error instanceof SyntaxError ? t("lost") : error.message;
     notice(words, error.name !== "AbortError");
     if (!chat.history.includes(said)) {
       item.remove();
@@ -283,7 +499,7 @@ function onEvent(event, item, said) {
   if (event.type === "token") item.querySelector(".text").append(event.text);
   else if (event.type === "segment" && event.content.type === "narration" &&
            event.content.speaker !== chat.request.persona.name) setSpeaker(item, "narrator");
-  else if (event.type === "error") throw new Error(event.error.message);
+  else if (event.type === "error") throw new Error(errorWords(event.error));
   else if (event.type === "final") finish(event.response, item, said);
   if (atEnd) scrollDown();
 }
@@ -297,7 +513,7 @@ function setSpeaker(item, role) {
 function finish(response, item, said) {
   const pieces = response.response_contents;
   const content = pieces.map((part) => part.text).join("");
-  if (!content) throw new Error(response.error || t("lost"));
+  if (!content) throw new Error(failureOf(response) || t("lost"));
   const role = response.responded_as;
   item.classList.remove("busy");
   setSpeaker(item, role);
@@ -343,41 +559,67 @@ function evidenceAbout({ name, value, about }) {
   return (value < 0 && below) || above || name.replaceAll("_", " ");
 }
 
-/** Why this speaker answers; in Korean from the evidence, as the server's words are English. */
+/** Why this speaker answers: what speaks most for it, where the evidence decided. */
 function routeReason(speaker, { reason: words, evidence }) {
   const sign = speaker === "narrator" ? 1 : -1;
-  const because = evidence.map((found) => [found, found.value * found.weight])
-    .filter(([, counts]) => counts * sign > 0).sort(([, a], [, b]) => (b - a) * sign).slice(0, 3);
+  const because = evidence.filter((found) => found.contribution * sign > 0).slice(0, 3);
+  if (/^narrator: the story reaches /.test(words)) return t("byStory");
   const decided = /^(narrator|character) [\d.]+: /.test(words); // by evidence alone
-  if (lang !== "ko" || !decided || !because.length) return reason(words);
-  return because.map(([found, counts]) => `${evidenceAbout(found)} (${number(counts, 1)})`)
-    .join("; ");
+  return decided && because.length ? because.map(evidenceAbout).join(t("and")) : reason(words);
+}
+
+/** A bar from the middle to the side that a piece of evidence speaks for; `most` fills a half. */
+function leaning({ contribution, value, weight }, most) {
+  const side = contribution > 0 ? "narrator" : "character";
+  const words = t("side", t(SIDES[side]), number(Math.abs(contribution), 2));
+  const bar = el("i", { class: side });
+  bar.style.width = `${(50 * Math.abs(contribution)) / most}%`;
+  const title = `${number(value, 2)} × ${number(weight, 2)}`;
+  return el("span", { class: "leaning", role: "img", "aria-label": words, title }, bar);
+}
+
+const SIDES = { character: "character", narrator: "Narrator" };
+
+function evidenceOf(evidence) {
+  const counts = evidence.map(({ contribution }) => Math.abs(contribution));
+  const sides = el("span", { class: "sides" },
+    el("span", {}, `← ${t(SIDES.character)}`), el("span", {}, `${t(SIDES.narrator)} →`));
+  const rows = evidence.map((found, row) => ({ row: [evidenceAbout(found),
+    leaning(found, Math.max(1, ...counts)), number(counts[row], 2)] }));
+  const heads = [[t("evidence")], [sides], [t("weight"), "number"]];
+  return el("details", {}, el("summary", {}, t("evidence")), table("evidence", heads, rows));
 }
 
 function routeOf(response) {
-  const { route, story, reply, warnings } = response.meta;
+  const { route, story, reply, warnings = [], lore } = response.meta;
   const who = response.responded_as === "narrator" ? t("asNarrator") : t("asCharacter");
   const parts = [];
   if (route) {
     parts.push(el("p", {}, routeReason(response.responded_as, route), " ",
-      el("span", { class: "soft" }, `(${t("confidence", number(route.confidence, 2))})`)));
-    if (route.evidence.length) {
-      const rows = route.evidence.map((found) =>
-        ({ row: [evidenceAbout(found), number(found.value, 2), number(found.weight, 2)] }));
-      const heads = [[t("evidence")], [t("value"), "number"], [t("weight"), "number"]];
-      parts.push(el("details", {}, el("summary", {}, t("evidence")), table("evidence", heads, rows)));
-    }
+      el("span", { class: "soft tight" },
+        `(${t("confidence", `${number(100 * route.confidence)} %`)})`)));
+    if (route.evidence.length) parts.push(evidenceOf(route.evidence));
   }
-  if (story) {
-    const where = `${number(story.position_before)} → ${number(story.position_after)}`;
-    const event = story.event ? `, ${t("reached", story.event)}` : "";
-    parts.push(el("p", {}, `${t("progress")}: ${where}${event}. `,
-      el("span", { class: "soft" }, reason(story.why))));
-  }
-  if (reply?.cuts?.length) parts.push(el("p", {}, `${t("cuts")}: ${reply.cuts.join(", ")}`));
-  for (const words of warnings || []) parts.push(el("p", {}, `${t("warning")}: ${words}`));
-  if (response.error) parts.push(el("p", { class: "error" }, response.error));
+  if (story) parts.push(progressOf(story));
+  const words = lang === "ko" ? KO_CUTS : EN_CUTS;
+  const cuts = (reply?.cuts || []).map((cut) => words[cut] || cut.replaceAll("_", " "));
+  if (cuts.length) parts.push(el("p", {}, `${t("cuts")}: ${cuts.join(", ")}`));
+  for (const warning of [...warnings, ...(lore?.warnings || [])])
+    parts.push(el("p", {}, `${t("warning")}: ${warningWords(warning)}`));
+  if (response.error) parts.push(el("p", { class: "error" }, failureOf(response)));
   return block(t("answered", who), ...parts);
+}
+
+/** How far the story has come, and what it waits for; an event goes by its title. */
+function progressOf(story) {
+  const id = story.event || story.next;
+  const event = (chat.request.story || []).find((known) => known.id === id);
+  const where = `${number(story.position_before)} → ${number(story.position_after)}`;
+  const head = `${id} ${story.event ? "" : "not "}reached: `;
+  const why = story.why.startsWith(head) ? story.why.slice(head.length) : story.why;
+  return el("p", {}, `${t("progress")}: ${where}. `,
+    t(story.event ? "reached" : "next", event?.title || id),
+    el("span", { class: "soft" }, ` · ${lang === "ko" ? retold(why, KO_PROGRESS) : why}`));
 }
 
 function graphOf(timing) {
@@ -401,10 +643,45 @@ function shortened(text) {
 }
 
 /** Why something was recalled or left out, in the page's language. */
-function reason(words) {
-  for (const [pattern, said] of lang === "ko" ? KO_REASONS : [])
-    if (pattern.test(words)) return words.replace(pattern, said);
-  return words;
+const reason = (words) => (lang === "ko" && told(words, KO_REASONS)) || words;
+
+/** The words by the first pattern of a table that they fit; undefined where they fit none. */
+function told(words, rows) {
+  const row = rows.find(([pattern]) => pattern.test(words));
+  return row && words.replace(...row);
+}
+
+/** The words with all that a table knows of them put otherwise. */
+const retold = (words, rows) => rows.reduce((text, row) => text.replace(...row), words);
+
+function warningWords(words) {
+  const korean = lang === "ko" ? retold(words, KO_WARNINGS) : words;
+  return lang !== "ko" || korean !== words ? korean : `${t("unread")} (${words})`;
+}
+
+/** An error of the server in the page's language: by its text, else by its code with the text. */
+function errorWords({ code, message = "", field, param }) {
+  if (lang !== "ko") return message;
+  const place = field || param || "";
+  const [, line, others] = message.match(/^(.*?)(?: \(and (\d+) more\))?$/s);
+  const said = place && line.startsWith(`${place}: `) ? line.slice(place.length + 2) : line;
+  const [, inside, rest] = said.match(/^([\w.]{1,200}): (.+)$/s) || [, "", said];
+  const known = told(said, KO_ERRORS), within = known ? "" : inside;
+  const words = known || told(rest, KO_ERRORS);
+  if (!words) return `${KO_CODES[code] || t("failed")} (${message})`;
+  const path = [...place.split("."), ...within.split(".")].filter(Boolean);
+  const named = path.map((part) => KO_FIELDS[part] || part).join(" ");
+  return `${named && `${named}: `}${words}${others ? ` (이런 곳이 ${others}개 더 있습니다)` : ""}`;
+}
+
+/** What went wrong with the model in a turn. */
+const failureOf = ({ error, meta }) =>
+  error && errorWords({ code: "llm", ...meta?.error, message: error });
+
+/** What a server says that refuses. */
+async function refusal(answer) {
+  const { error } = await answer.json().catch(() => ({}));
+  return new Error(error ? errorWords(error) : t("lost"));
 }
 
 function recalledOf(response) {
@@ -474,7 +751,7 @@ async function fetched(path, options) {
   } catch {
     throw new Error(t("lost"));
   }
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
+  if (!answer.ok) throw await refusal(answer);
   return answer;
 }
 
@@ -517,14 +794,15 @@ const load = guarded(async (file) => {
     const known = new Set(read.story.map((event) => event.id));
     const kept = (chat.request.story || []).filter((event) => !known.has(event.id));
     chat.request.story = [...kept, ...read.story];
-    notice([t("loadedStory", file.name, number(read.story.length)), ...read.notes].join("; "));
+    notice([t("loadedStory", file.name, number(read.story.length)),
+      ...read.notes.map(warningWords)].join("; "));
     return;
   } else {
     chat.history = read.history;
     chat.story = undefined;
     redraw();
   }
-  notice([t("loaded", file.name), ...read.notes].join("; "));
+  notice([t("loaded", file.name), ...read.notes.map(warningWords)].join("; "));
 });
 
 const save = guarded(async () => {
@@ -586,6 +864,7 @@ function listen() {
   $("user").addEventListener("change", () => {
     chat.request.user_name = userName();
   });
+  $("note").addEventListener("input", () => setNote($("note").value));
   $("open").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => {
     if ($("file").files[0]) load($("file").files[0]);
@@ -607,9 +886,9 @@ function listen() {
 }
 
 /** A turn that is part of the page, without a server. */
-function showSingle({ persona, user_name, history, message, response }) {
+function showSingle({ persona, user_name, story, history, message, response }) {
   document.body.classList.add("single");
-  chat.request = { persona, user_name };
+  chat.request = { persona, user_name, story };
   $("who").textContent = persona.name;
   for (const line of history) addLine(line);
   addLine({ role: "user", content: message });

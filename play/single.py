@@ -20,9 +20,16 @@ def single_page(payload: dict[str, Any], response: dict[str, Any]) -> str:
     """
     style, script = _asset("page.css"), _asset("page.js")
     persona = payload.get("persona")
+    progress = response["meta"].get("story") or {}
+    awaited = {progress.get(key) for key in ("event", "next")} - {None}
     kept = {
         "persona": {"name": persona.get("name", "")} if isinstance(persona, dict) else {},
         "user_name": payload.get("user_name"),
+        "story": [
+            {"id": event["id"], "title": event.get("title", "")}
+            for event in payload.get("story", [])
+            if event.get("id") in awaited
+        ],
         "history": payload.get("history", [])[-LINES:],
         "message": payload.get("message", ""),
         "response": response,

@@ -3,8 +3,8 @@
     python -m scripts.build_index story.json [--story-id ID] [--ask "Who closed the harbour?"]
 
 The file holds a list of events, or an object with `story` (a request will do). Run again after the
-story was edited: only what changed is embedded. `--ask` shows the events that
-a turn would find for a question.
+story was edited: only what changed is embedded. `--ask` shows the events
+that a turn finds for a question.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from cards.load import load_json
 from nodes.embed import search_of
-from retrieval.hybrid import STORY, Knobs, rank
-from retrieval.index import Index
-from retrieval.story import EVENT_PART_SIZE, event_passages, script_of_story
+from retrieval.index import IndexCache
+from retrieval.story import script_of_story, search_story
 from schemas.base import Identifier, Strict
 from schemas.errors import BadRequest, IyagiError
-from schemas.protocols import Embedder
+from schemas.rag import RAGChunk
+from schemas.readers import Reader
 from schemas.request import ChatRequest, Persona, StoryEvent
+from schemas.state import Context
 from schemas.terminal import in_terminal
 from stores.story_index import Built, StoredStory, StoryIndex
 
@@ -75,28 +75,31 @@ def build(story: StoryFile, stories: StoryIndex) -> Built:
 
 
 async def ask(
-    question: str, story: StoredStory, stories: StoryIndex, embedder: Embedder
-) -> list[tuple[StoryEvent, float]]:
-    """The events that a turn would find for a question, best first, with scores from 0 to 1.
+    question: str, story: StoredStory, reader: Reader, indexes: IndexCache
+) -> list[RAGChunk]:
+    """The events that a turn finds for a question, best first; then those that stand in every turn
+    and have no score.
 
-    It minds neither the story's clock nor who knows what.
+    It minds neither the story's clock nor who knows what, and there is no chat before it.
     """
     try:
         request = ChatRequest(message=question, persona=Persona(name="-"))
     except ValidationError as error:
         raise BadRequest.from_validation(error, ChatRequest) from None
-    search = await search_of(request, embedder=embedder)
-    index = Index(event_passages(story.events), part_size=EVENT_PART_SIZE)
-    masks = [np.ones(len(story.events), dtype=bool)]
-    hits = rank(
-        index,
-        search.query,
-        limit=SHOWN,
-        vectors=stories.search(story, index, search, masks, None),
-        query_vectors=search.views,
-        knobs=Knobs(weights=STORY),
+    search = await search_of(request, embedder=reader.embedder, analyzer=indexes.analyzer)
+    found, _ = await asyncio.to_thread(
+        search_story,
+        request,
+        story,
+        search,
+        Context(),
+        awaited=(),
+        stories=reader.stories,
+        indexes=indexes,
+        source=reader.embedder,
     )
-    return [(story.events[hit.row], hit.score) for hit in hits]
+    events = [*found.context, *found.narrator_only]
+    return sorted(events, key=lambda event: (event.score is None, -(event.score or 0)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,21 +108,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse = argparse.ArgumentParser("python -m scripts.build_index", description=lines[0])
     parse.add_argument("file", type=Path, help="JSON: a list of events, or an object with `story`")
     parse.add_argument("--story-id", help="its name in requests; default: the file's name")
-    parse.add_argument("--ask", metavar="QUESTION", help="show the events nearest to it")
+    parse.add_argument("--ask", metavar="QUESTION", help="show the events that a turn finds for it")
     args = parse.parse_args(argv)
-    nearest = []
+    found: list[RAGChunk] = []
     try:
         story = read_story(args.file, args.story_id)
         from graph.services import make_services
         from graph.settings import load_settings
 
         script = script_of_story(story.story)
-        embedder, stories, _ = make_services(load_settings()).readers[script]
-        assert isinstance(stories, StoryIndex)
-        built = build(story, stories)
+        services = make_services(load_settings())
+        reader = services.readers[script]
+        assert isinstance(reader.stories, StoryIndex)
+        built = build(story, reader.stories)
         if args.ask:
-            stored = stories.named(story.story_id)
-            nearest = asyncio.run(ask(args.ask, stored, stories, embedder))
+            stored = reader.stories.named(story.story_id)
+            found = asyncio.run(ask(args.ask, stored, reader, services.indexes))
     except IyagiError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2 if error.code in ("bad_request", "settings") else 1
@@ -128,8 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         done = "nothing to do"
     print(f"{story.story_id}: {built.events} events, {done}")
-    for event, score in nearest:
-        print(f"{score:.2f}  {event.id}  {' '.join(event.text.split())[:80]}")
+    for event in found[:SHOWN]:
+        score = "   –" if event.score is None else f"{event.score:.2f}"
+        print(f"{score}  {event.id}  {' '.join(event.text.split())[:80]}")
     return 0
 
 

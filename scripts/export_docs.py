@@ -1,4 +1,4 @@
-"""Writes what the documents take from the code: JSON Schemas and the table of settings.
+"""Writes what the documents take from the code: JSON Schemas and the tables of settings.
 
 `python -m scripts.export_docs` writes them; `tests/test_docs.py` fails while they are stale.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from graph.settings import ROOT, Settings
+from graph.settings import IN_KOREAN, ROOT, Settings
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
 from schemas.terminal import in_terminal
@@ -26,12 +26,21 @@ def schema(model: type[BaseModel]) -> str:
     return json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def settings_table() -> str:
-    """The environment variables as a Markdown table."""
-    rows = ["| variable, and its default | meaning |", "|---|---|"]
+HEADS = {"en": "| variable, and its default | meaning |", "ko": "| 변수와 기본값 | 설명 |"}
+
+
+def settings_table(language: str) -> str:
+    """The environment variables as a Markdown table, in `en` or `ko`."""
+    rows = [HEADS[language], "|---|---|"]
     for name, field in Settings.model_fields.items():
-        rows.append(f"| `IYAGI_{name.upper()}{_default(field.default)}` | {field.description} |")
+        meaning = IN_KOREAN[name] if language == "ko" else field.description
+        rows.append(f"| `IYAGI_{name.upper()}{_default(field.default)}` | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def _with_table(path: Path, language: str) -> str:
+    text = path.read_text(encoding="utf-8")
+    return MARK.sub(lambda marks: marks[1] + settings_table(language) + marks[2], text)
 
 
 def _default(value: object) -> str:
@@ -45,12 +54,12 @@ def _default(value: object) -> str:
 
 def documents() -> dict[Path, str]:
     """Every generated document and what it should hold."""
-    settings = ROOT / "docs" / "settings.md"
-    text = settings.read_text(encoding="utf-8")
+    english, korean = ROOT / "docs" / "settings.md", ROOT / "docs" / "settings.ko.md"
     return {
         ROOT / "docs" / "schema" / "request.json": schema(ChatRequest),
         ROOT / "docs" / "schema" / "response.json": schema(ChatResponse),
-        settings: MARK.sub(rf"\g<1>{settings_table()}\g<2>", text),
+        english: _with_table(english, "en"),
+        korean: _with_table(korean, "ko"),
     }
 
 

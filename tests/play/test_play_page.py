@@ -7,23 +7,27 @@ writes the pictures of the README anew.
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from graph.settings import ROOT
 from llm.scripted import ScriptedLLM
 from play.single import single_page
 from schemas.errors import LLMError
+from schemas.response import Cut
 from tests.play.conftest import Site, card_png
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
@@ -247,7 +251,7 @@ def test_by_keyboard_only(page: Page, says: ScriptedLLM) -> None:
     active: Any = lambda: page.driver.switch_to.active_element  # noqa: E731
     reached = []
     page.js("document.activeElement.blur()")
-    for _ in range(11):
+    for _ in range(12):
         active().send_keys(Keys.TAB)
         reached.append(active().get_attribute("id"))
         outline = page.js("return getComputedStyle(document.activeElement).outlineStyle")
@@ -295,7 +299,7 @@ def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
     assert not english
     page.say("별이 보여요?")
     page.answered()
-    assert "엔진의 캐시에" in page.text("#turn") and "떠올린 것" in page.text("#turn")
+    assert "모델 서버의 캐시에" in page.text("#turn") and "불러온 기억" in page.text("#turn")
     reasons = page.js(
         "return [...document.querySelectorAll('#turn td.why')].map((e) => e.textContent)"
     )
@@ -308,6 +312,196 @@ def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
         {key: "Enter", isComposing: true, bubbles: true, cancelable: true}))"""
     )
     assert len(page.all("#log li")) == before, "Enter ends a syllable and sends nothing"
+
+
+KOREAN_PAGE = Path(__file__).with_name("korean_page.toml")
+
+
+def test_what_the_server_says_in_english_is_korean_on_the_korean_page(page: Page) -> None:
+    page.open("ko-KR")
+    rows = tomllib.loads(KOREAN_PAGE.read_text(encoding="utf-8"))
+    for kind, code in (
+        ("error", "errorWords(arguments[0])"),
+        ("warning", "warningWords(arguments[0].message)"),
+        ("reason", "reason(arguments[0].message)"),
+    ):
+        for row in rows[kind]:
+            assert page.js(f"return {code}", row) == row["says"]
+    page.open("en-US")
+    for row in rows["error"]:
+        assert page.js("return errorWords(arguments[0])", row) == row["message"]
+
+
+FILES = ("card", "charx", "chatlog", "files", "load", "png", "read_lore", "transcript")
+OF_COMMANDS = ("cannot be", "exists;", "is not JSON: 7 at 7")
+
+
+def refusals() -> list[str]:
+    """The texts with which reading a file refuses it, with 7 where something is filled in."""
+    found = []
+    for name in FILES:
+        code = (ROOT / "cards" / f"{name}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "BadRequest":
+                parts = getattr(node.args[0], "values", [node.args[0]])
+                found.append("".join(getattr(part, "value", "") if isinstance(part, ast.Constant)
+                                     else "7" for part in parts))  # fmt: skip
+    return [text for text in found if text != "7" and not text.startswith(OF_COMMANDS)]
+
+
+def test_every_refusal_of_a_file_has_korean_words(page: Page) -> None:
+    page.open("ko-KR")
+    texts = refusals()
+    assert len(texts) > 25
+    for text in texts:
+        said = page.js("return errorWords({code: 'bad_request', message: arguments[0]})", text)
+        assert text not in said, "it is told by its code alone"
+
+
+def test_errors_on_the_way_are_korean(page: Page, says: ScriptedLLM) -> None:
+    page.open("ko-KR")
+    said: Any = lambda: page.text("#notice")  # noqa: E731
+    page.js("document.querySelector('#message').value = '가'.repeat(20001)")
+    page.one("#send").click()
+    page.until(lambda: said() == "메시지: 20,000자를 넘습니다. 줄여 주세요.")
+    page.drop("book.json", b'{"entries": ')
+    page.until(lambda: said() == "JSON 형식이 아닙니다. 1번째 줄 13번째 글자를 확인해 주세요.")
+    page.drop("diary.txt", "오늘은 흐렸다.".encode())
+    page.until(lambda: said().startswith("대화 파일이 아닙니다."))
+    says.fail_with = LLMError("the LLM server refuses the key (HTTP 401); check it")
+    page.say("안녕하세요")
+    page.until(lambda: said().startswith("언어 모델 서버가 키를 거절했습니다(HTTP 401)."))
+    page.js("window.fetch = async () => new Response('<html>', {status: 502})")
+    page.say("안녕하세요")
+    page.until(lambda: said().startswith("서버에 연결할 수 없습니다."))
+    assert len(page.driver.get_log("browser")) == 2, "the refusals of both files"
+
+
+@pytest.mark.parametrize("table", ["KO_CUTS", "EN_CUTS"])
+def test_every_cut_has_words(page: Page, table: str) -> None:
+    assert page.js(f"return Object.keys({table})") == list(get_args(Cut))
+
+
+def test_both_languages_have_the_same_words(page: Page) -> None:
+    english, korean = (page.js(f"return Object.keys({name}).sort()") for name in ("EN", "KO"))
+    assert english == korean
+    unsaid = page.js("return [...document.querySelectorAll('[data-t]')].map((e) => e.dataset.t)")
+    assert set(unsaid) <= set(english)
+
+
+def test_an_event_is_told_once_and_by_its_title(page: Page, mock_response: dict[str, Any]) -> None:
+    meta = mock_response["meta"]
+    parts = "0.41 of 0.33 needed (words +0.30, meaning +0.11)"
+    reached = {**meta["story"], "event": "e17", "next": "e17", "position_after": 170,
+               "why": f"e17 reached: {parts}"}  # fmt: skip
+    route = {**meta["route"], "reason": "narrator: the story reaches e17"}
+    turn = {**mock_response, "responded_as": "narrator"}
+    turn["meta"] = {**meta, "story": reached, "route": route, "warnings": ["no story: away"]}
+    turn["meta"]["reply"] = {**meta["reply"], "cuts": ["user_tag", "unfinished"]}
+    for language, title, told, cuts in (
+        ("en-US", "The second notice", "Reached: ", "words of the user, an unfinished sentence"),
+        ("ko-KR", "두 번째 공고", "도달한 사건: ", "유저 대사, 끝나지 않은 문장"),
+    ):
+        page.open(language)
+        page.js(
+            "chat.request = {...chat.request, story: [{id: 'e17', title: arguments[0]}]}", title
+        )
+        page.js("showTurn(arguments[0])", turn)
+        shown = page.text("#turn section")
+        assert shown.count(f"{told}{title}") == 1 and "e17" not in shown
+        assert cuts in shown
+    assert "점수 0.41, 필요한 점수 0.33 (단어 +0.30, 의미 +0.11)" in shown
+    assert "주의: 스토리를 불러오지 못했습니다: away" in shown
+    page.js("chat.request.story = []")
+    page.js("showTurn(arguments[0])", turn)
+    assert "도달한 사건: e17" in page.text("#turn section"), "of a named story"
+
+
+def test_a_reader_sees_which_side_each_piece_of_evidence_is_for(
+    page: Page, mock_response: dict[str, Any]
+) -> None:
+    page.js("showTurn(arguments[0])", mock_response)
+    page.one("#turn details summary").click()
+    middle = "const of = (e) => e.getBoundingClientRect();"
+    sides = page.js(
+        f"""{middle} return [...document.querySelectorAll(".leaning")].map((all) => {{
+          const bar = of(all.firstChild), middle = of(all).left + of(all).width / 2;
+          return [bar.left >= middle - 1, bar.right <= middle + 1, bar.width]; }})"""
+    )
+    found = [row["contribution"] for row in mock_response["meta"]["route"]["evidence"]]
+    assert len(sides) == len(found) > 5
+    for (right, left, width), counts in zip(sides, found, strict=True):
+        assert width >= 0 and (right if counts > 0 else left)
+    assert "-0" not in page.text("#turn .evidence") and "(-" not in page.text("#turn section p")
+
+
+def test_the_standing_note_goes_with_each_message(page: Page) -> None:
+    page.js(
+        """window.sent = [];
+        window.fetch = async (path, {body}) => { sent.push(JSON.parse(body));
+          return new Response("{}", {status: 502}); };"""
+    )
+    page.say("Hello")
+    page.until(lambda: page.js("return sent.length === 1"))
+    page.one(".note summary").click()
+    page.one("#note").send_keys("  Long descriptions. ")
+    page.say("Hello again")
+    page.until(lambda: page.js("return sent.length === 2"))
+    page.one("#fresh").click()
+    page.one("#note").clear()
+    page.one("#note").send_keys(" ")
+    page.say("And again")
+    page.until(lambda: page.js("return sent.length === 3"))
+    notes = page.js("return sent.map((request) => request.user_note ?? null)")
+    assert notes == [None, "Long descriptions.", None]
+
+
+STATUS = "[기분: 맑음 | 위치: 부두]"
+LINES = [
+    ("user", "*우산을 편다.* 비 와요. *달린다*", ["action", "action"]),
+    ("narrator", "바람이 분다.\n\n```\n체력: 3/5\n날짜: 5일\n```", ["status"]),
+    ("character", f"*웃는다*\n{STATUS}", ["action", "status"]),
+    ("user", "2 * 3 * 4, **굵게**, *열린 별, [속마음: 춥다] [책: 하나 | 둘] 끝", []),
+]
+
+
+def test_old_lines_are_styled_as_new_ones_and_keep_their_text(page: Page) -> None:
+    rows = [{"role": role, "content": content} for role, content, _ in LINES]
+    page.drop("chat.json", json.dumps(rows).encode())
+    page.until(lambda: page.text("#log li:first-child .text") == LINES[0][1])
+    texts = page.js("return [...document.querySelectorAll('#log .text')].map((e) => e.textContent)")
+    assert texts == [content for _, content, _ in LINES]
+    kinds = page.js(
+        """return [...document.querySelectorAll('#log .text')].map((text) =>
+        [...text.children].map((e) => e.className))"""
+    )
+    assert kinds == [kinds for *_, kinds in LINES]
+    page.js(
+        """addLine({role: "character"}, [{type: "dialogue", text: "가자."},
+        {type: "status", text: arguments[0]}])""",
+        f"\n\n{STATUS}\n",
+    )
+    assert page.text("#log li:last-child .text") == f"가자.\n\n{STATUS}\n"
+    assert page.text("#log li:last-child .status") == STATUS
+    styles = page.js(
+        """const of = (css) => getComputedStyle(document.querySelector(css));
+        return [of(".user .action").fontStyle, of(".narrator .status").fontStyle,
+          of(".status").fontFamily.includes("monospace"), of(".status").borderTopWidth]"""
+    )
+    assert styles == ["italic", "normal", True, "1px"]
+
+
+@pytest.mark.parametrize(
+    "sign", ["*", "*a", "**", "```", "```\n", "[a:", "[a:b|", "[a:b|\n", "*a\n"]
+)
+def test_any_line_is_styled_in_linear_time(page: Page, sign: str) -> None:
+    took = page.js(
+        """const at = performance.now(), text = arguments[0].repeat(100000 / arguments[0].length);
+        const parts = styled(text).map((part) => part.textContent ?? part);
+        return parts.join("") === text && performance.now() - at""",
+        sign,
+    )
+    assert took is not False and took < 1_000
 
 
 @pytest.mark.parametrize("width", [320, 360])
@@ -430,6 +624,8 @@ def test_a_turn_as_a_file_needs_no_server(
 ) -> None:
     history = [{"role": "character", "content": text} for text in SCRIPTS]
     payload = {"persona": {"name": "</script>" + HOSTILE}, "message": HOSTILE, "history": history}
+    awaited = mock_response["meta"]["story"]["next"]
+    payload["story"] = [{"id": awaited, "title": SCRIPTS[2]}, {"id": "other", "title": "Unseen"}]
     path = tmp_path / "turn.html"
     path.write_text(single_page(payload, mock_response), encoding="utf-8")
     page.driver.get(path.as_uri())
@@ -437,6 +633,7 @@ def test_a_turn_as_a_file_needs_no_server(
     assert "Tokens of the prompt" in page.text("#turn") and page.all("#turn .bar i")
     assert not page.one("#form").is_displayed()
     assert SCRIPTS[1] in page.text("#log") and page.js(OF_THE_PAGE) == 0
+    assert f"Next: {SCRIPTS[2]}" in page.text("#turn") and "Unseen" not in path.read_text("utf-8")
     page.prefer("dark")
     assert page.color_of("body") == "rgb(23, 24, 28)"
 

@@ -117,151 +117,152 @@ def some(lines: list[Line], role: str, *signs: str) -> bool:
 Claim = tuple[str, str, Callable[[Case], bool]]
 ABOVE: dict[str, Claim] = {
     "scene_narrator_recent": (
-        "the narrator spoke in one of the last lines", "최근 줄에서 내레이터가 말했다",
+        "the narrator spoke in one of the last lines", "최근 대화에 내레이터의 서술이 있다",
         lambda c: any(line.role == "narrator" for line in c.near)),
     "scene_narrator_share": (
-        "some of the lines before are the narrator's", "앞선 줄에 내레이터의 말이 있다",
+        "some of the lines before are the narrator's", "앞선 대화에 내레이터의 서술이 있다",
         lambda c: any(line.role == "narrator" for line in c.lines)),
     "scene_narrator_to_you": (
         "the last line is narration and speaks to the player",
-        "마지막 줄은 상대에게 말을 거는 서술이다", lambda c: c.last("narrator", "to_you")),
+        "마지막 메시지가 유저에게 말을 거는 서술이다", lambda c: c.last("narrator", "to_you")),
     "scene_narrator_long": (
-        "the last line is long narration", "마지막 줄은 긴 서술이다",
+        "the last line is long narration", "마지막 메시지가 긴 서술이다",
         lambda c: c.last("narrator", "long")),
     "scene_person_last": (
         "the last line is narration in which a person speaks",
-        "마지막 줄은 인물이 말하는 서술이다", lambda c: c.last("narrator", "person")),
+        "마지막 메시지가 인물의 대사가 있는 서술이다", lambda c: c.last("narrator", "person")),
     "scene_person_asks": (
         "the last line is narration in which a person speaks and something is asked",
-        "마지막 줄은 인물이 말하는 서술이고 묻는 말이 있다",
+        "마지막 메시지가 인물의 대사와 질문이 있는 서술이다",
         lambda c: c.last("narrator", "person", "asked")),
     "scene_person_near": (
-        "a person speaks in the latest narration", "가장 최근 서술에서 인물이 말한다",
+        "a person speaks in the latest narration", "가장 최근 서술에 인물의 대사가 있다",
         lambda c: "person" in c.told()),
     "scene_character_asks": (
-        "a character has just asked something", "캐릭터가 방금 물었다",
+        "a character has just asked something", "캐릭터가 방금 질문했다",
         lambda c: c.last("character", "asks")),
     "scene_character_to_you": (
         "a character has just spoken to somebody directly", "캐릭터가 방금 상대에게 말을 걸었다",
         lambda c: c.last("character", "to_you")),
     "scene_game": (
         "the narration speaks to the player or of rules, as in a game",
-        "서술이 게임처럼 플레이어에게 말하거나 규칙을 말한다",
+        "서술이 게임처럼 플레이어에게 말을 걸거나 규칙을 말한다",
         lambda c: some(c.lines, "narrator", "to_you", "rules")),
     "scene_rules": (
-        "the last lines speak of dice or rules", "최근 줄에 주사위나 규칙 이야기가 있다",
+        "the last lines speak of dice or rules", "최근 대화에 주사위나 규칙 이야기가 있다",
         lambda c: any(Case.has(line, "rules") for line in c.near)),
     "scene_actions": (
-        "somebody acts in the last lines", "최근 줄에서 누군가 행동한다",
+        "somebody acts in the last lines", "최근 대화에서 누군가 행동한다",
         lambda c: some(c.near, "user", "acts")),
     "scene_voices": (
-        "one character or more spoke in the last lines", "최근 줄에서 캐릭터가 하나 이상 말했다",
+        "one character or more spoke in the last lines", "최근 대화에서 캐릭터가 말했다",
         lambda c: any(line.role == "character" for line in c.near)),
     "scene_user_share": (
-        "some of the last lines are the user's", "최근 줄에 사용자의 말이 있다",
+        "some of the last lines are the user's", "최근 대화에 유저의 말이 있다",
         lambda c: any(line.role == "user" for line in c.near)),
     "scene_user_then_narrator": (
         "the last two lines are the user's and the narrator's",
-        "마지막 두 줄은 사용자와 내레이터의 것이다",
+        "유저의 말에 내레이터가 방금 답했다",
         lambda c: [line.role for line in c.lines[-2:]] == ["user", "narrator"]),
     "scene_user_answered_by_narrator": (
         "the narrator answered the user more often than a person did",
-        "내레이터가 인물보다 사용자에게 더 자주 답했다", lambda c: c.answers() > 0),
+        "유저의 말에 인물보다 내레이터가 더 자주 답했다", lambda c: c.answers() > 0),
     "says_nothing": (
         "the message says nothing, or only to go on", "아무 말도 없거나 계속하라는 말뿐이다",
         lambda c: c.says("nothing")),
     "says_only_action": (
-        "the message is only an action, without speech", "말 없이 행동뿐이다",
+        "the message is only an action, without speech", "대사 없이 행동뿐이다",
         lambda c: c.says("only_action")),
     "says_prose": (
         "the message is Korean prose of deeds, an action without asterisks",
-        "별표 없이 소설체로 쓴 행동이다", lambda c: c.says("prose")),
+        "별표 없이 소설처럼 쓴 행동이다", lambda c: c.says("prose")),
     "says_acts": (
-        "the message declares an action", "행동을 선언한다", lambda c: c.says("acts")),
+        "the message declares an action", "어떤 행동을 한다고 썼다", lambda c: c.says("acts")),
     "says_act_and_speech": (
-        "the message declares an action and holds speech", "행동을 선언하며 말도 한다",
+        "the message declares an action and holds speech", "행동과 대사가 함께 있다",
         lambda c: c.says("act_and_speech")),
     "says_asks_scene": (
         "the message asks about surroundings, time or rules, or to be told",
-        "주변, 시간, 규칙을 묻거나 들려 달라고 한다", lambda c: c.says("asks_scene")),
+        "주변이나 시간, 규칙을 묻거나 이야기를 들려 달라고 한다", lambda c: c.says("asks_scene")),
     "says_asks_scene_not_you": (
         "it asks about the scene and speaks to nobody directly",
-        "장면을 누구에게랄 것 없이 묻는다", lambda c: c.says("asks_scene_not_you")),
+        "특정 상대 없이 장면을 질문한다", lambda c: c.says("asks_scene_not_you")),
     "says_asks_scene_last": (
-        "what it asks in the end is about the scene", "끝에 묻는 것이 장면이다",
+        "what it asks in the end is about the scene", "마지막 질문이 장면에 관한 것이다",
         lambda c: c.says("asks_scene_last")),
     "says_third_person": (
-        "the message speaks of somebody or something else", "다른 누군가나 무엇을 말한다",
+        "the message speaks of somebody or something else", "다른 사람이나 사물 이야기를 한다",
         lambda c: c.says("third_person")),
     "says_question": (
-        "the message asks something", "무언가를 묻는다", lambda c: c.says("question")),
+        "the message asks something", "질문이다", lambda c: c.says("question")),
     "says_rules": (
-        "the message speaks of dice or rules", "주사위나 규칙을 말한다",
+        "the message speaks of dice or rules", "주사위나 규칙을 언급한다",
         lambda c: c.says("rules")),
     "says_score": (
-        "the message gives a number, as a die shows it", "주사위 눈 같은 수를 댄다",
+        "the message gives a number, as a die shows it", "주사위 눈 같은 숫자를 말한다",
         lambda c: c.says("score")),
     "says_you": (
         "the message speaks to somebody directly", "상대에게 말을 건다",
         lambda c: c.says("you")),
     "says_name": (
         "the message calls somebody, by name or as a company",
-        "누군가를 이름으로, 또는 여럿을 한꺼번에 부른다", lambda c: c.says("name")),
+        "누군가의 이름을 부르거나 여럿을 한꺼번에 부른다", lambda c: c.says("name")),
     "says_plans": (
-        "the message says we, or proposes something", "우리라고 하거나 무언가를 제안한다",
+        "the message says we, or proposes something", "‘우리’라고 하거나 무언가를 제안한다",
         lambda c: c.says("plans")),
     "says_talk": (
         "the message has words of talk: thanks, opinions, excuses",
-        "감사, 의견, 핑계 같은 대화의 말이 있다", lambda c: c.says("talk")),
+        "감사, 의견, 핑계처럼 대화에서 쓰는 말이 있다", lambda c: c.says("talk")),
     "says_moves": (
-        "the message moves place or time", "장소나 시간을 옮긴다", lambda c: c.says("moves")),
-    "says_exclaims": ("the message exclaims", "외친다", lambda c: c.says("exclaims")),
+        "the message moves place or time", "장소를 옮기거나 시간을 넘긴다",
+        lambda c: c.says("moves")),
+    "says_exclaims": ("the message exclaims", "느낌표를 썼다", lambda c: c.says("exclaims")),
     "says_politely": (
         "the message has polite Korean endings, which are said to somebody",
-        "상대에게 하는 존댓말이다", lambda c: c.says("politely")),
+        "상대에게 쓴 존댓말이다", lambda c: c.says("politely")),
     "says_to_nobody": (
         "the Korean message asks nothing and speaks to nobody directly",
-        "묻지도 누구에게 말을 걸지도 않는다", lambda c: c.says("to_nobody")),
+        "질문도 아니고 누구에게 거는 말도 아니다", lambda c: c.says("to_nobody")),
     "says_to_oneself": (
         "the message is as one speaks to oneself, or is not said to its end",
         "혼잣말이거나 끝맺지 않은 말이다", lambda c: c.says("to_oneself")),
     "says_cries": (
-        "the message is a cry or begins with one", "외마디이거나 외마디로 시작한다",
+        "the message is a cry or begins with one", "짧은 외침이거나 외침으로 시작한다",
         lambda c: c.says("cries")),
     "says_sets_out": (
         "the message sets out, begins, ends or commands something",
-        "나서거나 시작하거나 끝내거나 시킨다", lambda c: c.says("sets_out")),
+        "길을 나서거나, 무언가를 시작하거나 끝내거나 시키는 말이다", lambda c: c.says("sets_out")),
     "says_takes_leave": (
         "the message consents or says goodbye, and asks nothing",
-        "승낙이나 작별의 말이고 묻는 것이 없다", lambda c: c.says("takes_leave")),
+        "승낙이나 작별 인사이고 질문이 없다", lambda c: c.says("takes_leave")),
     "says_near_trigger": (
-        "the message is near the next story event", "다음 사건에 가까운 말이다",
+        "the message is near the next story event", "다음 사건과 가까운 내용이다",
         lambda c: c.near_trigger),
     "says_like_exemplars": (
         "the message resembles calls for narration more than talk",
-        "대화보다 서술을 부르는 말을 더 닮았다", lambda c: (c.like or 0) > 0),
+        "대화보다 서술을 바라는 말에 가깝다", lambda c: (c.like or 0) > 0),
     "both_nobody_narrates": (
-        "no line before is the narrator's", "앞선 줄에 내레이터의 말이 없다",
+        "no line before is the narrator's", "앞선 대화에 내레이터의 서술이 없다",
         lambda c: bool(c.lines) and not any(line.role == "narrator" for line in c.lines)),
     "both_names_narrator": (
-        "the message names the narrator", "내레이터의 이름을 말한다",
+        "the message names the narrator", "내레이터의 이름을 언급한다",
         lambda c: c.says("fate") and any(line.speaker == "Fate" for line in c.lines)),
     "both_question_to_person": (
         "the message asks something, and a person speaks in the latest narration",
-        "무언가를 묻고, 가장 최근 서술에서 인물이 말한다",
+        "질문이고, 가장 최근 서술에 인물의 대사가 있다",
         lambda c: c.says("question") and "person" in c.told()),
     "both_you_to_person": (
         "the message speaks to somebody, and a person speaks in the latest narration",
-        "상대에게 말을 걸고, 가장 최근 서술에서 인물이 말한다",
+        "상대에게 말을 걸고, 가장 최근 서술에 인물의 대사가 있다",
         lambda c: c.says("you") and "person" in c.told()),
 }  # fmt: skip
 BELOW: dict[str, Claim] = {
     "scene_user_answered_by_narrator": (
         "a person answered the user more often than the narrator did",
-        "인물이 내레이터보다 사용자에게 더 자주 답했다", lambda c: c.answers() < 0),
+        "유저의 말에 내레이터보다 인물이 더 자주 답했다", lambda c: c.answers() < 0),
     "says_like_exemplars": (
         "nothing shows the message nearer to calls for narration than to talk",
-        "서술을 부르는 말에 더 가깝다고 볼 근거가 없다", lambda c: (c.like or 0) <= 0),
+        "서술을 바라는 말로 볼 근거가 없다", lambda c: (c.like or 0) <= 0),
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from embedding.embedder import Embedder
 from embedding.fake import HashEmbeddings
-from graph.settings import ROOT
+from graph.pipeline import Pipeline
+from graph.services import make_services
+from graph.settings import ROOT, Settings
 from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from scripts import build_index, embed_history
@@ -131,6 +134,31 @@ def test_a_question_shows_the_nearest_events(tmp_path: Path) -> None:
     [_, first, second] = said.splitlines()
     assert "e2" in first and "e1" in second
     assert float(first.split()[0]) > 0.7 > float(second.split()[0])
+
+
+ASKED = tomllib.loads(Path(__file__).with_name("asked.toml").read_text(encoding="utf-8"))
+
+
+async def test_a_question_finds_what_a_turn_finds(tmp_path: Path) -> None:
+    services = make_services(Settings(index_dir=tmp_path / "i"))
+    story = build_index.read_story(saved(tmp_path, ASKED["story"]), "빵집")
+    reader = services.readers["cjk"]
+    assert isinstance(reader.stories, StoryIndex)
+    build_index.build(story, reader.stories)
+    stored, right = reader.stories.named("빵집"), 0
+    for question, answer in ASKED["asked"].items():
+        found = await build_index.ask(question, stored, reader, services.indexes)
+        turn = {"message": question, "persona": {"name": "하람"}, "story_id": "빵집",
+                "respond_as": "narrator"}  # fmt: skip
+        response = await Pipeline(services).chat(turn)
+        assert {event.id: event.score for event in found} == {
+            item["id"]: pytest.approx(item["score"]) for item in response["retrieved"]
+        }
+        assert [event.score for event in found] == sorted(
+            (event.score for event in found), key=lambda score: -(score or 0)
+        )
+        right += found[0].id == answer
+    assert right >= len(ASKED["asked"]) - 1
 
 
 @pytest.mark.parametrize("script", ["build_index", "embed_history"])
