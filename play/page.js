@@ -30,6 +30,7 @@ const KO = {
 };
 const KO_FORMS = {
   slash: "슬래시 명령", tag: "괄호 명령", prefix: "‘내레이션:’ 표시", ooc: "장면 밖에서 한 말", as: "역할 지정",
+  command: "진행 명령",
 };
 const KO_REASONS = [
   [/^dense$/, "의미 유사"], [/^lexical$/, "단어 일치"], [/^neighbour$/, "앞뒤 대화"],
