@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"(?<![가-힣\d])([가-힣]{1,12}|[\d.,~-]{0,12}\d) $")
 
 _PARTICLES = (
     "들 /님",
-    "에 에서 에게 에게서 한테 한테서 더러 까지 부터 처럼 보다 같이 만큼 마다 하고 의 "
+    "에 에서 에게 에게서 한테 한테서 께 께서 더러 까지 부터 처럼 보다 같이 만큼 마다 하고 의 "
     "이/가 을/를 과/와 으로/로 이랑/랑",
     "만 만이 만을 만으로 마저 조차 밖에 뿐 뿐이",
     "은/는 도 의 아/ 이야/야 이나/나 이든/든 이든지/든지 이란/란 이라고/라고 이라는/라는 "
@@ -46,7 +46,7 @@ consonant, the second behind a vowel."""
 
 _OTHER = frozenset(["검은", "해야", "해도", "가야", "대로", "돌보다", "말이야", "말이지", "말이죠"])
 """Words that begin with another one and what could be its particles."""
-_VERBS = frozenset("말일명정청변통전상망흥피대성권벌구금합답원택향취접당행강착선편급귀")
+_VERBS = frozenset("말일명정청변통전상망흥피대성권벌구금합답원택향취접당행강착선편급귀약악독순천흔")
 """Nouns that 하다 makes verbs of: 말하고 is no "with words"."""
 
 
