@@ -2,14 +2,17 @@
 
 Which form of a particle is right depends on the last sound before it: 민준은, but 세라는. A name in
 Latin letters or digits is judged by how Korean reads it; where the reading cannot be known (Han,
-Cyrillic, only marks) what the author wrote stays.
+Cyrillic, only marks) what the author wrote stays, and a template writes both: 聖羅은(는).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from language.latin import Sound, latin_sound
 
 HANGUL = "\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3"
 """All Hangul for a character class: jamo that combine, jamo that stand alone, and syllables."""
@@ -41,9 +44,6 @@ NAME_PARTICLES = (
 )
 """Particles behind the name of somebody who is spoken of, for a pattern."""
 
-Sound = Literal["open", "ㄹ", "closed"]
-"""How a name ends when it is spoken: in a vowel, in ㄹ, in another consonant."""
-
 PAIRS = {
     "은는": ("은", "는"),
     "이가": ("이", "가"),
@@ -57,21 +57,40 @@ PAIRS = {
 _VOCATIVE = PAIRS["아야"]
 _COPULA = ("이야", "야")
 
-_LONGER = [
-    ("이라", "라", "고|는|도|면|서|며|니|던|네|지"),
-    ("이랑", "랑", ""),
-    ("이나", "나", "마"),
-    ("이란", "란", ""),
-    ("이며", "며", ""),
-    ("이든", "든", "지|가"),
-    ("이었", "였", "[가-힣]+"),
-    ("이에요", "예요", ""),
+_OF_PAIR = {
+    "은는": "커녕|요",
+    "을를": "요",
+    "과와": "의|는|도|만",
+    "으로": "서|써|부터|만|도|는|의|까지|밖에|라도|요",
+}
+"""What may follow one of `PAIRS`."""
+
+_BEHIND_I = {
+    "다 란 며 거든 잖아 구나 군요 네요 냐 죠 고 면 래 니": "요",
+    "라": "고|는|도|면|서|며|니|던|네|지|야",
+    "랑": "은|도|만|의",
+    "나": "마",
+    "든": "지|가",
+    "니까": "는|요",
+    "지": "만|요",
+    "야말로": "",
+}
+"""Endings behind 이, which falls out behind a vowel, and what may follow them."""
+
+_FUSED = [
+    ("이에요", "예요", "", "이예요", "에요", "(이)에요"),
+    ("이었다", "였다", "", "(이)었다"),
+    ("이었", "였", "[가-힣]{1,4}"),
+    *((f"이어{ending}", f"여{ending}", "요") for ending in "서도야"),
     ("이여", "여", ""),
 ]
-"""Pairs that a card writes as part of a longer ending, and what may follow them."""
+"""Forms of the copula that fuse behind a vowel, what may follow, other ways of writing them."""
 
-_TAILS = {"은는": "커녕", "과와": "의|는|도|만", "으로": "서|써|부터|만|도|는|의|까지"}
-"""What may follow one of `PAIRS`."""
+_NICKNAME = "가|는|를|도|만|의|와|한테|한테서|에게|에게서|처럼|보다|까지|부터|하고"
+"""Particles behind the 이 of 민준이가, which a name that ends in a vowel does not take: 세라가."""
+
+_MORE = "[는은도만서까데고지요]{0,2}"
+"""What may follow a tail: 라고는, 라니까요."""
 
 
 class _Form(NamedTuple):
@@ -80,18 +99,36 @@ class _Form(NamedTuple):
     pattern: re.Pattern[str]
 
 
-def _form(closed: str, open_: str, tail: str) -> _Form:
-    """A pair in every way it is written: `은`, `는`, `은(는)`, `는(은)`, `은/는`, `(으)로`."""
-    both = [f"{closed}({open_})", f"{open_}({closed})", f"{closed}/{open_}", f"{open_}/{closed}"]
-    if closed.endswith(open_):
-        both.append(f"({closed.removesuffix(open_)}){open_}")
-    ways = "|".join(map(re.escape, [*both, closed, open_]))
-    follows = f"(?:{tail})?" if tail else ""
-    return _Form(closed, open_, re.compile(rf"(?:{ways})(?={follows}(?![가-힣]))"))
+def _form(closed: str, open_: str, tail: str, *others: str) -> _Form:
+    """A pair in the ways it is written: `은`, `는`, `은(는)`, `(은)는`, `은/는`, `(으)로`, and
+    others; and what may follow it."""
+    ways = [closed, open_, f"({closed[0]}){open_}", *others]
+    for one, other in ((closed, open_), (open_, closed)):
+        ways += [f"{one}({other})", f"({one}){other}", f"{one}/{other}"]
+    return _Form(closed, open_, _written(ways, tail))
 
 
-_SIMPLE = [(*pair, _TAILS.get(name, "")) for name, pair in PAIRS.items()]
-_FORMS = [_form(*row) for row in (*_LONGER, *_SIMPLE)]
+def _written(ways: Iterable[str], tail: str) -> re.Pattern[str]:
+    """One of the ways, the longest first, behind which the word ends, or a tail of it."""
+    written = "|".join(map(re.escape, sorted(ways, key=len, reverse=True)))
+    follows = f"(?:(?:{tail}){_MORE})?" if tail else ""
+    return re.compile(rf"(?:{written})(?={follows}(?![가-힣]))")
+
+
+_FORMS = [
+    *(_form(*pair, _OF_PAIR.get(name, "")) for name, pair in PAIRS.items()),
+    *(_form(*row) for row in _FUSED),
+    *(
+        _form(f"이{ending}", ending, tail)
+        for endings, tail in _BEHIND_I.items()
+        for ending in endings.split()
+    ),
+    *(_Form(f"이{it}", it, _written([f"이{it}"], "")) for it in _NICKNAME.split("|")),
+    _Form(*_COPULA, _written(["이야", "(이)야", "이야/야", "야/이야"], "")),
+]
+_STARTS = {"(", "에", *(text[0] for form in _FORMS for text in (form.closed, form.open))}
+"""What a form begins with."""
+
 _TAIL = 60
 """Characters that are looked at: of a name from its end, and before it."""
 
@@ -145,13 +182,16 @@ _ASKS = re.compile(
 
 
 def josa(name: str, pair: str) -> str:
-    """A name with the right one of two particles.
+    """A name with the right one of two particles, or with both where its sound is not known.
 
     Args:
         pair: a key of `PAIRS`.
     """
     closed, open_ = PAIRS[pair]
-    return name + _choose(closed, open_, last_sound(name) or "open")
+    sound = last_sound(name)
+    if sound is None:
+        return name + ("(으)로" if closed == "으로" else f"{closed}({open_})")
+    return name + _choose(closed, open_, sound)
 
 
 def agree(name: str, before: str, after: str) -> str:
@@ -162,8 +202,8 @@ def agree(name: str, before: str, after: str) -> str:
     """
     marks = _CLOSING.match(after)
     start = marks.end() if marks else 0
-    if not (after.startswith("(", start) or is_syllable(after[start : start + 1])):
-        return after  # no form begins so
+    if after[start : start + 1] not in _STARTS:
+        return after
     sound = last_sound(name)
     if sound is None:
         return after
@@ -186,42 +226,29 @@ def _choose(closed: str, open_: str, sound: Sound) -> str:
 def last_sound(name: str) -> Sound | None:
     """How the name ends when Korean reads it; None if that cannot be known.
 
-    Digits are read one by one (7 is 칠). Capitals without a vowel, or up to three of them, are read
-    as letters (NPC is 엔피시). Other Latin words end in a consonant when they end in one that
-    Korean keeps: l, m, n, ng; these before a silent e (Jane is 제인); and p, t, k, ck, b behind
-    a single short vowel (Jack is 잭, Robert is 로버트).
+    Marks, emoji, laughter (민준ㅋㅋ) and what stands in parentheses at the end are not read, digits
+    one by one (7 is 칠), single jamo by their names (ㅇㅇ is 이응이응), Latin letters as
+    `latin_sound` has it.
     """
     spoken = unicodedata.normalize("NFC", name[-_TAIL:])
     spoken = re.sub(r"\([^()]*\)\s*$", "", spoken) or spoken
-    word = re.search(r"([^\W_]+)[\W_]*$", spoken)
+    word = _LAST_WORD.search(_LAUGHTER.sub("", spoken)) or _LAST_WORD.search(spoken)
     if word is None:
         return None
-    last = word[1][-1]
+    said = unicodedata.normalize("NFKC", word[1])  # plain letters for full-width ones
+    last = said[-1]
+    if "ㄱ" <= word[1][-1] <= "ㅣ":
+        return "ㄹ" if word[1][-1] == "ㄹ" else "closed" if word[1][-1] <= "ㅎ" else "open"
     if is_syllable(last):
         final = final_consonant(last)
         return "ㄹ" if final == "ㄹ" else "closed" if final else "open"
     if "ぁ" <= last <= "ヿ":
         return "closed" if last in "んンっッ" else "open"
-    if last.isascii():
-        return _digit(last) if last.isdigit() else _latin(word[1])
+    if last.isascii() and last.isdigit():
+        return "ㄹ" if last in "178" else "closed" if last in "036" else "open"
     base = unicodedata.normalize("NFD", last)[0]
-    return _latin(word[1][:-1] + base) if base.isascii() and base.isalpha() else None
+    return latin_sound(said) if base.isascii() and base.isalpha() else None
 
 
-def _digit(digit: str) -> Sound:
-    return "ㄹ" if digit in "178" else "closed" if digit in "036" else "open"
-
-
-def _latin(word: str) -> Sound:
-    """A word in Latin letters, by the rules that `last_sound` states."""
-    letters = re.search(r"[a-zA-Z]+$", word)
-    tail = letters[0] if letters else word
-    low = tail.lower()
-    if tail.isupper() and (len(tail) <= 3 or not re.search("[aeiouy]", low)):
-        return "ㄹ" if low[-1] in "lr" else "closed" if low[-1] in "mn" else "open"
-    if re.search("(?:l|[aeiouy]ll?e)$", low):
-        return "ㄹ"
-    if re.search("(?:m|n|ng|[aeiouy](?:mm?|nn?)e)$", low):
-        return "closed"
-    short = re.search("(?:^|[^aeiouy])[aeiouy](?:pp?|tt?|ck|k|bb?)$", low)
-    return "closed" if short else "open"
+_LAST_WORD = re.compile(r"([^\W_]+)[\W_]*$")
+_LAUGHTER = re.compile(r"(?<![ㄱ-ㅎㅏ-ㅣ])[ㄱ-ㅎㅏ-ㅣ\W_]+$")

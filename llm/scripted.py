@@ -20,7 +20,7 @@ from llm.streaming import Ending, StreamingLLM
 
 NOTICE = {
     "en": "(scripted reply: no language model ran)",
-    "ko": "(대본 답변: 언어 모델은 실행되지 않았습니다)",
+    "ko": "(시험용 답변입니다. 언어 모델은 쓰지 않았습니다)",
 }
 
 _Words = dict[str, tuple[tuple[str, ...], tuple[str, str]]]
@@ -40,7 +40,7 @@ _SAID: _Words = {
             "*{name}, 고개를 들어 끄덕인다.*",
             "*{name}, 숨을 한 번 고르고 미소 짓는다.*",
         ),
-        ("기억하고 있어요: {item}", "그사이 이런 일이 있었죠: {item}"),
+        ("*떠올린 기억: {item}*", "*그사이 있었던 일: {item}*"),
     ),
 }
 """How a character begins, and what it says of the first and the second list of notes."""
@@ -52,7 +52,7 @@ _NARRATED: _Words = {
     ),
     "ko": (
         ("잠시 아무것도 움직이지 않는다.", "빛이 조금 기운다."),
-        ("지난 일이 되살아난다. {item}", "그리고 다른 곳에서는, {item}"),
+        ("떠오르는 기억. {item}", "그사이 있었던 일. {item}"),
     ),
 }
 _NARRATORS = frozenset({"narrator", "내레이터", "나레이터", "내레이션", "해설", "해설자"})

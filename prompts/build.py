@@ -43,7 +43,7 @@ def with_retrieved(
 
     An event that is reached is the narrator's to tell; a character who is there to see it knows of
     it. Where and when it happens is known to both; where an earlier event was, the scene may have
-    left. What the user asked for out of character is brought about as well.
+    left. What the user asks for out of character is a wish, and nothing that happens.
 
     Args:
         given: the turn as it was `before_retrieval`.
@@ -53,7 +53,6 @@ def with_retrieved(
     if event and not (narrates or may_know(event, names_of(given.persona))):
         event = None
     witnessed = [event_chunk(event, None, ["reached"])] if event and not narrates else []
-    told = event.text if event and narrates else ""
     scene = (event.time, event.location) if event else ()
     return given.model_copy(
         update={
@@ -61,7 +60,8 @@ def with_retrieved(
             "story_context": [*lore.passing, *story.context, *witnessed],
             "narrator_only": story.narrator_only,
             "speaker": route.responded_as,
-            "direction": "\n".join(filter(None, (told, route.note))),
+            "direction": event.text if event and narrates else "",
+            "wish": route.note,
             "state": ", ".join(filter(None, scene)),
         }
     )
@@ -165,7 +165,7 @@ def _within_budget(draft: _Draft, count: Count) -> _Draft:
         elif draft.planned.turns:
             draft = replace(draft, planned=draft.planned.shorter())
         else:
-            raise too_large(total - draft.planned.budget, draft.given.layout)
+            raise too_large(total - draft.planned.budget, draft.given)
 
 
 NAMES = 50

@@ -44,11 +44,12 @@ class Notes:
     words: Words
     state: str = ""
     direction: str = ""
+    wish: str = ""
     chosen: list[Note] = field(default_factory=list)
     """In the order of choice, best first."""
     dropped: list[ItemLedger] = field(default_factory=list)
     frame: int = 0
-    """Tokens of headings, state and direction."""
+    """Tokens of headings, state, direction and wish."""
 
     @cached_property
     def text(self) -> str:
@@ -59,6 +60,7 @@ class Notes:
             secrets=self._lines("secret"),
             state=self.state,
             direction=self.direction,
+            wish=self.wish,
         )
 
     def _lines(self, kind: Kind) -> list[str]:
@@ -85,7 +87,7 @@ class Notes:
         return replace(self, chosen=self.chosen[:-1], dropped=[*self.dropped, entry])
 
     def none(self) -> Notes:
-        """No notes at all, not even state and direction."""
+        """No notes at all, not even state, direction and wish."""
         return Notes(self.words, dropped=self.items)
 
 
@@ -95,7 +97,8 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
     One that does not fit is left out; smaller ones behind it still may fit. What already stands
     in the verbatim history is not said twice.
     """
-    notes = Notes(words, given.state, given.direction, frame=_frame(given, words, count))
+    frame = _frame(given, words, count)
+    notes = Notes(words, given.state, given.direction, given.wish, frame=frame)
     left = planned.volatile - notes.frame
     if left < 0:  # not even the headings fit
         notes, left = notes.none(), 0
@@ -118,7 +121,8 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
         else:
             notes.chosen.append(note)
             left -= note.tokens
-    return notes if notes.chosen or given.state or given.direction else replace(notes, frame=0)
+    is_more = notes.chosen or given.state or given.direction or given.wish
+    return notes if is_more else replace(notes, frame=0)
 
 
 def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:
@@ -138,14 +142,15 @@ def _secrets(given: PromptBuildInput) -> list[RAGChunk]:
 
 
 def _frame(given: PromptBuildInput, words: Words, count: Count) -> int:
-    """Tokens of all that is not a chunk: headings (of lists that hold next to nothing), state and
-    direction."""
+    """Tokens of all that is not a chunk: headings (of lists that hold next to nothing), state,
+    direction and wish."""
     text = words.notes(
         memories=["."] if given.chat_context else [],
         story=["."] if given.story_context else [],
         secrets=["."] if _secrets(given) else [],
         state=given.state,
         direction=given.direction,
+        wish=given.wish,
     )
     return count(text + "\n\n") if text else 0
 

@@ -47,6 +47,7 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         history=request.history,
         user_message=request.message,
         user_name=request.user_name,
+        user_note=request.user_note,
         chat=chat_of(request),
         layout=layout,
     )
@@ -82,7 +83,7 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     budget = layout.context_length - layout.max_new_tokens - int(words.form.bos)
     spare = budget - system_tokens - message_tokens - instruction_tokens
     if spare < 0:
-        raise too_large(-spare, layout)
+        raise too_large(-spare, given)
     share = int(VOLATILE_SHARE * layout.context_length)
     notes = share if layout.volatile_tokens is None else layout.volatile_tokens
     volatile = min(spare, notes + given.lore_room)
@@ -164,12 +165,16 @@ def _examples(words: Words, count: Count, share: float) -> tuple[list[str], int]
     return blocks, max(tokens, 0)
 
 
-def too_large(tokens: int, layout: PromptLayout) -> BadRequest:
-    """The refusal of a card and message that leave no room, by how many tokens."""
+def too_large(tokens: int, given: PromptBuildInput) -> BadRequest:
+    """The refusal of a card, message and standing note that leave no room, by how many tokens."""
+    layout, fields = given.layout, "card and message"
+    cure = "shorten the card or the message"
+    if given.user_note:
+        fields, cure = "card, message and user_note", "shorten one of them"
     return BadRequest(
-        f"card and message are {tokens} tokens too long for this model (a context of "
-        f"{layout.context_length}, {layout.max_new_tokens} of them for the reply); shorten the "
-        "card or the message, or lower gen.max_new_tokens",
+        f"{fields} are {tokens} tokens too long for this model (a context of "
+        f"{layout.context_length}, {layout.max_new_tokens} of them for the reply); {cure}, or "
+        "lower gen.max_new_tokens",
         field="persona",
     )
 

@@ -27,7 +27,7 @@ from schemas.request import Persona, Role, Speaker
 Language = Literal["en", "ko"]
 
 NARRATOR: dict[Language, str] = {"en": "Narrator", "ko": "내레이터"}
-USER: dict[Language, str] = {"en": "User", "ko": "사용자"}
+USER: dict[Language, str] = {"en": "User", "ko": "유저"}
 
 CONTINUE = "/continue"
 """A message that says nothing in the scene: the story shall go on."""
@@ -37,9 +37,11 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
         **{"en": "English", "ja": "Japanese", "zh": "Chinese", "es": "Spanish", "fr": "French"},
         **{"de": "German", "pt": "Portuguese", "ru": "Russian", "it": "Italian"},
     },
-    "ko": {"ko": "한국어로"},
+    "ko": {"ko": "한국어"},
 }
 """Language named in the instruction; others are left to the chat, which shows them."""
+
+_ROUND = str.maketrans("[]", "()")
 
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -84,6 +86,8 @@ class Words:
     chat: str
     """With `turn`, the number of messages: what chance in macros is drawn from."""
     turn: int
+    user_note: str = ""
+    """What the user asked for once and for all."""
 
     @classmethod
     def of(cls, given: PromptBuildInput) -> Words:
@@ -101,6 +105,7 @@ class Words:
             language=language,
             chat=given.chat,
             turn=len(given.history) + 1,
+            user_note=given.user_note,
         )
 
     @property
@@ -132,6 +137,16 @@ class Words:
     def item(self, text: str) -> str:
         """A text as one line of a list."""
         return neutralise(" ".join(self.safe(text).split()), self.form)
+
+    def request(self, text: str) -> str:
+        """What the user asks for, as one line that does not close the brackets it stands in, so
+        that nothing of it reads as the card's or ours."""
+        line, depth = self.item(text), 0
+        for sign in line:
+            depth += (sign == "[") - (sign == "]")
+            if depth < 0:
+                break
+        return line if depth == 0 else line.translate(_ROUND)
 
     def tag(self, role: Role, name: str) -> str:
         """What stands before a line: `Sera:`; the user's own label where the format has one."""
@@ -219,11 +234,13 @@ class Words:
         return neutralise(filled, self.form)
 
     def instruction(self, speaker: Speaker) -> str:
-        """Who speaks now and how, behind the card's own words for this place."""
+        """Who speaks now and how, behind the card's own words for this place; and before that
+        what the user noted for every turn."""
         code = (self.persona.language or "").split("-")[0]
         own = self._fill(
             f"{self.language}/instruction.j2",
             speaker=speaker,
+            note=self.request(self.user_note),
             language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
         )
         own = neutralise(own, self.form)
@@ -252,6 +269,7 @@ class Words:
         secrets: Sequence[str],
         state: str,
         direction: str,
+        wish: str,
     ) -> str:
         """What this turn alone needs to know; empty if that is nothing."""
         lines = {
@@ -260,6 +278,7 @@ class Words:
             "secrets": secrets,
             "state": self.item(state),
             "direction": self.item(direction),
+            "wish": self.request(wish),
         }
         if not any(lines.values()):
             return ""

@@ -14,9 +14,10 @@ from operator import add
 
 import Stemmer
 
-from language.korean import HANGUL, is_particles
+from language.korean import HANGUL, is_particles, is_syllable
 from language.korean_terms import stems
 from language.normal import nfc
+from language.one_syllable import LOOKED_AT, is_word
 from retrieval.english import BASE_FORM, STOP_WORDS
 from retrieval.patterns import Pattern, as_pattern
 from schemas.budget import current
@@ -34,6 +35,7 @@ _RUN = re.compile(
 _ASCII_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # what `_RUN` finds where all is ASCII
 _UNSPACED_ONE, _HAN_ONE = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_HAN}]")
 _HANGUL_RUN = re.compile(f"[{HANGUL}]+")
+_SYLLABLES, _JAMO = re.compile("[가-힣]*"), re.compile("[ㄱ-ㅎㅏ-ㅣ]")
 _LETTER = re.compile(rf"[^\W_{_UNSPACED}]")
 _SPACED_LETTER = re.compile(rf"[^\W_{HANGUL}{_UNSPACED}]")
 MANY_WORDS = 30_000
@@ -185,12 +187,9 @@ def stands_in(words: str, text: str) -> bool:
     """Whether the words stand in a text as words of their own; both as `spaced` gives them."""
     at = text.find(words) if words else -1
     while at >= 0:
-        end = at + len(words)
-        if _may_start(words, text[max(0, at - 1) : at]):
-            behind = _HANGUL_RUN.match(text, end)
-            hangul = behind[0] if behind else ""
-            if _may_end(words, hangul, text[end + len(hangul) : end + len(hangul) + 1]):
-                return True
+        before = text[max(0, at - LOOKED_AT) : at]
+        if _may_start(words, before[-1:]) and _may_end(words, before, text, at + len(words)):
+            return True
         at = text.find(words, at + 1)
     return False
 
@@ -202,11 +201,17 @@ def _may_start(words: str, before: str) -> bool:
     return not (_LETTER if _HANGUL_RUN.match(words) else _SPACED_LETTER).match(before)
 
 
-def _may_end(words: str, hangul: str, following: str) -> bool:
-    """Whether a keyword may end where it did, given the Hangul behind it and what comes then."""
+def _may_end(words: str, before: str, text: str, end: int) -> bool:
+    """Whether a keyword may end in a text where it does, given what stands before it, too."""
+    hangul = _SYLLABLES.match(text, end)[0]  # type: ignore[index]
+    following = text[end + len(hangul) : end + len(hangul) + 1]
     if _UNSPACED_ONE.match(words[-1]):
         return len(words) > 1 or not _HAN_ONE.match(following)
-    return is_particles(hangul) if hangul else not _LETTER.match(following)
+    if not hangul and _LETTER.match(following) and not _JAMO.match(following):  # 강아지ㅋㅋ is one
+        return False
+    if len(words) == 1 and is_syllable(words):
+        return is_word(words, before, hangul)
+    return not hangul or is_particles(hangul)
 
 
 _SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)*]*+\s+|[。！？][」』）]*\s*|\n\s*\n")

@@ -258,7 +258,9 @@ class PromptBuildInput(Strict):
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
     chat: str = Field("", description="What chance in the card's macros is drawn from.")
     speaker: Speaker = "character"
+    user_note: str = Field("", description="What the user asked for once and for all.")
     direction: str = Field("", description="What this reply should bring about.")
+    wish: str = Field("", description="What the user asks for now, outside of the scene.")
     state: str = Field("", description="Time and place of the scene.")
     layout: PromptLayout = Field(default_factory=PromptLayout)
 
@@ -286,7 +288,8 @@ class PromptPlan(Strict, frozen=True):
     """Of each turn of the history."""
     message_tokens: int
     instruction_tokens: int
-    """Of the longer of both speakers' instructions, with the opening of the reply."""
+    """Of the longer of both speakers' instructions, with the user's standing note and the opening
+    of the reply."""
 
     @property
     def tokens(self) -> int:
@@ -322,8 +325,10 @@ class TokenLedger(Strict):
     message: int
     memories: int
     story: int
-    frame: int = Field(description="Headings of the notes, state and direction.")
-    instruction: int = Field(description="With the opening of the reply.")
+    frame: int = Field(description="Headings of the notes, state, direction and wish.")
+    instruction: int = Field(
+        description="With the user's standing note and the opening of the reply."
+    )
     total: int = Field(description="Tokens of the whole prompt.")
     reserve: int = Field(description="Kept free for the reply.")
     budget: int = Field(description="Most that the prompt may hold: the context less the reserve.")

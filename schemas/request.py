@@ -41,6 +41,9 @@ MAX_MESSAGE = 20_000
 LARGE_MESSAGE, LARGE = 2_000, 40_000
 """Characters of a message, and of card and history, that a node reads within 40 ms."""
 
+MAX_NOTE = 2_000
+"""Characters of the user's standing note: it is in every prompt, beside the newest lines."""
+
 MAX_HISTORY = 10_000
 """Messages in one request; longer chats keep their past in the standing memory."""
 
@@ -246,6 +249,12 @@ class ChatRequest(Strict):
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")
+    user_note: str = Field(
+        "",
+        max_length=MAX_NOTE,
+        description="A standing wish of the user about style or facts, outside of the scene; send "
+        "it with every turn of the chat.",
+    )
     persona: Persona
     history: Annotated[list[Message], FailFast()] = Field(
         default_factory=list, max_length=MAX_HISTORY, description="Oldest first."

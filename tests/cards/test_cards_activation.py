@@ -322,3 +322,14 @@ def test_a_large_book_activates_in_20_milliseconds(size: int, patterns: bool) ->
         assert why(outcome, str(step * (turn - 1))).startswith("key ")
         assert not outcome.warnings
     assert min(seconds[1:]) <= 0.02
+
+
+def test_a_key_of_one_syllable_is_called_by_the_noun_alone() -> None:
+    entries = book({"key": ["차"]}, {"key": ["잔"]})
+    called = {
+        "차가 왔어": ["0"],
+        "녹차 두 잔만": [],
+        "잔인한 사람": [],
+        "잔을 차에 뒀어": ["0", "1"],
+    }
+    assert {text: ids(run(entries, text)) for text in called} == called

@@ -123,10 +123,10 @@ async def test_an_event_that_is_reached_says_when_and_where(make_pipeline: MakeP
     llm = RecordingLLM()
     answer = await make_pipeline(llm).chat(payload)
     assert answer["meta"]["story"]["event"] == "storm"
-    assert "때와 장소: 둘째 날 밤, 부두" in llm.prompts[0]
+    assert "시간과 장소: 둘째 날 밤, 부두" in llm.prompts[0]
 
 
 async def test_an_event_that_has_passed_says_nothing_of_now(make_pipeline: MakePipeline) -> None:
     payload = ask("장터 이야기를 해 줘.", story=STORY, story_position=1)
     prompt = await prompt_of(make_pipeline, payload)
-    assert "장터에서 만났다" in prompt and "때와 장소" not in prompt
+    assert "장터에서 만났다" in prompt and "시간과 장소" not in prompt

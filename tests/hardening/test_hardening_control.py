@@ -119,6 +119,8 @@ def given_of(form: str, fill: list[str], speaker: str, place: str) -> PromptBuil
         "narrator_only": [event("s", "s" + fill[14])],
         "lore": [RAGChunk(id=str(at), source="story", text=fill[at] or "l") for at in (15, 16)],
         "direction": "d" + fill[14],
+        "wish": "w" + fill[9],
+        "user_note": "n" + fill[10],
         "state": fill[13] or "x",
         "speaker": speaker,
         "layout": PromptLayout(

@@ -74,7 +74,7 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
 
 MAKERS = {
     "routing/reading.py:_phrases.made": "makes what `_phrases` returns",
-    "language/korean.py:_form": "makes what `_FORMS` holds",
+    "language/korean.py:_written": "makes what `_FORMS` holds",
     "replies/edges.py:_header": "reads formats",
     "embedding/backends.py:prefixes_for": "reads a model's name, of the operator",
     "retrieval/patterns.py:_compiled": "compiles a user's pattern, which has a budget",
@@ -101,8 +101,10 @@ GIVEN: dict[str, Callable[[str], str]] = {
     "_UNCLOSED": lambda text: text[-40:],
     "_MARKS": lambda text: text[:250],
     "_REST": lambda text: text[:250],
-    "_latin": lambda text: text[-60:],
     "last_sound": lambda text: text[-60:],
+    "latin_sound": lambda text: text[-60:],
+    "_LAST_WORD": lambda text: text[-60:],
+    "_LAUGHTER": lambda text: text[-60:],
     "_SPEAKER": lambda text: text[-200:],
     "_NOTE": lambda text: text[: max(map(text.rfind, ")]}】）］〕>")) + 1],
 }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+import tomllib
 import unicodedata
+from pathlib import Path
 
 import pytest
 
+from cards.macros import Scope, expand
 from graph.settings import ROOT
 from language.korean import (
     PAIRS,
@@ -20,11 +24,13 @@ from language.korean import (
 )
 from tests.support import MakePipeline, RecordingLLM, ask
 
+WRITTEN = tomllib.loads(Path(__file__).with_name("particles.toml").read_text(encoding="utf-8"))
 READINGS = {
     "closed": "민준 밝음 Jack Jane Anne Bob Scott Sam Ian Kim Wang 3 GM Agent10 ケン 민준♡ Philip",
     "open": "Sera 세라 Kate Robert Mark Alex NPC AI 2 K9 さくら Zoë 김.철수 세라(聖羅) Mia Chloe",
     "ㄹ": "하늘 '별' Nicole Paul Angel 1 A7 Belle Bell Kyle 8 R",
 }
+READINGS = {sound: f"{names} {WRITTEN['names'][sound]}" for sound, names in READINGS.items()}
 UNREADABLE = ["聖羅", "Иван", "😀", "", "?!"]
 
 
@@ -40,6 +46,21 @@ def test_how_a_name_ends(name: str, sound: str) -> None:
 def test_a_name_that_cannot_be_read_leaves_what_the_author_wrote(name: str) -> None:
     assert last_sound(name) is None
     assert agree(name, "", "은(는) 왔다") == "은(는) 왔다"
+    assert [josa(name, pair) for pair in ("은는", "으로")] == [f"{name}은(는)", f"{name}(으)로"]
+
+
+@pytest.mark.parametrize(("text", "expected"), WRITTEN["written"].items())
+def test_particles_as_cards_write_them(text: str, expected: str) -> None:
+    assert expand(text, Scope(char="도겸", user="유나")) == expected
+
+
+def test_a_long_text_behind_a_name_takes_no_time() -> None:
+    """In processor time, of 100 KB of what could be particles."""
+    started = time.process_time()
+    for run in ("는", "라고", "(", "이", "였어", '"*'):
+        agree("민준", run * 50_000, run * 50_000)
+        last_sound(run * 50_000)
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(

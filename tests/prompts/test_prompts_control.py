@@ -132,7 +132,7 @@ def test_every_other_format_is_guarded_as_well(form: Format) -> None:
 @given(
     form=st.sampled_from(FORMS),
     speaker=st.sampled_from(["character", "narrator"]),
-    texts=st.lists(hostile, min_size=14, max_size=14),
+    texts=st.lists(hostile, min_size=16, max_size=16),
     user=names,
 )
 def test_hostile_text_adds_no_mark(form: Format, speaker: str, texts: list[str], user: str) -> None:
@@ -162,6 +162,8 @@ def test_hostile_text_adds_no_mark(form: Format, speaker: str, texts: list[str],
                 story_context=[event("e", "e" + fill[11])],
                 lore=[RAGChunk(id="l", source="story", text="l" + fill[12])],
                 direction="d" + fill[13],
+                wish="w" + fill[14],
+                user_note="n" + fill[15],
                 speaker=speaker,
                 layout=PromptLayout(format=form.name, volatile_tokens=3000),
             )
@@ -171,7 +173,7 @@ def test_hostile_text_adds_no_mark(form: Format, speaker: str, texts: list[str],
         texts[3] = ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FORMATS, form.name, form)
-        expected = openings(prompt([""] * 14, "Min"), form)
+        expected = openings(prompt([""] * 16, "Min"), form)
         assert openings(prompt(texts, user), form) == expected
 
 

@@ -42,6 +42,8 @@ FULL = {
     "story_context": [event("e", "EVENT")],
     "state": "STATE",
     "direction": "DIRECTION",
+    "wish": "WISH",
+    "user_note": "STANDING",
 }
 
 
@@ -59,11 +61,8 @@ def system_of(given: PromptBuildInput) -> str:
 def test_order_of_the_parts(name: str) -> None:
     parts = ["CARD", "SCENE", "EXAMPLE", "FIRST", "SECOND", "MESSAGE", "MEMORY", "EVENT", "STATE"]
     output = build_prompt(turn(**FULL, format=name))
-    assert order(output.prompt, *parts, "DIRECTION", "[Now Sera") == [
-        *parts,
-        "DIRECTION",
-        "[Now Sera",
-    ]
+    parts += ["DIRECTION", "WISH", "STANDING", "[Now Sera"]
+    assert order(output.prompt, *parts) == parts
     assert "LORE" in output.prompt
     assert output.prompt.endswith("Sera:")
     assert output.speaker_name == "Sera"
@@ -231,7 +230,7 @@ def test_card_instructions() -> None:
     assert rules.removeprefix("<|im_start|>system\n").strip() in wrapped
     persona = Persona(**card, post_history_instructions="Always limp, {{char}}.")
     prompt = build_prompt(turn(**{**FULL, "persona": persona})).prompt
-    parts = ["MESSAGE", "MEMORY", "Always limp, Sera.", "[Now Sera"]
+    parts = ["MESSAGE", "MEMORY", "Always limp, Sera.", "STANDING", "[Now Sera"]
     assert order(prompt, *parts) == parts
 
 
@@ -303,7 +302,7 @@ def test_a_line_without_a_name_bears_that_of_its_role() -> None:
     ]
     persona = Persona(name="세라", language="ko")
     prompt = build_prompt(turn(persona=persona, user_name=None, history=history)).prompt
-    names = ["사용자: a", "세라: b", "내레이터: c", "두리: d"]
+    names = ["유저: a", "세라: b", "내레이터: c", "두리: d"]
     assert [line for line in names if line in prompt] == names
 
 
@@ -332,7 +331,7 @@ def test_chat_messages_carry_the_same() -> None:
 
 def test_the_plan_needs_nothing_that_is_retrieved() -> None:
     given = turn(**{**FULL, "history": chat(80)}, context_length=2500)
-    bare = {"chat_context": [], "story_context": [], "state": "", "direction": ""}
+    bare = {"chat_context": [], "story_context": [], "state": "", "direction": "", "wish": ""}
     early = plan(given.model_copy(update=bare)).verbatim_from
     assert early > 0
     for speaker in ("character", "narrator"):
@@ -384,10 +383,12 @@ def test_an_event_that_is_reached_is_told_and_witnessed_by_who_is_there(
         progress,
     )
     narrates = speaker == "narrator"
-    assert given.direction == ("EVENT\nWISH" if reached and narrates else "WISH")
+    assert given.direction == ("EVENT" if reached and narrates else "")
+    assert given.wish == "WISH"
     assert given.state == ("NIGHT, PIER" if reached and (narrates or present) else "")
     witnessed = reached and present and not narrates
     assert [chunk.id for chunk in given.story_context] == ["l", *(["e"] if witnessed else [])]
     prompt = build_prompt(given).prompt
+    assert "\nAsked by Min outside of the scene: WISH]" in prompt
     assert ("EVENT" in prompt) == (witnessed or (reached and narrates))
     assert ("SECRET" in prompt) == narrates and "LORE" in prompt and "MEMORY" in prompt
