@@ -45,10 +45,10 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "qwen": Family(hangul=(0.57, 0.88), kana=0.54, han=1.3),
     "llama3": Family(hangul=(0.4, 0.84), kana=0.58, han=1.27),
-    "tekken": Family(hangul=(0.45, 0.69), kana=0.59, han=1.27),
+    "tekken": Family(hangul=(0.44, 0.684), kana=0.59, han=1.27),
     "gemma": Family(hangul=(0.38, 0.75), kana=0.5, han=1.05),
     "gemma2": Family(hangul=(0.61, 0.85), kana=0.41, han=1.05),
-    "llama2": Family(hangul=(1.35, 1.31), kana=1.12, han=1.55, word=1.32, byte=1.0),
+    "llama2": Family(hangul=(1.35, 1.3), kana=1.12, han=1.55, word=1.32, byte=1.0),
     "gpt2": Family(hangul=(0.4, 2.9), kana=1.15, han=2.4, wide=2.0, word=1.24, byte=0.8),
 }
 """Qwen 2 to 3, Llama 3, tekken (Mistral-Nemo, Small 3), Gemma 3 and 4, Gemma 1 and 2, the 32,000

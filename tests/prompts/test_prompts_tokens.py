@@ -122,3 +122,10 @@ def test_a_full_counter_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     count = remembered(slow)
     assert [count(text) for text in ("a", "bb", "a", "ccc", "a")] == [1, 2, 1, 3, 1]
     assert asked == ["a", "bb", "ccc", "a"]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_line_end_behind_a_special_token_counts(family: str) -> None:
+    turns = "<|im_start|>user\nYes.<|im_end|>\n" * 20
+    count = estimator(family)
+    assert count(turns) >= count(turns.replace("<|im_end|>\n", "<|im_end|>")) + 20
