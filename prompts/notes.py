@@ -102,19 +102,25 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
     left = planned.volatile - notes.frame
     if left < 0:  # not even the headings fit
         notes, left = notes.none(), 0
+    # What no line of the history fills costs no cache at the prompt's end; a find may have it,
+    # what only stands beside one may not.
+    free = planned.budget - planned.tokens - planned.volatile
+    if free < 0 or given.layout.volatile_tokens is not None:  # then that is the most
+        free = 0
     verbatim = given.history[planned.verbatim_from :]
     texts = {line.content for line in verbatim} | {given.user_message}
     ids, offered = {line.id for line in verbatim}, set[tuple[str, str]]()
     for kind, chunk in _in_turn(given):
         text = _line(words, kind, chunk)
         note = Note(kind, chunk, text, count(f"- {text}\n"))
+        room = left if _is_neighbour(kind, chunk) else left + free
         reason = ""
         if kind == "memory" and (chunk.id in ids or chunk.text in texts):
             reason = "stands in the verbatim history"
         elif (chunk.source, chunk.id) in offered:
             reason = "is there already"
-        elif note.tokens > left:
-            reason = f"over the budget for notes by {note.tokens - left} tokens"
+        elif note.tokens > room:
+            reason = f"over the budget for notes by {note.tokens - max(0, room)} tokens"
         offered.add((chunk.source, chunk.id))
         if reason:
             notes.dropped.append(note.entry(reason))
@@ -123,6 +129,11 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
             left -= note.tokens
     is_more = notes.chosen or given.state or given.direction or given.wish
     return notes if is_more else replace(notes, frame=0)
+
+
+def _is_neighbour(kind: Kind, chunk: RAGChunk) -> bool:
+    """Whether a message was not found itself and stands beside one that was."""
+    return kind == "memory" and chunk.score is None
 
 
 def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:
