@@ -300,8 +300,9 @@ class OpenAIServerLLM(StreamingLLM):
             try:
                 async with asyncio.timeout(self.first_token_timeout):
                     about.served = await _when_loaded(self._models)
-            except (LLMError, TimeoutError):
+            except (LLMError, TimeoutError) as error:
                 about.silent_until = time.monotonic() + PAUSE
+                log.info("the LLM server does not list its models yet: %s", error)
         return about.served
 
     @property
@@ -603,7 +604,7 @@ def _refusal(status: int, body: object, context: int | None) -> LLMError:
         case 400 if asked is not None and room is not None:
             return LLMError(
                 f"the prompt has {asked} tokens and the LLM server takes {room} with the reply; "
-                "lower IYAGI_LLM_CONTEXT, or let IYAGI_LLM_TOKENIZER count exactly"
+                "lower IYAGI_LLM_CONTEXT, or set IYAGI_LLM_TOKENIZER so that tokens are counted"
             )
         case _ if 300 <= status < 400:
             return LLMError(moved("LLM", status, "IYAGI_LLM_URL"))
