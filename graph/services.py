@@ -158,7 +158,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         served=count if isinstance(count, ServedCount) else None,
         sampling=preset.sampling,
         deadline=settings.llm_deadline,
-        context=ServedContext(about, name, most=most, asked=settings.llm_context is not None)
+        context=ServedContext(about, name, most=most, chosen=settings.llm_context is not None)
         if about
         else None,
         second_opinion=settings.second_opinion,

@@ -300,9 +300,9 @@ class OpenAIServerLLM(StreamingLLM):
             try:
                 async with asyncio.timeout(self.first_token_timeout):
                     about.served = await _when_loaded(self._models)
-            except (LLMError, TimeoutError) as error:
+            except (LLMError, TimeoutError) as error:  # the reply will say so, if it has none
                 about.silent_until = time.monotonic() + PAUSE
-                log.info("the LLM server does not list its models yet: %s", error)
+                log.debug("the LLM server does not list its models yet: %s", error)
         return about.served
 
     @property

@@ -81,7 +81,7 @@ class ServedContext:
     """The context length of a model, as far as its server tells it."""
 
     def __init__(
-        self, about: Callable[[], Awaitable[Served | None]], model: str, *, most: int, asked: bool
+        self, about: Callable[[], Awaitable[Served | None]], model: str, *, most: int, chosen: bool
     ) -> None:
         """Asks nothing yet.
 
@@ -89,9 +89,9 @@ class ServedContext:
             about: tells what server it is; None while that is not known.
             model: as the server is to call it.
             most: tokens that are worth using.
-            asked: whether that is the operator's choice, which the server may fall short of.
+            chosen: whether that is the operator's choice, which the server may fall short of.
         """
-        self._about, self._model, self._most, self._asked = about, model, most, asked
+        self._about, self._model, self._most, self._chosen = about, model, most, chosen
         self._learned = False
         self.tokens: int | None = None
         """Of prompt and reply together; None as long as nothing is known."""
@@ -109,7 +109,7 @@ class ServedContext:
             )
         if (told := served.context_of(self._model)) is None:
             return
-        if self._asked and told < self._most:
+        if self._chosen and told < self._most:
             log.warning(
                 "IYAGI_LLM_CONTEXT is %d, but the LLM server takes %d tokens for %r: prompts keep "
                 "to those",
