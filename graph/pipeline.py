@@ -107,7 +107,9 @@ class Pipeline:
         """The events of one turn.
 
             {"type": "status", "step": "embed"}          which step is reached; "second_opinion"
-                                                         while the model is asked who answers
+                                                         while the model is asked who answers;
+                                                         "reading" with `percent` while the server
+                                                         reads the prompt, where it tells
             {"type": "token", "text": ...}               more of the reply, as it may be shown
             {"type": "segment", "content": {...}}        a ResponseContent that is complete
             {"type": "final", "response": {...}}         last: the ChatResponse as JSON data
@@ -134,7 +136,7 @@ class Pipeline:
                 await place.enter_async_context(self._place(request))
                 while part := await _next(parts, budget):
                     if part["type"] == "custom":
-                        if part["data"]["type"] == "status":  # the model is asked who answers
+                        if part["data"]["type"] == "status":  # the model is asked
                             await place.aclose()
                         if live:
                             yield part["data"]

@@ -15,6 +15,7 @@ from graph.settings import Settings
 from llm.huggingface import HuggingFaceLLM
 from llm.presets import preset_for
 from llm.scripted import ScriptedLLM
+from llm.served import ServedContext
 from prompts.served import ServedCount
 from prompts.tokens import Count, added_tokens, estimator, tokenizer_count
 from retrieval.index import IndexCache
@@ -122,9 +123,11 @@ def _models(settings: Settings) -> list[Model]:
         model=settings.llm_models[0],
         api_key=settings.llm_api_key,
         connect_timeout=settings.llm_connect_timeout,
+        first_token_timeout=settings.llm_first_token_timeout,
         idle_timeout=settings.llm_idle_timeout,
         max_retries=settings.llm_retries,
         max_concurrency=settings.llm_concurrency,
+        max_stops=settings.llm_stops,
     )
     return [
         _model(settings, name, server.model_copy(update={"model": name}))
@@ -133,7 +136,8 @@ def _models(settings: Settings) -> list[Model]:
 
 
 def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
-    preset = preset_for(name)
+    preset, about = preset_for(name), getattr(llm, "about", None)
+    most = settings.llm_context or preset.worth
     file = _tokenizer_file(settings)
     count = _count(settings, preset.tokens, llm, file)
     added = added_tokens(file) if file else frozenset()
@@ -154,6 +158,9 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         served=count if isinstance(count, ServedCount) else None,
         sampling=preset.sampling,
         deadline=settings.llm_deadline,
+        context=ServedContext(about, name, most=most, chosen=settings.llm_context is not None)
+        if about
+        else None,
         second_opinion=settings.second_opinion,
     )
 

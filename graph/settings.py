@@ -41,7 +41,10 @@ class Settings(BaseSettings):
         None, description="Prompt format of these models; unset: by the model's name."
     )
     llm_context: int | None = Field(
-        None, ge=512, description="Context length in tokens; unset: by the model's name."
+        None,
+        ge=512,
+        description="Context length in tokens; unset: by the model's name. What the server takes "
+        "is the limit.",
     )
     llm_tokenizer: Path | Literal["server"] | None = Field(
         None,
@@ -49,10 +52,21 @@ class Settings(BaseSettings):
         "unset: tokens are estimated.",
     )
     llm_connect_timeout: float = Field(5.0, gt=0, description="Seconds to reach the server.")
-    llm_idle_timeout: float = Field(60.0, gt=0, description="Seconds without a token.")
+    llm_first_token_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds to the first token, in which a model is loaded and the prompt read.",
+    )
+    llm_idle_timeout: float = Field(60.0, gt=0, description="Seconds from one token to the next.")
     llm_deadline: float = Field(300.0, gt=0, description="Seconds for one reply.")
     llm_retries: int = Field(2, ge=0, le=10, description="Attempts after the first.")
     llm_concurrency: int = Field(32, ge=1, description="Replies that run at once.")
+    llm_stops: int | None = Field(
+        None,
+        ge=0,
+        description="Stop strings that the server takes; unset: what is known of it, at least 4. "
+        "All are watched here.",
+    )
     llm_path: Path | None = Field(
         None,
         description="For `huggingface`: folder of its model; unset: from the hub, by name.",

@@ -25,6 +25,10 @@ know about a reply goes the way that LangChain has for it, `generation_info`, re
 are concatenated ("stop" + "stop"), integers summed. So a backend of ours puts `generation_info` on
 one chunk only, the last, whose text is empty. `usage` is absent where a server does not report it.
 
+What is known before the end goes to the callback alone, in the chunk of `on_llm_new_token`:
+`{"usage": {...}}` so far, for a reader that leaves early, and with an empty text `{"reading": 40}`,
+per cent of the prompt that are read.
+
 A failure raises `LLMError`. All that was written before it has been yielded by then, so a reader
 that keeps the pieces has the partial reply. `aclosing` ends the work as soon as the reader leaves,
 which is how a caller limits the time, too.

@@ -12,6 +12,10 @@ from typing import Any
 
 from schemas.rag import PromptLayout
 
+WORTH = 32_768
+"""Tokens of context that are worth using of a model that is not known: what its server takes may be
+millions, which cost time and memory and which hardly any model uses well."""
+
 TABLE = Path(__file__).with_name("models.toml")
 
 
@@ -39,6 +43,11 @@ class Preset:
     """What it is good for, in a few words."""
     match: str = ""
     """Shell-style pattern of lower-case names that mean this model; the last part of a path."""
+
+    @property
+    def worth(self) -> int:
+        """Tokens of a server's context that are worth using."""
+        return self.context_length if self.match else WORTH
 
     def layout(self, **knobs: Any) -> PromptLayout:
         """The prompt's layout for this model.

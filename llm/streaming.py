@@ -24,10 +24,13 @@ MAX_NEW_TOKENS = 300
 
 @dataclass
 class Ending:
-    """How a reply ended; the backend fills it in."""
+    """How a reply stands and ended; the backend fills it in."""
 
     finish_reason: str = "stop"
     usage: dict[str, int] | None = None
+    """As far as it is known."""
+    reading: int | None = None
+    """Per cent of the prompt that are read, before the first token; with an empty piece."""
 
 
 class StreamingLLM(BaseLLM):
@@ -58,19 +61,24 @@ class StreamingLLM(BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        text, ending, failure = TextStream(stop or ()), Ending(), None
+        text, ending, failure, read = TextStream(stop or ()), Ending(), None, None
         try:
             async with aclosing(self._write(prompt, stop or [], kwargs, ending)) as pieces:
                 async for piece in pieces:
+                    if ending.reading not in (None, read):
+                        read = ending.reading
+                        await _tell(run_manager, "", reading=read)
                     if certain := text.feed(piece):
-                        yield await _chunk(certain, run_manager)
+                        await _tell(run_manager, certain, usage=ending.usage)
+                        yield GenerationChunk(text=certain)
                     if text.stopped:
                         ending.finish_reason = "stop"
                         break
         except LLMError as error:
             failure = error
         if rest := text.flush():
-            yield await _chunk(rest, run_manager)
+            await _tell(run_manager, rest, usage=ending.usage)
+            yield GenerationChunk(text=rest)
         if failure:
             raise failure
         info: dict[str, Any] = {"finish_reason": ending.finish_reason}
@@ -97,12 +105,14 @@ class StreamingLLM(BaseLLM):
         )
 
 
-async def _chunk(text: str, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
-    """A piece for LangChain, told to its callbacks."""
-    chunk = GenerationChunk(text=text)
+async def _tell(
+    run_manager: AsyncCallbackManagerForLLMRun | None, text: str, **known: object
+) -> None:
+    """Tells LangChain's callbacks of a piece, and what is known by now."""
     if run_manager:
+        info = {name: value for name, value in known.items() if value is not None}
+        chunk = GenerationChunk(text=text, generation_info=info or None)
         await run_manager.on_llm_new_token(text, chunk=chunk)
-    return chunk
 
 
 class TextStream:

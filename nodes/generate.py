@@ -39,8 +39,18 @@ class _Ending(BaseCallbackHandler):
 
     run_inline = True  # no task for each piece
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Callable[[int], None]) -> None:
+        """Tells `reading` what is read of the prompt."""
         self.info: dict[str, Any] = {}
+        self._reading = reading
+
+    def on_llm_new_token(self, token: object, *, chunk: Any = None, **kwargs: Any) -> None:
+        """What is known before the end; the usage so far is the last of a reply that is left."""
+        known = getattr(chunk, "generation_info", None) or {}
+        if "usage" in known:
+            self.info = {"usage": known["usage"]}
+        if "reading" in known:
+            self._reading(known["reading"])
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """The merged generation_info of all chunks."""
@@ -55,6 +65,7 @@ async def generate_text(
     stop: Sequence[str],
     sampling: Mapping[str, Any],
     hear: Callable[[str], bool],
+    reading: Callable[[int], None] = lambda percent: None,
     seconds: float = 300.0,
 ) -> Generation:
     """Streams a completion; a failure is kept in `error`, beside what was written before it.
@@ -63,9 +74,10 @@ async def generate_text(
         prompt: the raw prompt, up to where the model goes on.
         sampling: as in GenConfig, only what is set; and `messages` for a chat endpoint.
         hear: called with each piece of text as it arrives; false ends the work on the server.
+        reading: called with the per cent of the prompt that are read, where the server tells.
         seconds: until the reply has to be complete.
     """
-    ending, text = _Ending(), ""
+    ending, text = _Ending(reading), ""
     try:
         async with asyncio.timeout(seconds):
             config: RunnableConfig = {"callbacks": [ending]}
@@ -116,7 +128,7 @@ def sampling_again(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads `request`, `route` and `prompt`; writes `generation` and `reply`; streams what may be
-    shown.
+    shown, and how far the server has read the prompt.
 
     A reply that begins by speaking for somebody else, or of which nothing is left, is given up as
     soon as that is known, and written once more: from the same prompt, within one deadline.
@@ -127,6 +139,9 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     clock = asyncio.get_running_loop().time
     ends = clock() + model.deadline
 
+    def reading(percent: int) -> None:
+        runtime.stream_writer({"type": "status", "step": "reading", "percent": percent})
+
     async def write(sampling: dict[str, Any], *, last: bool) -> tuple[Generation, ParsedReply]:
         live = LiveReply(voices, stops, runtime.stream_writer, last=last)
         written = await generate_text(
@@ -135,6 +150,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
             stop=stops,
             sampling=sampling | ({"messages": prompt.messages} if prompt.messages else {}),
             hear=live.hear,
+            reading=reading,
             seconds=ends - clock(),
         )
         usage = written.usage or estimated_usage(prompt, written.text, model)

@@ -34,9 +34,8 @@ async def planned(state: State, context: Context, models: Models) -> PromptPlan:
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads `request`; writes `lore` and `plan`. It works while `embed` waits for a vector."""
     request, context = request_of(state), runtime.context or Context()
-    lore = Lore()
+    model, lore = await models.meet(request.model.name), Lore()
     if any(event.is_lore for event in request.story):
-        model = models.choose(request.model.name)
         layout = model.layout_for(request.gen.max_new_tokens, context.max_new_tokens)
         lore = await asyncio.to_thread(active_lore, request, model, layout.max_new_tokens)
     return {"lore": lore, "plan": await planned({**state, "lore": lore}, context, models)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseLLM
 
 from schemas.base import done
 from schemas.errors import BadRequest
-from schemas.protocols import ServedCount
+from schemas.protocols import ServedContext, ServedCount
 from schemas.rag import PromptLayout
 
 T = TypeVar("T")
@@ -38,6 +38,16 @@ class Model:
     """Confidence of the router below which the model is asked who answers; 0: never."""
     served: ServedCount | None = None
     """Where the server counts tokens: `count` is then what it said, or an estimate."""
+
+    context: ServedContext | None = None
+    """Where a server tells how much it takes."""
+
+    def within_context(self) -> Model:
+        """The same with prompts of the size that the server takes, as far as that is known."""
+        size = self.context.tokens if self.context else None
+        if size is None or size == self.layout.context_length:
+            return self
+        return replace(self, layout=self.layout.model_copy(update={"context_length": size}))
 
     async def counted(self, run: Callable[[Callable[[str], int]], T], *, aside: bool = False) -> T:
         """What a pure function of a counter gives, with this model's own count of tokens; `aside`
@@ -67,9 +77,15 @@ class Models:
             BadRequest: the operator does not offer it; says which are offered.
         """
         if name is None:
-            return self.offered[0]
+            return self.offered[0].within_context()
         for model in self.offered:
             if model.name == name:
-                return model
+                return model.within_context()
         names = ", ".join(model.name for model in self.offered)
         raise BadRequest(f"is not offered here; choose among: {names}", field="model.name")
+
+    async def meet(self, name: str | None) -> Model:
+        """What `choose` gives, once its server was asked how much it takes: a turn begins here."""
+        if context := self.choose(name).context:
+            await context.learn()
+        return self.choose(name)

@@ -21,6 +21,17 @@ class ServedCount(Protocol):
         `aside` as in `base.done`."""
 
 
+class ServedContext(Protocol):
+    """The context length that a server tells."""
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of prompt and reply together; None where it is not known."""
+
+    async def learn(self) -> None:
+        """Asks the server, until it has answered once."""
+
+
 class Analyzer(Protocol):
     """Cuts texts into the terms by which they are found."""
 

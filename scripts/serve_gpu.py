@@ -7,6 +7,7 @@ looked for where Runpod caches them, then in the image, then on the network volu
 
 from __future__ import annotations
 
+import http.client
 import os
 import shlex
 import signal
@@ -25,8 +26,24 @@ CACHED = Path("/runpod-volume/huggingface-cache/hub")
 BAKED = Path("/models")
 VOLUME = Path("/runpod-volume/models")
 
-DRAIN = 600.0
-"""Seconds that a worker may take to finish its jobs; each has a deadline of its own."""
+STOPS = "32"
+"""Stop strings that vLLM is told to take: from 0.28 on it refuses more than 4 otherwise."""
+
+DRAIN = 60.0
+"""Seconds beyond the deadline of a job that a worker may take to finish its jobs."""
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+class Asked:
+    """Whether this process was asked to end."""
+
+    to_end = False
+
+    def __call__(self, *_: object) -> None:
+        """As a signal's handler: it may come at any moment, so that it only takes note, and who
+        waits looks at it."""
+        self.to_end = True
 
 
 def weights(model: str, places: tuple[Path, Path, Path] = (CACHED, BAKED, VOLUME)) -> Path | None:
@@ -46,13 +63,26 @@ def weights(model: str, places: tuple[Path, Path, Path] = (CACHED, BAKED, VOLUME
 
 
 def vllm_command(model: str, path: Path | None, port: int, more: str) -> list[str]:
-    """`vllm serve` for a model: under its public name, for this machine only."""
+    """`vllm serve` for a model: under its public name, for this machine only.
+
+    Raises:
+        SettingsError: `more` cannot be split as a shell would.
+    """
+    try:
+        given = shlex.split(more)
+    except ValueError as error:
+        raise SettingsError(f"IYAGI_VLLM_ARGS: {str(error).lower()}") from None
     return [
         *("vllm", "serve", str(path or model), "--served-model-name", model),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--enable-prefix-caching", "--enable-prompt-tokens-details"),
-        *shlex.split(more),
+        *given,
     ]
+
+
+def vllm_env(env: Mapping[str, str]) -> dict[str, str]:
+    """The server's environment."""
+    return {**env, "VLLM_MAX_STOP_STRINGS": env.get("VLLM_MAX_STOP_STRINGS") or STOPS}
 
 
 def worker_env(model: str, url: str, env: Mapping[str, str]) -> dict[str, str]:
@@ -60,40 +90,59 @@ def worker_env(model: str, url: str, env: Mapping[str, str]) -> dict[str, str]:
 
     The SDK's own checks of the GPU are left out: vLLM has just proved it, and holds its memory.
     """
-    return {
+    ours = {
         "RUNPOD_SKIP_GPU_CHECK": "true",
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-        "IYAGI_LLM_URL": f"{url}/v1",
         "IYAGI_LLM_MODELS": model,
-        **env,
-        "IYAGI_LLM": "openai",
     }
+    if not env.get("IYAGI_LLM_URL"):
+        ours |= {
+            "IYAGI_LLM_URL": f"{url}/v1",
+            "IYAGI_LLM_STOPS": vllm_env(env)["VLLM_MAX_STOP_STRINGS"],
+        }
+    chosen = {name: env.get(name) or value for name, value in ours.items()}
+    proxied = env.get("no_proxy") or env.get("NO_PROXY")
+    direct = f"{proxied},127.0.0.1" if proxied else "127.0.0.1"
+    return {**env, **chosen, "no_proxy": direct, "IYAGI_LLM": "openai"}
 
 
-def wait_for_health(server: subprocess.Popen[bytes], url: str, seconds: float) -> str | None:
-    """Waits until the server is ready; why it will not be, or None."""
+def wait_for_health(
+    server: subprocess.Popen[bytes], url: str, seconds: float, asked: Asked
+) -> str | None:
+    """Waits until the server is ready, or the wait is called off; why it will not be, or None."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
+        if asked.to_end:
+            return None
         if (code := server.poll()) is not None:
             return f"vllm serve ended with exit code {code} before it was ready; its log is above"
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            with _direct(f"{url}/health", timeout=2) as answer:
                 if answer.status == 200:
                     return None
-        except OSError:
-            time.sleep(0.5)
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.5)
     return f"vllm serve was not ready after {seconds:g} s; raise IYAGI_VLLM_STARTUP_TIMEOUT"
 
 
-def watch(server: subprocess.Popen[bytes], worker: subprocess.Popen[bytes]) -> int:
-    """Waits for either to end; a worker without its server finishes its jobs and is replaced."""
+def watch(
+    server: subprocess.Popen[bytes], worker: subprocess.Popen[bytes], drain: float, asked: Asked
+) -> int:
+    """Waits for either to end; the exit code. A worker that is asked to end, or whose server is
+    gone, finishes its jobs first, which in the second case may take so many seconds."""
+    told = False
     while worker.poll() is None and server.poll() is None:
+        if asked.to_end and not told:
+            worker.terminate()
+            told = True
         time.sleep(0.2)
     if worker.poll() is None:
         print("vllm serve has ended: this worker ends", file=sys.stderr, flush=True)
-        end(worker, DRAIN)
-        return 1
-    return worker.returncode if server.poll() is None else worker.returncode or 1
+        end(worker, drain)
+    if worker.returncode:
+        return max(worker.returncode, 1)  # below 0: by a signal
+    return 0 if asked.to_end or server.poll() is None else 1
 
 
 def end(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -106,42 +155,50 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
         process.wait()
 
 
-def run(settings: Settings, env: Mapping[str, str]) -> int:
-    """Starts both and stays until one of them ends; the exit code."""
+def run(settings: Settings, env: Mapping[str, str], asked: Asked) -> int:
+    """Starts both and stays until one of them ends, or it is asked to end; the exit code."""
     model = settings.llm_models[0]
     path = weights(model)
-    if path is None and env.get("HF_HUB_OFFLINE") == "1":
+    # as Hugging Face reads it
+    if path is None and env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise SettingsError(
             f"no weights of {model} in the model cache, in {BAKED} or in {VOLUME}, and "
-            "HF_HUB_OFFLINE=1 forbids the download"
+            "HF_HUB_OFFLINE forbids the download"
         )
     url = f"http://127.0.0.1:{settings.vllm_port}"
     command = vllm_command(model, path, settings.vllm_port, settings.vllm_args)
-    server = subprocess.Popen(command, env=dict(env))
     try:
-        if why := wait_for_health(server, url, settings.vllm_startup_timeout):
+        server = subprocess.Popen(command, env=vllm_env(env))
+    except FileNotFoundError:
+        raise SettingsError("there is no vllm here; this starts the GPU image") from None
+    try:
+        why = wait_for_health(server, url, settings.vllm_startup_timeout, asked)
+        if asked.to_end:
+            return 0
+        if why:
             print(f"error: {why}", file=sys.stderr, flush=True)
             return 1
         worker = subprocess.Popen(
             [sys.executable, "-m", "handler", *sys.argv[1:]], env=worker_env(model, url, env)
         )
-        for number in (signal.SIGTERM, signal.SIGINT):  # the worker drains; then both have ended
-            signal.signal(number, lambda *_: worker.terminate())
-        return watch(server, worker)
+        return watch(server, worker, settings.job_deadline + DRAIN, asked)
     finally:
         end(server, 30)
 
 
 def main() -> int:
-    """0 after SIGTERM, 1 where the worker is to be replaced, 2 for a fault of the environment."""
-    env = dict(os.environ)
+    """0 after SIGTERM or Ctrl-C, 1 where the worker is to be replaced, 2 for a fault of the
+    environment."""
+    env, asked = dict(os.environ), Asked()
     if env.get("IYAGI_LLM") == "huggingface":
         os.execv(sys.executable, [sys.executable, "-m", "handler", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a worker to drain
-    os.environ.setdefault("IYAGI_LLM_URL", "the server beside it")  # the worker is told which
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, asked)
+    if not env.get("IYAGI_LLM_URL"):
+        os.environ["IYAGI_LLM_URL"] = "the server beside it"  # the worker is told which
     os.environ["IYAGI_LLM"] = "openai"
     try:
-        return run(load_settings(), env)
+        return run(load_settings(), env, asked)
     except SettingsError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -29,6 +29,7 @@ async def llm_of(
 
     def make(**options: Any) -> OpenAIServerLLM:
         given = {"base_url": server.url, "model": "m", "idle_timeout": 2.0}
+        given["first_token_timeout"] = options.get("idle_timeout", 2.0)
         made.append(OpenAIServerLLM(**(given | options)))
         return made[-1]
 

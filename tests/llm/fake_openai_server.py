@@ -79,6 +79,34 @@ def refuse(status: int, message: str = "no", **headers: str) -> Behaviour:
     return behave
 
 
+async def too_many_stops(peer: Peer) -> None:
+    """What vLLM says from 0.28 on."""
+    fault = {"type": "too_long", "loc": ["body", "stop"], "msg": "List should have at most 4 items"}
+    await peer.head(400, content_type="application/json")
+    await peer.send(json.dumps({"detail": [fault]}).encode())
+    await peer.raw(b"0\r\n\r\n")
+
+
+async def loading(peer: Peer) -> None:
+    """llama.cpp before its model is loaded."""
+    error = {"code": 503, "message": "Loading model", "type": "unavailable_error"}
+    await peer.head(503, content_type="application/json")
+    await peer.send(json.dumps({"error": error}).encode())
+    await peer.raw(b"0\r\n\r\n")
+
+
+def lists(*entries: dict[str, Any], owned_by: str = "vllm") -> Behaviour:
+    """The answer of `/v1/models`."""
+
+    async def behave(peer: Peer) -> None:
+        data = [{"object": "model", "owned_by": owned_by, **entry} for entry in entries]
+        await peer.head(content_type="application/json")
+        await peer.send(json.dumps({"object": "list", "data": data}).encode())
+        await peer.raw(b"0\r\n\r\n")
+
+    return behave
+
+
 async def die(peer: Peer) -> None:
     """Hangs up before anything was said."""
     await peer.hang_up()
@@ -90,9 +118,15 @@ async def mute(peer: Peer) -> None:
 
 
 class FakeServer:
-    """Answers the requests with its behaviours in turn; the last one answers all further ones."""
+    """Answers the requests with its behaviours in turn; the last one answers all further ones.
+
+    `/v1/models` is no request: `models` answers it. Of stop strings it takes as few as any server.
+    """
 
     def __init__(self) -> None:
+        self.models: Behaviour = refuse(404)
+        self.asked_for_models = 0
+        self.most_stops = 4
         self.requests: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -150,11 +184,17 @@ class FakeServer:
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head.splitlines()[1:])
         }
-        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))))
+        content = await reader.readexactly(int(headers.get("content-length", 0)))
+        body, path = json.loads(content or b"{}"), head.split()[1]
+        if head.startswith("GET") and path == "/v1/models":
+            self.asked_for_models += 1
+            return await _until_left(reader, self.models(Peer(writer, body)))
         self.headers.append(headers)
-        self.paths.append(head.split()[1])
+        self.paths.append(path)
         self.requests.append(body)
         behave = next(self._behaviours, self._last)
+        if len(body.get("stop", ())) > self.most_stops:
+            behave = too_many_stops
         self.open_streams += 1
         self.most_streams = max(self.most_streams, self.open_streams)
         self.busy.set()

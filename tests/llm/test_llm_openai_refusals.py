@@ -99,7 +99,7 @@ async def test_where_the_error_has_no_structure_the_bare_request_is_tried(
 async def test_a_choice_is_given_up_where_the_server_knows_none(
     server: FakeServer, llm_of: Make
 ) -> None:
-    server.will(knows(KNOWN, openai))
+    server.will(knows(KNOWN | {"min_p", "repeat_penalty"}, openai))
     assert (await reply(llm_of(), choice=["Sera", "Narrator"]))[0] == ["ok"]
     assert len(server.requests) == 3
 

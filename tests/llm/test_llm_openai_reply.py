@@ -14,6 +14,8 @@ from tests.llm.fake_openai_server import FakeServer, Peer, say
 
 Make = Callable[..., OpenAIServerLLM]
 
+BASE = {"model", "prompt", "stream", "stream_options", "max_tokens"}
+
 USAGE = {
     "prompt_tokens": 900,
     "completion_tokens": 3,
@@ -38,7 +40,8 @@ async def test_a_reply_streams_and_tells_how_it_ended(server: FakeServer, llm_of
     )
 
 
-async def test_the_request_holds_what_is_set_and_no_more(server: FakeServer, llm_of: Make) -> None:
+async def test_the_request_leaves_nothing_to_the_server(server: FakeServer, llm_of: Make) -> None:
+    """Which would take what the model's files recommend for what is unset, or its own values."""
     llm = llm_of(api_key="k-1")
     await reply(llm)
     assert server.requests[0] == {
@@ -47,6 +50,12 @@ async def test_the_request_holds_what_is_set_and_no_more(server: FakeServer, llm
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": 300,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "repeat_penalty": 1.0,
     }
     assert server.headers[0]["authorization"] == "Bearer k-1"
     await reply(
@@ -61,7 +70,7 @@ async def test_the_request_holds_what_is_set_and_no_more(server: FakeServer, llm
         seed=7,
         dry_multiplier=0.8,
     )
-    assert {k: v for k, v in server.requests[1].items() if k not in server.requests[0]} == {
+    assert {k: v for k, v in server.requests[1].items() if k not in BASE} == {
         "stop": ["\nMin:"],
         "temperature": 0.0,
         "top_p": 0.9,

@@ -9,9 +9,11 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -33,9 +35,20 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
     def do_GET(self):
-        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+        model = {{"id": "org/name", "owned_by": "vllm", "max_model_len": 2048}}
+        data = json.dumps({{"data": [model]}}).encode() if self.path == "/v1/models" else b""
+        self.send_response(503 if os.environ.get("VLLM_LOADS") else 200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if len(asked.get("stop", ())) > int(os.environ.get("VLLM_MAX_STOP_STRINGS", 4)):
+            self.send_error(400)
+            return
+        json.dump(len(asked["stop"]), open(os.environ["VLLM_SEEN"] + ".stops", "w"))
+        time.sleep(float(os.environ.get("VLLM_SLOW", 0)))
         data = b"".join(
             b"data: "
             + json.dumps({{"choices": [{{"index": 0, "text": t, "finish_reason": f}}]}}).encode()
@@ -56,7 +69,7 @@ class Entrypoint:
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.log, self.port = log, free_port()
-        env = {**env, "IYAGI_VLLM_PORT": str(self.port)}
+        self.env = env = {**env, "IYAGI_VLLM_PORT": str(self.port)}
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.serve_gpu"],
@@ -115,7 +128,8 @@ def test_it_serves_jobs_and_ends_with_sigterm(
     own_jobs: JobServer, start: Any, tmp_path: Path
 ) -> None:
     entrypoint = start(IYAGI_VLLM_ARGS="--max-model-len 4096 --quantization 'fp8'")
-    [response] = own_jobs.submit(ask("안녕하세요?")).result(40)
+    job = own_jobs.submit(ask("안녕하세요?", gen={"stop": ["끝.", "END"]}))
+    [response] = job.result(40)
     assert entrypoint.serving()
     assert response["response_contents"][0]["text"] == "Good evening."
     assert response["model_info"]["name"] == "org/name"
@@ -123,9 +137,40 @@ def test_it_serves_jobs_and_ends_with_sigterm(
     assert seen[:4] == ["serve", "org/name", "--served-model-name", "org/name"]
     assert seen[4:8] == ["--host", "127.0.0.1", "--port", str(entrypoint.port)]
     assert seen[-2:] == ["--quantization", "fp8"]
+    assert json.loads((tmp_path / "seen.stops").read_text(encoding="utf-8")) > 4
+    assert response["meta"]["prompt"]["tokens"]["budget"] < 2048
     entrypoint.process.send_signal(signal.SIGTERM)
     assert entrypoint.process.wait(20) == 0
     assert not entrypoint.serving(), "vllm has ended too"
+
+
+def test_a_running_job_is_finished_after_sigterm(own_jobs: JobServer, start: Any) -> None:
+    """Though a proxy is set, which knows nothing of this machine."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    entrypoint = start(VLLM_SLOW="2", HTTP_PROXY=proxy, http_proxy=proxy)
+    job = own_jobs.submit(ask())
+    seen = Path(entrypoint.env["VLLM_SEEN"] + ".stops")
+    wait_until(seen.exists, 40)
+    entrypoint.process.send_signal(signal.SIGTERM)
+    [response] = job.result(20)
+    assert response["response_contents"][0]["text"] == "Good evening."
+    assert entrypoint.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_while_the_server_starts(start: Any, number: int, tmp_path: Path) -> None:
+    entrypoint = start(VLLM_LOADS="1")
+    wait_until(entrypoint.serving, 20)
+    entrypoint.process.send_signal(number)
+    assert entrypoint.process.wait(20) == 0
+    assert not entrypoint.serving()
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_a_server_that_dies_ends_the_worker(own_jobs: JobServer, start: Any) -> None:
@@ -136,12 +181,55 @@ def test_a_server_that_dies_ends_the_worker(own_jobs: JobServer, start: Any) -> 
     assert "vllm serve has ended" in entrypoint.log.read_text(encoding="utf-8")
 
 
-def test_it_fails_fast_and_loud(vllm: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_fails_fast_and_loud(
+    vllm: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(_env_file=None, llm_models=("org/name",), vllm_port=free_port())
-    assert serve_gpu.run(settings, {**vllm, "VLLM_DIES": "1"}) == 1
+    asked = serve_gpu.Asked()
+    monkeypatch.setenv("PATH", vllm["PATH"])  # which finds the program
+    assert serve_gpu.run(settings, {**vllm, "VLLM_DIES": "1"}, asked) == 1
     assert "ended with exit code 7 before it was ready" in capsys.readouterr().err
-    with pytest.raises(SettingsError, match="forbids the download"):
-        serve_gpu.run(settings, {**vllm, "HF_HUB_OFFLINE": "1"})
+    for offline in ("1", "true"):
+        with pytest.raises(SettingsError, match="forbids the download"):
+            serve_gpu.run(settings, {**vllm, "HF_HUB_OFFLINE": offline}, asked)
+    unclosed = settings.model_copy(update={"vllm_args": "--quantization 'fp8"})
+    with pytest.raises(SettingsError, match="IYAGI_VLLM_ARGS: no closing quotation"):
+        serve_gpu.run(unclosed, vllm, asked)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SettingsError, match="no vllm here"):
+        serve_gpu.run(settings, {**vllm, "PATH": "/nowhere"}, asked)
+
+
+def test_what_the_operator_sets_comes_first() -> None:
+    url = "http://127.0.0.1:8001"
+    beside = serve_gpu.worker_env("org/name", url, {"IYAGI_LLM_URL": "", "NO_PROXY": "intra.net"})
+    assert beside["IYAGI_LLM_URL"] == f"{url}/v1" and beside["IYAGI_LLM_STOPS"] == "32"
+    assert beside["no_proxy"] == "intra.net,127.0.0.1"
+    given = {"VLLM_MAX_STOP_STRINGS": "64", "IYAGI_LLM_MODELS": "org/name,lora"}
+    own = serve_gpu.worker_env("org/name", url, given)
+    assert (own["IYAGI_LLM_STOPS"], own["IYAGI_LLM_MODELS"]) == ("64", "org/name,lora")
+    assert serve_gpu.vllm_env(given)["VLLM_MAX_STOP_STRINGS"] == "64"
+    elsewhere = serve_gpu.worker_env("org/name", url, {"IYAGI_LLM_URL": "http://llm.intra.net/v1"})
+    assert "IYAGI_LLM_STOPS" not in elsewhere
+
+
+@pytest.mark.parametrize(
+    ("worker", "server", "asked", "code"),
+    [
+        (0, None, False, 0),
+        (0, 1, False, 1),
+        (0, 1, True, 0),
+        (3, None, False, 3),
+        (-9, None, False, 1),
+        (-9, 1, True, 1),
+        (2, 1, False, 2),
+    ],
+)
+def test_exit_codes(worker: int, server: int | None, asked: bool, code: int) -> None:
+    done = Mock(returncode=worker), Mock(poll=Mock(return_value=server))
+    note = serve_gpu.Asked()
+    note.to_end = asked
+    assert serve_gpu.watch(done[1], done[0], 1.0, note) == code
 
 
 def test_weights_are_looked_for_in_the_cache_then_the_image_then_the_volume(
