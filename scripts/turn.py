@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--user-name", help="what the character calls you")
     parse.add_argument("--respond-as", choices=["auto", "narrator", "character"])
     parse.add_argument(
-        "--llm", choices=["scripted", "openai", "huggingface"], help="instead of IYAGI_LLM"
+        "--llm",
+        choices=["scripted", "openai", "llamacpp", "huggingface"],
+        help="instead of IYAGI_LLM",
     )
     parse.add_argument("--stream", action="store_true", help="print the reply as it is written")
     parse.add_argument("--json", action="store_true", help="print the ChatResponse and no more")
