@@ -39,7 +39,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 ATTEMPTS = 5
 """Connections for one file at most; each goes on where the one before broke off."""
 
-BLOCK = 1 << 20
+LONGEST = 1 << 20
+"""Bytes of a text in a header at most: chat templates have some 10,000."""
 
 
 def source(name: str) -> str:
@@ -128,12 +129,18 @@ def _download(owner: str, file: str, path: Path) -> None:
     ) as client:
         try:
             promise = _promise(client.head(url), f"{owner}:{file}")
-            with path.with_name(f"{promise.sha256}.part").open("ab") as part:
+            whole = path.with_name(f"{promise.sha256}.part")
+            with whole.open("ab") as part:
                 fcntl.flock(part, fcntl.LOCK_EX)
-                if path.is_file():  # another process was faster
+                if path.is_file():  # another process was faster, and this made a new one
+                    whole.unlink(missing_ok=True)
                     return
+                part.seek(0, os.SEEK_END)
                 _check_room(path.parent, promise.size - part.tell())
                 _fill(client, url, part, promise)
+                part.flush()
+                _check_sum(whole, promise)
+                whole.replace(path)
         except httpx.HTTPStatusError as error:
             raise LLMError(
                 f"the hub does not send the model (HTTP {error.response.status_code}); try again",
@@ -145,15 +152,18 @@ def _download(owner: str, file: str, path: Path) -> None:
                 "name a file in IYAGI_LLM_PATH",
                 retryable=True,
             ) from None
-    whole = path.with_name(f"{promise.sha256}.part")
-    with whole.open("rb") as read:
-        if hashlib.file_digest(read, "sha256").hexdigest() != promise.sha256:
-            whole.unlink(missing_ok=True)
-            raise LLMError(
-                "the downloaded model is not what the hub promised (sha256); it was deleted",
-                retryable=True,
-            )
-    whole.replace(path)
+
+
+def _check_sum(file: Path, promise: _Promise) -> None:
+    """Deletes a file that is not what was promised. Raises LLMError."""
+    with file.open("rb") as read:
+        if hashlib.file_digest(read, "sha256").hexdigest() == promise.sha256:
+            return
+    file.unlink()
+    raise LLMError(
+        "the downloaded model is not what the hub promised (sha256); it was deleted",
+        retryable=True,
+    )
 
 
 def _promise(answer: httpx.Response, name: str) -> _Promise:
@@ -202,7 +212,7 @@ def _pieces(client: httpx.Client, url: str, part: BinaryIO, size: int) -> Iterat
             yield -part.tell()
             part.seek(0)
             part.truncate()
-        for piece in answer.iter_bytes(BLOCK):
+        for piece in answer.iter_raw():
             if part.tell() + len(piece) > size:
                 raise LLMError("the hub sends more than it promised; try again", retryable=True)
             part.write(piece)
@@ -270,7 +280,7 @@ def _unpack(file: BinaryIO, form: str) -> tuple[int, ...]:
 
 def _text(file: BinaryIO) -> str:
     (size,) = _unpack(file, "<Q")
-    if size > BLOCK:
+    if size > LONGEST:
         raise ValueError("too long for a text of a header")
     return file.read(size).decode("utf-8", "replace")
 

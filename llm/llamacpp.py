@@ -86,6 +86,8 @@ class LlamaCppLLM(OpenAIServerLLM):
     context_length: int = 4096
     base_url: str = Field("", repr=False)
     max_concurrency: int = 1
+    tokenize_timeout: float | None = 5.0
+    """Longer than of a server: where the cores are busy, the reply takes long anyway."""
 
     _server: Any = PrivateAttr(None)
     _loading: Future[None] | None = PrivateAttr(None)

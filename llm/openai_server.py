@@ -184,6 +184,8 @@ class OpenAIServerLLM(StreamingLLM):
     idle_timeout: float = Field(60.0, gt=0)
     max_retries: int = Field(2, ge=0)
     max_concurrency: int = Field(32, ge=1)
+    tokenize_timeout: float | None = Field(None, gt=0)
+    """Unset: TOKENIZE_TIMEOUT."""
 
     # One of each for an event loop: an HTTP client breaks in another's loop, a semaphore too.
     _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = PrivateAttr(
@@ -210,7 +212,7 @@ class OpenAIServerLLM(StreamingLLM):
         vllm = {"model": self.model, "prompt": text, "add_special_tokens": False}
         llama_cpp = {"content": text, "add_special": False, "parse_special": True}
         try:
-            async with asyncio.timeout(TOKENIZE_TIMEOUT):
+            async with asyncio.timeout(self.tokenize_timeout or TOKENIZE_TIMEOUT):
                 answer = await self._client().post(
                     f"{self.base_url.rstrip('/').removesuffix('/v1')}/tokenize",
                     body={**vllm, **llama_cpp},
