@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,13 @@ def take_smallest(payload: dict[str, Any]) -> str:
     from llm.gguf import find
     from llm.llamacpp import runtime
 
+    if not (find_spec("xllamacpp") and find(SMALLEST, settings.index_dir)):
+        return (
+            "no model wrote this: none could be installed (no network, or no wheel for this "
+            "platform); try again: make run"
+        )
     try:
         runtime()
-        if not find(SMALLEST, settings.index_dir):
-            raise SettingsError(f"the model {SMALLEST} is not installed; try again: make run")
     except SettingsError as error:
         return f"no model wrote this: {error.message}"
     os.environ |= {"IYAGI_LLM": "llamacpp", "IYAGI_LLM_MODELS": SMALLEST}
