@@ -150,7 +150,8 @@ def _in_process(settings: Settings) -> Model:
         path=path,
         folder=folder,
         context_length=context,
-        idle_timeout=settings.llm_idle_timeout,
+        # On few cores it may read for minutes before its first word, and it cannot be out of reach.
+        idle_timeout=settings.llm_deadline,
     )
     return _model(settings.model_copy(update={"llm_context": context}), name, llm)
 

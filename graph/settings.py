@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     llm: Literal["scripted", "openai", "llamacpp", "huggingface"] = Field(
         "scripted",
         description="`scripted` needs no model; `openai` is any compatible server; `llamacpp` "
-        "and `huggingface` run a model in this process and need their extras.",
+        "and `huggingface` run one in this process, by extras.",
     )
     llm_url: str | None = Field(
         None, description="Base URL of the server, such as `http://127.0.0.1:8000/v1`."
@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     llm_concurrency: int = Field(32, ge=1, description="Replies that run at once.")
     llm_path: Path | None = Field(
         None,
-        description="For `llamacpp` the model's GGUF file, for `huggingface` its folder; unset: "
-        "from the hub, by name.",
+        description="`llamacpp`: a GGUF file; `huggingface`: a folder; unset: from the hub, by "
+        "name.",
     )
     llm_device: str = Field(
         "auto",

@@ -293,7 +293,7 @@ def test_it_works_without_the_client_of_kubernetes(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['kubernetes'] = None\n"
         "import chromadb\n"
-        f"kept = chromadb.PersistentClient({str(tmp_path)!r}).create_collection('c')\n"
+        f"kept = chromadb.PersistentClient({str(tmp_path)!r}).create_collection('vectors')\n"
         "kept.add(ids=['a', 'b'], embeddings=[[1.0, 0.0], [0.0, 1.0]])\n"
         "assert kept.query(query_embeddings=[[0.9, 0.1]], n_results=1)['ids'] == [['a']]\n"
     )
