@@ -32,8 +32,9 @@ from schemas.errors import LLMError, SettingsError
 
 MAGIC = b"GGUF"
 
-_HUB = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}:(?:[\w.-]{1,96}/){0,3}[\w.-]{1,200}\.gguf")
-_PACKAGE = re.compile(r"\w{1,96}:[\w.-]{1,200}\.gguf")
+_PART = r"[A-Za-z0-9][\w.-]{0,199}"
+_HUB = re.compile(rf"{_PART}/{_PART}:(?:{_PART}/){{0,3}}{_PART}\.gguf", re.ASCII)
+_PACKAGE = re.compile(rf"[A-Za-z]\w{{0,99}}:{_PART}\.gguf", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 ATTEMPTS = 5

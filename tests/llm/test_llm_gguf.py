@@ -162,6 +162,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(hub: Hub, tmp_path: Path) -
     [
         "no-such-name", "", "a/b", "a/b:c.bin", "../b:c.gguf", "a/b:../../c.gguf", "/etc/x.gguf",
         "https://x.example/y.gguf", "a/b:c/d/e/f/g.gguf", "os.path:x.gguf", "a b/c:d.gguf",
+        "./b:c.gguf", "a/.b:c.gguf", "a/b:.gguf", "__main__:x.gguf", "a/b:c.gguf\n",
     ],
 )  # fmt: skip
 def test_other_names_mean_no_model(name: str, tmp_path: Path) -> None:
