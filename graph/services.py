@@ -116,6 +116,8 @@ def _models(settings: Settings) -> list[Model]:
             )
             for name in names
         ]
+    if settings.llm == "llamacpp":
+        return [_in_process(settings)]
     from llm.openai_server import OpenAIServerLLM  # with the `openai` package: half a second
 
     server = OpenAIServerLLM(
@@ -133,6 +135,29 @@ def _models(settings: Settings) -> list[Model]:
         _model(settings, name, server.model_copy(update={"model": name}))
         for name in settings.llm_models
     ]
+
+
+def _in_process(settings: Settings) -> Model:
+    """The one model that llama.cpp runs here. Raises SettingsError where it cannot."""
+    from llm.gguf import find, read_header
+    from llm.llamacpp import LlamaCppLLM  # with the `openai` package, too
+
+    path, folder = settings.llm_path, settings.index_dir / "models"
+    name = settings.llm_models[0] if settings.llm_models else path.stem if path else ""
+    context = settings.llm_context or preset_for(name).context_length
+    if path := path or find(name, folder):
+        trained = read_header(path).context_length
+        context = min(context, trained or context)
+    llm = LlamaCppLLM(
+        model=name,
+        path=path,
+        folder=folder,
+        context_length=context,
+        # On few cores it may read for minutes before its first word, and it cannot be out of reach.
+        first_token_timeout=settings.llm_deadline,
+        idle_timeout=settings.llm_deadline,
+    )
+    return _model(settings.model_copy(update={"llm_context": context}), name, llm)
 
 
 def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
@@ -174,6 +199,8 @@ def _tokenizer_file(settings: Settings) -> Path | None:
 
 def _count(settings: Settings, kind: str, llm: Any, file: Path | None) -> Count:
     """Tokens by the server, by the model's own tokenizer, or by an estimate of its kind."""
+    if settings.llm == "llamacpp" and not file:  # it is near, and a GGUF file holds the tokenizer
+        return ServedCount(llm.tokenize, estimator(kind))
     if settings.llm_tokenizer == "server" and settings.llm == "openai":
         return ServedCount(llm.tokenize, estimator(kind))
     return tokenizer_count(file) if file else estimator(kind)

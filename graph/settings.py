@@ -24,10 +24,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="IYAGI_", extra="ignore", frozen=True)
 
-    llm: Literal["scripted", "openai", "huggingface"] = Field(
+    llm: Literal["scripted", "openai", "llamacpp", "huggingface"] = Field(
         "scripted",
-        description="`scripted` needs no model; `openai` is any compatible server; "
-        "`huggingface` runs a model in this process and needs the extra.",
+        description="`scripted` needs no model; `openai` is any compatible server; `llamacpp` "
+        "and `huggingface` run one in this process, by extras.",
     )
     llm_url: str | None = Field(
         None, description="Base URL of the server, such as `http://127.0.0.1:8000/v1`."
@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     )
     llm_path: Path | None = Field(
         None,
-        description="For `huggingface`: folder of its model; unset: from the hub, by name.",
+        description="`llamacpp`: a GGUF file; `huggingface`: a folder; unset: from the hub, by "
+        "name.",
     )
     llm_device: str = Field(
         "auto",
@@ -271,19 +272,34 @@ def load_settings() -> Settings:
         if getattr(settings, name) == value and not all(getattr(settings, it) for it in needed):
             wanted = " and ".join(f"IYAGI_{it.upper()}" for it in needed)
             raise SettingsError(f"IYAGI_{name.upper()}={value} needs {wanted}")
-    if settings.llm_tokenizer == "server" and settings.llm != "openai":
+    if settings.llm_tokenizer == "server" and settings.llm not in ("openai", "llamacpp"):
         raise SettingsError("IYAGI_LLM_TOKENIZER=server needs IYAGI_LLM=openai; or name a file")
-    if settings.llm == "huggingface":
+    if settings.llm in ("llamacpp", "huggingface"):
+        if not (settings.llm_path or settings.llm_models):
+            raise SettingsError(
+                f"IYAGI_LLM={settings.llm} needs IYAGI_LLM_MODELS or IYAGI_LLM_PATH"
+            )
+        if settings.llm_path and len(settings.llm_models) > 1:
+            raise SettingsError(
+                "IYAGI_LLM_PATH is one model: give IYAGI_LLM_MODELS one name, or none"
+            )
+    if settings.llm == "llamacpp":
+        _check_llamacpp(settings)
+    elif settings.llm == "huggingface":
         _check_huggingface(settings)
     return settings
 
 
+def _check_llamacpp(settings: Settings) -> None:
+    """What can be known before the model is loaded."""
+    if len(settings.llm_models) > 1:
+        raise SettingsError("IYAGI_LLM=llamacpp runs one model: give IYAGI_LLM_MODELS one name")
+    if settings.llm_path and not settings.llm_path.is_file():
+        raise SettingsError("IYAGI_LLM_PATH: there is no such file; name the model's GGUF file")
+
+
 def _check_huggingface(settings: Settings) -> None:
     """What can be known before the model is loaded."""
-    if not (settings.llm_path or settings.llm_models):
-        raise SettingsError("IYAGI_LLM=huggingface needs IYAGI_LLM_MODELS or IYAGI_LLM_PATH")
-    if settings.llm_path and len(settings.llm_models) > 1:
-        raise SettingsError("IYAGI_LLM_PATH is one model: give IYAGI_LLM_MODELS one name, or none")
     if settings.llm_path and not (settings.llm_path / "config.json").is_file():
         raise SettingsError("IYAGI_LLM_PATH: the folder holds no config.json of a model")
     if not all(find_spec(name) for name in ("accelerate", "torch", "transformers")):

@@ -277,6 +277,8 @@ class OpenAIServerLLM(StreamingLLM):
     max_concurrency: int = Field(32, ge=1)
     max_stops: int | None = Field(None, ge=0)
     """Stop strings that the server takes; unset: what is known of its kind."""
+    tokenize_timeout: float | None = Field(None, gt=0)
+    """Unset: TOKENIZE_TIMEOUT."""
 
     # One of each for an event loop: an HTTP client breaks in another's loop, a semaphore too.
     _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = PrivateAttr(
@@ -338,7 +340,7 @@ class OpenAIServerLLM(StreamingLLM):
         vllm = {"model": self.model, "prompt": text, "add_special_tokens": False}
         llama_cpp = {"content": text, "add_special": False, "parse_special": True}
         try:
-            async with asyncio.timeout(TOKENIZE_TIMEOUT):
+            async with asyncio.timeout(self.tokenize_timeout or TOKENIZE_TIMEOUT):
                 answer = await self._client().post(
                     f"{self.base_url.rstrip('/').removesuffix('/v1')}/tokenize",
                     body={**vllm, **llama_cpp},

@@ -43,6 +43,14 @@ class Preset:
     """What it is good for, in a few words."""
     match: str = ""
     """Shell-style pattern of lower-case names that mean this model; the last part of a path."""
+    short: str = ""
+    """Its name for `make model`, where there is a file to run in this process."""
+    gguf: str = ""
+    """That file, as in `llm/gguf.py`."""
+    file_gb: float = 0.0
+    """Its size in GB."""
+    memory_gb: float = 0.0
+    """Memory that it takes while it writes, with its context."""
 
     @property
     def worth(self) -> int:
@@ -78,14 +86,19 @@ def presets() -> tuple[Preset, ...]:
     return tuple(Preset(**row | {"sampling": every | row.get("sampling", {})}) for row in rows)
 
 
+def in_process() -> dict[str, Preset]:
+    """The models that have a file to run in this process, by short name; small ones first."""
+    return {row.short: row for row in sorted(presets(), key=lambda row: row.file_gb) if row.short}
+
+
 def preset_for(model: str) -> Preset:
-    """The row of that name, else the first whose pattern matches it, else a plain ChatML one with
-    the kind of tokenizer that the name tells.
+    """The row of that name, short or long, else the first whose pattern matches it, else a plain
+    ChatML one with the kind of tokenizer that the name tells.
 
     Args:
         model: as a server calls it: a repository name, a path or a file name.
     """
-    exact = [row for row in presets() if row.name.lower() == model.lower()]
+    exact = [row for row in presets() if model.lower() in (row.name.lower(), row.short)]
     if exact:
         return exact[0]
     last = model.rstrip("/").replace("\\", "/").split("/")[-1].lower()

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--story", type=Path, help="take the story's events from this file")
     parse.add_argument("--position", type=int, default=0, help="where the story stands (default 0)")
-    parse.add_argument("--llm", choices=["scripted", "openai", "huggingface"])
+    parse.add_argument("--llm", choices=["scripted", "openai", "llamacpp", "huggingface"])
     return parse
 
 

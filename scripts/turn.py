@@ -9,16 +9,24 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from cards.events import to_events
 from cards.files import write_file
 from cards.load import load_character, load_history, load_json, load_lore
 from cards.lorebook import stack
+from llm.presets import in_process, preset_for
 from prompts.words import language_of
-from schemas.errors import BadRequest, IyagiError
+from schemas.errors import BadRequest, IyagiError, SettingsError
+from schemas.request import ChatRequest
 
+SMALLEST = "smollm2-135m"
+"""The model of `make run`, from a Python package."""
+LANGUAGE = {"en": "English", "ko": "Korean"}
 GREETING = {"en": "Hello!", "ko": "안녕하세요?"}
 MOCK = Path(__file__).resolve().parent.parent / "data" / "mock"
 
@@ -47,7 +55,14 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--user-name", help="what the character calls you")
     parse.add_argument("--respond-as", choices=["auto", "narrator", "character"])
     parse.add_argument(
-        "--llm", choices=["scripted", "openai", "huggingface"], help="instead of IYAGI_LLM"
+        "--llm",
+        choices=["scripted", "openai", "llamacpp", "huggingface"],
+        help="instead of IYAGI_LLM",
+    )
+    parse.add_argument(
+        "--local",
+        action="store_true",
+        help="where IYAGI_LLM is not set, answer with the smallest real model, as make run does",
     )
     parse.add_argument("--stream", action="store_true", help="print the reply as it is written")
     parse.add_argument("--json", action="store_true", help="print the ChatResponse and no more")
@@ -145,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["IYAGI_LLM"] = args.llm
     try:
         payload = build_payload(args)
+        lacking = take_smallest(payload) if args.local and not args.llm else ""
         response = asyncio.run(answer(payload, args))
         if args.html:
             from play.single import single_page
@@ -156,4 +172,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     if response["error"]:
         print(f"error: {response['error']}", file=sys.stderr)
         return 1
+    if note := lacking or remark(response["model_info"]["name"], payload):
+        print(f"note: {note}", file=sys.stderr)
     return 0
+
+
+def take_smallest(payload: dict[str, Any]) -> str:
+    """Sets the environment to the smallest real model, where the operator chose none and it is
+    here; else says why `scripted` answers, or nothing where the operator chose."""
+    from graph.settings import load_settings
+
+    settings = load_settings()
+    if settings.model_fields_set & {"llm", "llm_models", "llm_path"}:
+        return ""
+    if note := speechless(SMALLEST, payload):  # in bytes, as it reads them, a card would not fit
+        return f"no model wrote this: {note}"
+    from llm.gguf import find
+    from llm.llamacpp import runtime
+
+    if not (find_spec("xllamacpp") and find(SMALLEST, settings.index_dir)):
+        return (
+            "no model wrote this: none could be installed (no network, or no wheel for this "
+            "platform); try again: make run"
+        )
+    try:
+        runtime()
+    except SettingsError as error:
+        return f"no model wrote this: {error.message}"
+    os.environ |= {"IYAGI_LLM": "llamacpp", "IYAGI_LLM_MODELS": SMALLEST}
+    return ""
+
+
+def remark(model: str, payload: dict[str, Any]) -> str:
+    """What to expect of this model with this character, where that is little."""
+    if model in (SMALLEST, preset_for(SMALLEST).name):
+        return (
+            "this was SmolLM2-135M, the smallest of models: it writes English sentences and little "
+            "sense; for a better one: make model"
+        )
+    return speechless(model, payload)
+
+
+def speechless(model: str, payload: dict[str, Any]) -> str:
+    """That the model does not write the character's language, and which do; empty if it does."""
+    try:
+        request = ChatRequest.model_validate(payload)
+    except ValidationError:  # the turn says so, and better
+        return ""
+    language = language_of(request.persona, request.message)
+    if language in preset_for(model).languages:
+        return ""
+    able = ", ".join(name for name, row in in_process().items() if language in row.languages)
+    return f"{model} writes no {LANGUAGE[language]}; these do: {able} (make model)"

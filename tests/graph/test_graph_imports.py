@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "worker": {"schemas", "language", "cards", "graph"},
     "play": {"schemas", "cards", "graph", "prompts", "worker"},
     "scripts": {
+        "llm",
         "schemas",
         "language",
         "cards",

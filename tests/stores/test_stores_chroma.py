@@ -286,3 +286,15 @@ def test_nothing_is_logged_in_a_usual_life(
     database.fetch("chat-1", ["a"])
     database.drop("chat-1")
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_it_works_without_the_client_of_kubernetes(tmp_path: Path) -> None:
+    """The package asks for it, and the lock files leave it out (`pyproject.toml`)."""
+    code = (
+        "import sys; sys.modules['kubernetes'] = None\n"
+        "import chromadb\n"
+        f"kept = chromadb.PersistentClient({str(tmp_path)!r}).create_collection('vectors')\n"
+        "kept.add(ids=['a', 'b'], embeddings=[[1.0, 0.0], [0.0, 1.0]])\n"
+        "assert kept.query(query_embeddings=[[0.9, 0.1]], n_results=1)['ids'] == [['a']]\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
