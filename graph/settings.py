@@ -190,21 +190,26 @@ class Settings(BaseSettings):
 
 
 IN_KOREAN = {
-    "llm": "`scripted`는 모델 없이 돌아가고, `openai`는 OpenAI 호환 서버를 쓰고, `huggingface`는 "
-    "이 프로세스에서 모델을 직접 돌립니다(추가 설치 필요).",
+    "llm": "`scripted`는 모델 없이 돌아가고, `openai`는 OpenAI 호환 서버를 쓰고, `llamacpp`와 "
+    "`huggingface`는 모델을 이 프로세스에서 돌립니다(추가 설치).",
     "llm_url": "서버의 기본 URL. 예: `http://127.0.0.1:8000/v1`.",
     "llm_api_key": "서버가 요구하는 API 키.",
     "llm_models": "요청에서 고를 수 있는 모델. 쉼표로 구분하며, 첫 번째가 기본 모델입니다.",
     "llm_format": "이 모델들의 프롬프트 형식. 비우면 모델 이름으로 정합니다.",
-    "llm_context": "컨텍스트 길이(토큰). 비우면 모델 이름으로 정합니다.",
+    "llm_context": "컨텍스트 길이(토큰). 비우면 모델 이름으로 정합니다. 서버가 받는 길이까지만 "
+    "씁니다.",
     "llm_tokenizer": "모델의 `tokenizer.json` 파일. `server`면 vLLM이나 llama.cpp에 물어봅니다. "
     "비우면 토큰 수를 어림합니다.",
     "llm_connect_timeout": "서버 연결을 기다리는 시간(초).",
+    "llm_first_token_timeout": "첫 토큰까지 기다리는 시간(초). 그동안 모델을 불러오고 "
+    "프롬프트를 읽습니다.",
     "llm_idle_timeout": "토큰이 오지 않을 때 기다리는 시간(초).",
     "llm_deadline": "답변 하나의 제한 시간(초).",
     "llm_retries": "첫 시도가 실패한 뒤 다시 시도하는 횟수.",
     "llm_concurrency": "동시에 만드는 답변 수.",
-    "llm_path": "`huggingface`용: 모델 폴더. 비우면 이름으로 허브에서 받습니다.",
+    "llm_stops": "서버가 받는 중지 문자열의 수. 비우면 서버 종류에 따라 4개 이상을 보냅니다. "
+    "나머지는 여기서 살핍니다.",
+    "llm_path": "`llamacpp`: GGUF 파일. `huggingface`: 폴더. 비우면 이름으로 허브에서 받습니다.",
     "llm_device": "`huggingface`용: `cpu`, `cuda`, `cuda:1`. `auto`는 GPU가 있으면 GPU를 씁니다.",
     "llm_dtype": "`huggingface`용: `float32`, `bfloat16`, `float16`. `auto`는 파일에 저장된 "
     "형식입니다.",

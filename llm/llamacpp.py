@@ -100,8 +100,12 @@ class LlamaCppLLM(OpenAIServerLLM):
         runtime()
 
     async def about(self) -> Served | None:
-        """What server this is, when the model is loaded. Raises LLMError, SettingsError."""
-        await self._ready()
+        """What server this is, when the model is loaded; None where it cannot be, as the reply will
+        say."""
+        try:
+            await self._ready()
+        except IyagiError:
+            return None
         return await super().about()
 
     async def tokenize(self, text: str) -> list[int]:
@@ -153,7 +157,7 @@ class LlamaCppLLM(OpenAIServerLLM):
 
     def _params(self, path: str, key: str) -> Any:
         params = runtime().CommonParams()
-        params.model.path, params.model_alias, params.api_keys = path, self.model, [key]
+        params.model.path, params.model_alias, params.api_keys = path, {self.model}, [key]
         params.port, params.ui, params.endpoint_slots = 0, False, False
         params.verbosity = -1  # it would print prompts
         # The context is one chat's; chats share it, and those that do not fit wait in the cache.
