@@ -24,6 +24,7 @@ from replies.edges import (
 )
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
+from replies.status import bare_opening, settled_windows, windows, without_unfinished
 from replies.tags import Cast
 from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 
@@ -62,17 +63,28 @@ def read_reply(
     if wrapped:
         text = text[1:-1].strip()
         cuts.append("quotes")
-    elif finish_reason == "length" and not guard.ended and text != (text := trim(text)):
+    elif guard.ended:
+        text = without_unfinished(text, cut=True) or text
+    elif finish_reason == "length" and text != (text := _whole(text)):
         cuts.append("unfinished")
-    contents = segments(text, cast, quotes=not wrapped)
+    found = windows(text)
+    contents = segments(text, cast, quotes=not wrapped, found=found)
     return ParsedReply(
         text=text,
         contents=contents,
         regenerate=guard.regenerate or not text,
         next_speaker=guard.next_speaker,
         speaks_for_user=acts_for_user(contents, cast),
+        status=tuple(pair for window in found for pair in window.pairs),
         cuts=tuple(cuts),
     )
+
+
+def _whole(text: str) -> str:
+    """The text without a status window or a sentence that the token limit broke off; unchanged
+    where nothing else is in it."""
+    kept = without_unfinished(text, cut=False)
+    return trim(text) if kept is None else kept or text
 
 
 _READ_AT_ONCE = 4_096
@@ -188,7 +200,8 @@ class StreamReader:
 
     def _certain(self) -> str:
         """The part of the cleaned text that no later cut can touch."""
-        text = _without_open_rule(tidy(self._guard.own_text))
+        text = tidy(self._guard.own_text)
+        text = _without_open_rule(text[: bare_opening(text, growing=True)])
         if not text or self._guard.regenerate:
             return ""
         return "" if self._is_held(text) else text
@@ -203,11 +216,13 @@ class StreamReader:
 
     def _close_pieces(self, text: str) -> Iterator[ResponseContent]:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
-        complete = [span for span in paragraphs(text, self._closed) if span[1] < len(text)]
-        certain = last_end(text, complete[-1][0]) if complete else 0  # a trim goes no further back
-        for start, end in complete:
-            if end < certain:
-                self._waiting.append(pieces(text, start, end))
+        found, known = settled_windows(text, self._closed) if "\n" in text else ([], 0)
+        text_known = text[:known]
+        complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
+        certain = last_end(text_known, complete[-1][0]) if complete else 0
+        for start, end, is_status in complete:
+            if end < certain:  # a trim goes no further back
+                self._waiting.append(pieces(text, start, end, is_status))
                 self._quoted |= any(piece.mark == "quote" for piece in self._waiting[-1])
                 self._closed = end
         if self._quoted:
