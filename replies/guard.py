@@ -183,7 +183,10 @@ class Guard:
         """
         tag = self._rules.tags.at(text, start) or self._quoted_tag(text, start)
         if tag is None:
-            return False
+            found = self._rules.tags.without_colon(text, start, limit, final=final)
+            if isinstance(found, Tag):
+                self._on_tag(found)
+            return found is not None
         entry = self._entry(text, start, tag, limit, final=final)
         if entry > 0:
             self._keep(text, entry)

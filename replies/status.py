@@ -196,6 +196,12 @@ def without_unfinished(text: str, *, cut: bool) -> str | None:
     return None if start == len(text) else text[:start].rstrip()
 
 
+def is_status(line: str) -> bool:
+    """Whether a line by itself tells that it belongs to a window."""
+    row = _row(line, sure=True)
+    return row is not None and row.told > 0
+
+
 def may_be_entry(text: str, start: int, colon: int) -> bool:
     """Whether a line that begins like a tag up to `colon` may be one of a window: a figure may
     follow, or the line before it says that there is one."""
