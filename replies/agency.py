@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -172,8 +173,9 @@ class _Patterns(NamedTuple):
     others: re.Pattern[str]
 
 
+@lru_cache(maxsize=32)
 def _patterns(cast: Cast) -> _Patterns:
-    """The patterns of a cast; `re` remembers what it compiled lately."""
+    """The patterns of a cast, which comes back every turn."""
     names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
     start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}"
     start += r"(?:then,?\s++|\w+ly,?\s++)?"
@@ -200,12 +202,11 @@ def acts_for_user(contents: Iterable[ResponseContent], cast: Cast) -> bool:
     Reported, never cut. Only deliberate acts at the start of a sentence or clause count: what the
     user sees or feels is the narrator's to tell, and a condition ("if you follow") is no act.
     """
+    told = [content.text for content in contents if content.type in ("narration", "action")]
+    if not told:
+        return False
     patterns = _patterns(cast)
-    return any(
-        content.type in ("narration", "action")
-        and any(_acts(match[0], patterns) for match in _SENTENCE.finditer(content.text))
-        for content in contents
-    )
+    return any(_acts(match[0], patterns) for text in told for match in _SENTENCE.finditer(text))
 
 
 def _acts(sentence: str, patterns: _Patterns) -> bool:

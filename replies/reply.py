@@ -19,6 +19,7 @@ from replies.edges import (
     readable,
     tidy,
     trim,
+    without_half,
     without_rule,
 )
 from replies.guard import Guard, rules_of
@@ -57,7 +58,9 @@ def read_reply(
     guard = Guard(rules)
     guard.advance(text, final=True)
     cuts += guard.cuts
-    text = tidy(without_rule(guard.own_text.rstrip()) if guard.ended else guard.own_text)
+    text = without_half(tidy(guard.own_text))
+    if guard.ended:
+        text = without_rule(text)
     wrapped = cast.speaker == "character" and wrapping(text) == "whole"
     if wrapped:
         text = text[1:-1].strip()
@@ -83,7 +86,11 @@ def _whole(text: str) -> str:
     """The text without a status window or a sentence that the token limit broke off; unchanged
     where nothing else is in it."""
     kept = without_unfinished(text, cut=False)
-    return trim(text) if kept is None else kept or text
+    if kept is None:
+        kept = trim(text)
+        last = next(reversed(windows(text)), None)
+        kept = text[: last.end].rstrip() if last and last.end > len(kept) else kept
+    return kept or text
 
 
 _READ_AT_ONCE = 4_096
@@ -199,7 +206,7 @@ class StreamReader:
 
     def _certain(self) -> str:
         """The part of the cleaned text that no later cut can touch."""
-        text = tidy(self._guard.own_text)
+        text = without_half(tidy(self._guard.own_text))
         text = _without_open_rule(text[: bare_opening(text, growing=True)])
         if not text or self._guard.regenerate:
             return ""

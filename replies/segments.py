@@ -185,7 +185,7 @@ def pieces(
         for match in _OTHERS.finditer(text, start, end):
             if 1 not in taken[match.start() - start : match.end() - start]:
                 marked += _other(text, match, end)
-    if _HANGUL_OR_KANA.search(text, start, end):
+    if not text.isascii() and _HANGUL.search(text, start, end):
         marked += _dashed(text, start, end, _taken(marked, start, end))
     return _filled(text, start, end, sorted(marked))
 
@@ -202,7 +202,7 @@ def _dashed(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece
     """Korean stage directions between dashes."""
     for match in _DASHED.finditer(text, start, end):
         at, until = match.span()
-        if 1 not in taken[at - start : until - start] and _HANGUL_OR_KANA.search(text, at, until):
+        if 1 not in taken[at - start : until - start] and _HANGUL.search(text, at, until):
             yield Piece(at, until, "stage")
 
 

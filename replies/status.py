@@ -155,7 +155,7 @@ Span = tuple[int, int]
 
 def windows(text: str) -> list[Window]:
     """The status windows of a reply, in order."""
-    if not _HINT.search(text):
+    if not _may_hold(text):
         return []
     lines = list(_lines(text, 0))
     found, _ = _scan(text, lines, growing=False)
@@ -165,6 +165,13 @@ def windows(text: str) -> list[Window]:
         if row and row.told:
             found.append(Window(torn.start(), len(text), row.pairs, closed=False))
     return found
+
+
+def _may_hold(text: str) -> bool:
+    """Whether there may be a window in a text; most hold none."""
+    if text.isascii():
+        return ":" in text or "|" in text or "```" in text
+    return _HINT.search(text) is not None
 
 
 def settled_windows(text: str, start: int) -> tuple[list[Window], int]:

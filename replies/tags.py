@@ -244,6 +244,7 @@ class Tags:
         sure = rf"(?:(?P<open>{dressed})(?P<sure>)|){_GAPS}{name}{_AFTER}"
         sure += rf"(?(sure)|(?:{_SHOUTED}|(?={_GAPS}[{OPENING_QUOTES}])))"
         self._inner = re.compile(rf"{_BOUNDARY}{sure}", re.IGNORECASE)
+        self._initials = frozenset(name[0] for name in ordered)
         self._gaps = re.compile(_BOUNDARY)
         self._prefixes = tuple({_MARKS.sub("", name, count=1) for name in decomposed})
         self.reach = max(map(len, self._voices)) + _LONGEST_DRESS
@@ -264,6 +265,9 @@ class Tags:
             end: up to where the text may be read.
             final: nothing follows; else the answer is `open` while the line may tell more.
         """
+        first = text[start : start + 1]
+        if first.isalnum() and first.casefold() not in self._initials:
+            return None
         match = self._no_colon.match(text, start, end)
         voice = self._voices.get(fold(match["name"])) if match else None
         if match is None or voice is None:

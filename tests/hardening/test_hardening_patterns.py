@@ -89,6 +89,8 @@ METHODS = {
 GIVEN: dict[str, Callable[[str], str]] = {
     "phrases": reading.plain,
     "_BARE_ENDING": lambda text: text[-8:],
+    "_SENTENCES": lambda text: text[-24:],
+    "_ENDS": lambda text: text[-24:],
     "_UNCLOSED": lambda text: text[-40:],
     "_MARKS": lambda text: text[:250],
     "_REST": lambda text: text[:250],
