@@ -66,7 +66,7 @@ def read_reply(
         text = text[1:-1].strip()
         cuts.append("quotes")
     elif guard.ended:
-        text = without_unfinished(text, cut=True) or text
+        text = text[: bare_opening(text)].rstrip() or text
     elif finish_reason == "length" and text != (text := _whole(text)):
         cuts.append("unfinished")
     found = windows(text)
@@ -85,12 +85,11 @@ def read_reply(
 def _whole(text: str) -> str:
     """The text without a status window or a sentence that the token limit broke off; unchanged
     where nothing else is in it."""
-    kept = without_unfinished(text, cut=False)
-    if kept is None:
-        kept = trim(text)
-        last = next(reversed(windows(text)), None)
-        kept = text[: last.end].rstrip() if last and last.end > len(kept) else kept
-    return kept or text
+    kept = without_unfinished(text)
+    if kept is not None:
+        return kept or text
+    kept, found = trim(text), windows(text)
+    return text[: found[-1].end].rstrip() if found and found[-1].end > len(kept) else kept
 
 
 _READ_AT_ONCE = 4_096

@@ -34,10 +34,10 @@ _LONGEST_PAIR = 1_000
 _DEEPEST = 8
 """Quotations inside of one another; more are marks that nobody closes."""
 
-PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』", "〈": "〉"}
+PAIRS = {"“": "”", "«": "»", "「": "」", "『": "』"}
 """Quotation marks that show their direction; `"` does not."""
 
-_QUOTE = re.compile('["“”«»「」『』〈〉]')
+_QUOTE = re.compile('["“”«»「」『』]')
 _PAIR = {mark: re.compile(f"[{mark}{PAIRS.get(mark, '')}]") for mark in ('"', *PAIRS)}
 _STARS = re.compile(r"\*+")
 _ENDS_FEET = frozenset("0123456789'’")
@@ -54,7 +54,9 @@ _DASHED = re.compile(
     rf"[^\n{_DASH[:-1]}]{{1,300}}?(?P=dash){{1,3}}(?=[ \t]*(?:\n|\Z)|[ \t]+[^\s{_DASH}])"
 )
 """Korean chats write what is done as -걷는다- or ㅡ걷는다ㅡ."""
-_ANGLED = re.compile(r"(?:(?<=\n)|\A|(?<=[.!?…~)*] ))<(?=[^<>\n]*[가-힣])[^<>\n/=]{2,300}>")
+_ANGLED = re.compile(
+    r"(?:(?<=\n)|\A|(?<=[.!?…~)*] ))(?:<(?=[^<>\n]{0,300}[가-힣])[^<>\n/=]{2,300}>|〈[^〈〉\n]{1,300}〉)"
+)
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -174,7 +176,7 @@ def pieces(
     if is_status:
         return [Piece(start, end, "status")]
     marked = list(_quotations(text, start, end)) if quotes else []
-    if text.find("<", start, end) >= 0:
+    if text.find("<", start, end) >= 0 or text.find("〈", start, end) >= 0:
         marked += _angled(text, start, end)
     if text.find("*", start, end) >= 0:
         taken = _taken(marked, start, end)
@@ -191,10 +193,11 @@ def pieces(
 
 
 def _angled(text: str, start: int, end: int) -> Iterator[Piece]:
-    """Korean sentences in <…>, as some write speech; a word there is a title or a tag."""
+    """Korean sentences in <…> or 〈…〉, as some write speech; a word in <…> is a title or a tag."""
     for match in _ANGLED.finditer(text, start, end):
         inner = match[0][1:-1].strip()
-        if is_complete(inner) and not _is_title(text, match.start(), match.end()):
+        is_said = text[match.start()] == "〈" or is_complete(inner)
+        if is_said and not _is_title(text, match.start(), match.end()):
             yield Piece(match.start(), match.end(), "quote")
 
 
@@ -481,7 +484,7 @@ def _parenthesis(text: str, start: int, end: int) -> Literal["thought", "stage"]
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether what `text[start:end]` encloses is no part of a sentence around it."""
     before = text[max(0, start - 8) : start].rstrip(" ")
-    if before and before[-1] not in f'\n*"”」』»〉_)）]】{_ENDS}':
+    if before and before[-1] not in f'\n*"”」』»〉_)）{_ENDS}':
         return False
     if end == len(text) or text[end] in ' \n\t*"“「『〈<([【_':
         return True

@@ -83,7 +83,7 @@ _PICTURES = re.compile(rf"[{_PICTURE}]+\s*")
 _DECORATED = re.compile(rf"[ \t>]*(?:[-*•·▪▸►▶◆◇■□●○✦★☆+][ \t]|[{_PICTURE}]|\*\*|\[)")
 _BULLET = re.compile(r"[ \t>]*[-*•·▪▸►▶◆└├+][ \t]+")
 _COLON = re.compile("[:：]")
-_SPLIT = re.compile(r"\s*[|│┃ㅣ]\s*")
+_SPLIT = re.compile("[|│┃ㅣ]")
 _COMMAS = re.compile(r"\s?[,/·]\s|\s{2,}")
 _RULE = re.compile(r"[ \t]*+[-=_─━*~]{3,}+[ \t]*+")
 _TABLE_RULE = frozenset("|-: \t")
@@ -96,6 +96,7 @@ _TABLE_HEADS = re.compile(
     "항목|구분|이름|스탯|속성|값|수치|내용|key|stat|item|name|attribute|value|status", re.IGNORECASE
 )
 _OPENS_BRACKET = re.compile(r"(?:[*`>#]{1,3} ?)?[\[【〔〈《<{(（]")
+_ENDS_PROSE = frozenset('.!?…~"”」’')
 _SAID = re.compile(rf"[ \t*_]*[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
@@ -188,17 +189,17 @@ def settled_windows(text: str, start: int) -> tuple[list[Window], int]:
     return [window for window in found if window.end <= last], min(known, len(text))
 
 
-def without_unfinished(text: str, *, cut: bool) -> str | None:
-    """The text without a window at its end that is not finished; None where no window stands there.
+def without_unfinished(text: str) -> str | None:
+    """A text that the token limit broke off, without a window at its end that is not finished.
 
-    Args:
-        text: without white space at its end.
-        cut: the writer's part ends there, so its lines are whole. Else the token limit broke it
-            off, and more of them may have followed.
+    Lines without a mark around them are none that is finished: more of them may have followed.
+
+    Returns:
+        None where no window stands at the end of the text, which has no white space there.
     """
-    last = next(reversed(windows(text)), None)
-    if last and last.end == len(text):
-        return text if last.closed or cut else text[: last.start].rstrip()
+    found = windows(text)
+    if found and found[-1].end == len(text):
+        return text if found[-1].closed else text[: found[-1].start].rstrip()
     start = bare_opening(text)
     return None if start == len(text) else text[:start].rstrip()
 
@@ -212,11 +213,11 @@ def is_status(line: str) -> bool:
 def may_be_entry(text: str, start: int, colon: int) -> bool:
     """Whether a line that begins like a tag up to `colon` may be one of a window: a figure may
     follow, or the line before it says that there is one."""
-    if _SAID.match(text, colon):
-        return False
     if _BULLET.match(text, start) or _FIGURE_BEGINS.match(text, colon):
-        return True
+        return not _SAID.match(text, colon)
     before = _line_before(text, start)
+    if not before or before[-1] in _ENDS_PROSE or _SAID.match(text, colon):
+        return False
     return bool(_FENCE.fullmatch(before) or _heading(before) or _row(before))
 
 
@@ -455,7 +456,7 @@ def _row(line: str, *, sure: bool = False) -> _Row | None:
         if len(cells) > 1 and not any(map(_COLON.search, cells)) and any(cells):
             told = sum(_is_key(cell) or _is_figure(cell) for cell in cells)
             return _Row(told=told, cells=cells)
-    parts = [part for part in _SPLIT.split(bare.strip("|│┃ \t")) if part]
+    parts = [part for part in map(str.strip, _SPLIT.split(bare)) if part]
     if len(parts) == 1 and len(_COLON.findall(bare)) > 1:
         commas = [part for part in _COMMAS.split(bare) if part]
         parts = commas if all(map(_COLON.search, commas)) else parts
