@@ -89,7 +89,11 @@ def _whole(text: str) -> str:
     if kept is not None:
         return kept or text
     kept, found = trim(text), windows(text)
-    return text[: found[-1].end].rstrip() if found and found[-1].end > len(kept) else kept
+    last = found[-1] if found else None
+    if last and not any(map(str.isalnum, kept[last.end :])):  # what followed the window is gone
+        is_over = last.closed or text[: last.end].endswith("\n\n")
+        kept = text[: last.end if is_over else last.start].rstrip()
+    return kept[: bare_opening(kept)].rstrip() or text
 
 
 _READ_AT_ONCE = 4_096

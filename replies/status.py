@@ -100,6 +100,7 @@ _ENDS_PROSE = frozenset('.!?…~"”」’')
 _SAID = re.compile(rf"[ \t*_]*[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
+_TORN = re.compile(rf"[\[【〔](?=[^\]】〕]*[가-힣{_PICTURE}])[^\]】〕]{{1,60}}")
 _PROSE = re.compile(r"[\w\"“‘「『][^:：|│\n]{0,400}?[.!?…\"”」]")
 """The beginning of a line that is none of a window, however it goes on."""
 _INLINE = re.compile(
@@ -133,6 +134,7 @@ class _Row(NamedTuple):
         marked: a bullet, a picture, bold letters or a bracket sets it apart from prose.
         bracketed: one pair of brackets encloses it.
         cells: of a table.
+        is_list: the key stands alone, above the items of a list.
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -140,6 +142,7 @@ class _Row(NamedTuple):
     marked: bool = False
     bracketed: bool = False
     cells: tuple[str, ...] = ()
+    is_list: bool = False
 
 
 class _Block(NamedTuple):
@@ -232,14 +235,35 @@ def is_entry(text: str, start: int, end: int) -> bool:
     if row.bracketed and len(row.pairs) > 1:
         return row.told > 0
     figures = all(_is_figure(value) for _, value in row.pairs)
-    before = _line_before(text, start)
-    if _FENCE.fullmatch(before) or _heading(before) == "known":
-        return True
-    if (above := _row(before)) and (above.told or above.cells):
-        return figures or row.told > 0
-    if _heading(before):
-        return figures
+    match _context(text, start):
+        case "known":
+            return True
+        case "told":
+            return figures or row.told > 0
+        case "other":
+            return figures
     return (row.marked or all(_PURE.fullmatch(value) for _, value in row.pairs)) and figures
+
+
+_MOST_ABOVE = 12
+"""Lines before a line that may say that a window began."""
+
+
+def _context(text: str, start: int) -> Literal["known", "told", "other", ""]:
+    """What the lines before `start` say: a fence or a heading, or a line that only windows have."""
+    for _ in range(_MOST_ABOVE):
+        before = _line_before(text, start)
+        start = text.rfind(before, 0, start) if before else 0
+        if _FENCE.fullmatch(before):
+            return "known"
+        if heading := _heading(before):
+            return heading
+        row = _row(before)
+        if row is None:
+            return ""
+        if row.told or row.cells:
+            return "told"
+    return ""
 
 
 def _scan(text: str, lines: list[Span], *, growing: bool) -> tuple[list[Window], int]:
@@ -319,7 +343,7 @@ def _bracketed(text: str, lines: list[Span], row: int, at: int) -> _Block:
     number, others = at, 0
     while number < len(lines) and lines[number][0] <= until:
         line = text[max(inner, lines[number][0]) : min(until, lines[number][1])].strip(" \t|,")
-        if entry := _row(line, sure=True):
+        if entry := _row(line, sure=True, piped=True):
             rows.append(entry)
         elif line and not _heading(line) and not (number == at and len(line) <= _LONGEST_KEY):
             others += 1
@@ -343,7 +367,7 @@ def _listed(text: str, lines: list[Span], row: int, at: int, before: str) -> _Bl
         line = text[slice(*lines[number])]
         if entry := _row(line, sure=bool(before)):
             rows.append(entry)
-        elif rows and _BULLET.match(line) and rows[-1].pairs and not rows[-1].pairs[-1][1]:
+        elif rows and _BULLET.match(line) and rows[-1].is_list:
             rows[-1] = _with_item(rows[-1], line)
         elif not (rows and _heading(line)):
             break
@@ -381,7 +405,7 @@ def _is_window(
     if told and (before or count > 1):
         return 3 * told >= count
     if count == 1:
-        return told > 1
+        return told > 1 or (rows[0].is_list and rows[0].pairs[0][1] != "")
     apart = row == 0 or lines[row - 1][0] == lines[row - 1][1]
     announced = _ANNOUNCES.search(_line_before(text, lines[row][0])) is not None
     return is_tail and not announced and (before or apart) and all(e.marked for e in rows)
@@ -434,11 +458,12 @@ def _with_item(entry: _Row, line: str) -> _Row:
     return entry._replace(pairs=(*known, (key, f"{value}, {item}" if value else item)))
 
 
-def _row(line: str, *, sure: bool = False) -> _Row | None:
+def _row(line: str, *, sure: bool = False, piped: bool = False) -> _Row | None:
     """Reads a line; None where it is none of a window.
 
     Args:
-        sure: a heading or a fence says that there is a window: keys may stand alone.
+        sure: a heading or a fence says that there is a window.
+        piped: it is the rest of a line with bars.
     """
     inner = line.strip()
     if not inner or len(inner) > LONGEST_LINE:
@@ -460,7 +485,7 @@ def _row(line: str, *, sure: bool = False) -> _Row | None:
     if len(parts) == 1 and len(_COLON.findall(bare)) > 1:
         commas = [part for part in _COMMAS.split(bare) if part]
         parts = commas if all(map(_COLON.search, commas)) else parts
-    read = [_pair(part, sure=sure or bracketed, piped=len(parts) > 1) for part in parts]
+    read = [_pair(part, sure=sure or bracketed, piped=piped or len(parts) > 1) for part in parts]
     found = [entry for entry in read if entry]
     told = sum(number for _, number in found)
     if not found or (len(found) < len(read) and not (bracketed and told and len(parts) > 1)):
@@ -468,7 +493,8 @@ def _row(line: str, *, sure: bool = False) -> _Row | None:
     if bracketed and len(parts) == 1 and not told:
         return None
     pairs = tuple(e[0] if e else ("", p.strip(_MARKS)) for e, p in zip(read, parts, strict=True))
-    return _Row(pairs, told, marked or bracketed, bracketed)
+    is_list = len(pairs) == 1 and not pairs[0][1]
+    return _Row(pairs, told, marked or bracketed, bracketed, is_list=is_list)
 
 
 def _pair(part: str, *, sure: bool, piped: bool) -> tuple[Pair, int] | None:
@@ -583,13 +609,16 @@ def _inline(text: str, begin: int, end: int) -> Window | None:
 
 
 def bare_opening(text: str, *, growing: bool = False) -> int:
-    """Where a fence or a heading without a line of its window begins, at the end of a text; its
-    length where there is none. Of a growing text, also what may become one."""
+    """Where a fence or a heading without a line of its window begins, or a Korean bracket that is
+    not closed, at the end of a text; its length where there is none. Of a growing text, also what
+    may become one."""
     line = text.rfind("\n") + 1
     last = text[line:].strip()
     if not last or last[0].isalnum():
         return len(text)
-    if fence := _FENCE.fullmatch(last):
+    if last[0] in "[【〔" and _TORN.fullmatch(last):
+        is_opening = True
+    elif fence := _FENCE.fullmatch(last):
         is_opening = text.count(fence["mark"]) % 2 == 1
     else:
         bare = _bare(last).casefold()

@@ -127,7 +127,8 @@ def _short_forms(name: str) -> Iterator[str]:
     words = name.split()
     if len(words) > 1:
         if fold(words[0]) in _ROMAN_SURNAMES:
-            yield from _romanised("".join(words[1:]))
+            for given in _romanised("".join(words[1:])):
+                yield from (given, f"{words[0]} {given}")
         elif fold(words[-1]) in _ROMAN_SURNAMES:
             yield from _romanised("".join(words[:-1]))
         plain = [w for w in words if fold(w).rstrip(".") not in _TITLES and not w.endswith("의")]
@@ -166,7 +167,8 @@ _MARK = rf"(?:[^\w\n{_COLON}]|_)"
 _HTML = r"(?:</?(?:b|i|em|strong)>|\[/?[bi]\])"
 _LEAD = rf"(?P<open>{_MARK}{{1,20}}?{_HTML}?|{_HTML})?"
 _CALLED = "님|씨|군|양|선배|오빠|언니|누나|형|さん|ちゃん|くん|君|様"
-_HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이)?"
+_CALLED += "|" + unicodedata.normalize("NFD", _CALLED)
+_HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이|(?<=[\u1161-\u11ff])\u110b\u1175)?"
 _REMARK = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
 _BEFORE_REMARK = rf"(?:(?!{_REMARK}){_MARK}){{0,8}}"
 _SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$)|(?<=\d:)\d)"
