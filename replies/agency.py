@@ -42,6 +42,8 @@ _STEMS_KO = """
     고개를_들 손을_들 팔을_들 눈을_들 얼굴을_들 잔을_들 얹 두르 헤치 내젓 꼬집 끼 으쓱이
     웅얼거리 더듬 더듬거리 붙이 내디디 들이밀 밀치 뿌리치 잡아채 끌어안 끌어당기 껴안 보내 챙기
     싸우 다듬 따 붓 굽히 젖히 비키 앞장서 나서 뻗치 흘기 핥 꿰매 두들기
+ 비우 채우 세우 지우
+    피우 치우 태우 깨우 씌우 배우 외우
 """
 _DEEDS_KO = """
     말 대답 인사 결심 다짐 고백 키스 입맞춤 포옹 질문 부탁 손짓 미소 악수 노크 출발 설명
@@ -147,6 +149,10 @@ _HANDS_BACK = re.compile(
     r"\S{1,12}(?:을|를|에|로|에게|쪽으로) "
 )
 """Behind another's act, the sentence goes back to whom it is about: 세라가 웃자, 세라가 준 잔을."""
+_RELATIVE = re.compile(
+    rf"[는{syllables_ending_in('ㄴ')}{syllables_ending_in('ㄹ')}] \S{{1,10}}[이가은는] "
+)
+"""The user's clause belongs to a noun, which does something itself: 민준이 던진 공이 굴러갔다."""
 _JOINS_BEFORE = re.compile(r"(?:자|면서|며|고|서|니|때|후|뒤|지만|는데|다가|더니|채|듯|,)$")
 _ADVERBS = re.compile(
     r"(?:결국|마침내|이윽고|이내|곧|그때|그제야|그제서야|그러자|그리고|그러나|하지만|그래서|그런데"
@@ -233,6 +239,8 @@ def _acts_korean(sentence: str, subject: re.Match[str], others: re.Pattern[str])
     if before and not (_JOINS_BEFORE.search(before[-6:]) or _ADVERBS.search(before[-12:])):
         return False
     if any(rival["topic"] for rival in others.finditer(f"{before} ")):
+        return False
+    if not is_topic and _RELATIVE.search(clause):
         return False
     rivals = list(islice(others.finditer(clause), 4))
     if rivals:

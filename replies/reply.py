@@ -13,6 +13,7 @@ from typing import Any
 
 from replies.agency import acts_for_user
 from replies.edges import (
+    is_complete,
     last_end,
     opening_end,
     opening_is_open,
@@ -90,7 +91,7 @@ def _whole(text: str) -> str:
         return kept or text
     kept, found = trim(text), windows(text)
     last = found[-1] if found else None
-    if last and not any(map(str.isalnum, kept[last.end :])):  # what followed the window is gone
+    if last and not is_complete(kept[last.end :].strip("*_ ")):  # a torn line of the window
         is_over = last.closed or text[: last.end].endswith("\n\n")
         kept = text[: last.end if is_over else last.start].rstrip()
     return kept[: bare_opening(kept)].rstrip() or text

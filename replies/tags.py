@@ -190,7 +190,7 @@ _NO_COLON = (
 )
 """A name at the beginning of a line; `Tags.without_colon` looks at what follows."""
 _PRONOUNS = frozenset(("나", "당신", "you", "あなた"))
-_PARTICLES = re.compile(rf"(?:{NAME_PARTICLES}|이?라|이?란|이?라는)(?![가-힣])")
+_PARTICLES = re.compile(rf"(?:{NAME_PARTICLES}|이?라[고며는]?|이?란)(?![가-힣])")
 _NARRATES = re.compile(r"다\.?[\s)]*$")
 _FIGURE = re.compile(r"[ \t]*[+-]?\d")
 _KOREAN = re.compile("[가-힣]")
