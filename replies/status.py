@@ -338,6 +338,8 @@ def _bracketed(text: str, lines: list[Span], row: int, at: int) -> _Block:
     closing = text.find(_PARTNER[opening], inner, inner + _LONGEST_BRACKET)
     if closing < 0 and len(text) - inner > _LONGEST_BRACKET:
         return _Block(row + 1)
+    if closing > lines[-1][1]:  # in a line that may still grow
+        return _Block(row + 1, is_open=True)
     until = closing if closing >= 0 else len(text)
     rows: list[_Row] = []
     number, others = at, 0

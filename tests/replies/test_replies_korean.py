@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replies.edges import trim
@@ -187,6 +187,7 @@ PARTS = (
 texts = st.lists(st.sampled_from(PARTS), max_size=24).map("".join)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_windows_lie_in_the_text_one_behind_the_other(text: str) -> None:
     at = 0
@@ -196,6 +197,7 @@ def test_windows_lie_in_the_text_one_behind_the_other(text: str) -> None:
     assert trim(text) == text or text.startswith(trim(text))
 
 
+@settings(deadline=None)
 @given(texts, st.integers(0, 200))
 def test_what_is_settled_in_a_growing_text_stays(text: str, size: int) -> None:
     found, known = settled_windows(text[:size], 0)
@@ -204,6 +206,7 @@ def test_what_is_settled_in_a_growing_text_stays(text: str, size: int) -> None:
     assert {(window.start, window.pairs) for window in found if window.end <= known} <= whole
 
 
+@settings(deadline=None)
 @given(texts, st.lists(st.integers(1, 9), max_size=20))
 def test_a_stream_with_windows_gives_the_same(text: str, sizes: list[int]) -> None:
     reader = StreamReader(cast_of("character", ("하린",), "남궁민수"))
