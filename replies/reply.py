@@ -25,7 +25,7 @@ from replies.edges import (
 )
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
-from replies.status import bare_opening, settled_windows, windows, without_unfinished
+from replies.status import Window, bare_opening, settled_windows, windows, without_unfinished
 from replies.tags import Cast
 from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 
@@ -90,10 +90,11 @@ def _whole(text: str) -> str:
     if kept is not None:
         return kept or text
     kept, found = trim(text), windows(text)
-    last = found[-1] if found else None
-    if last and not is_complete(kept[last.end :].strip("*_ ")):  # a torn line of the window
-        is_over = last.closed or text[: last.end].endswith("\n\n")
-        kept = text[: last.end if is_over else last.start].rstrip()
+    if found and "\n" not in text[found[-1].end :]:
+        last = found[-1]
+        if not is_complete(kept[last.end :].strip("*_ ")):  # a torn line, maybe of the window
+            is_over = last.closed or text[: last.end].endswith("\n\n")
+            kept = text[: last.end if is_over else last.start].rstrip()
     return kept[: bare_opening(kept)].rstrip() or text
 
 
@@ -134,6 +135,8 @@ class StreamReader:
         self._text = ""  # what follows the opening
         self._shown = 0
         self._closed = 0  # paragraphs before it are read
+        self._windows: list[Window] = []
+        self._again = 0  # the line from which windows are not known yet
         self._waiting: list[list[Piece]] = []  # paragraphs whose style is not known yet
         self._quoted = False
         self._sent = 0
@@ -226,7 +229,9 @@ class StreamReader:
 
     def _close_pieces(self, text: str) -> Iterator[ResponseContent]:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
-        found, known = settled_windows(text, self._closed) if "\n" in text else ([], 0)
+        more, known, self._again = settled_windows(text, self._again)
+        self._windows += more
+        found = [window for window in self._windows if window.start >= self._closed]
         text_known = text[:known]
         complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
         certain = last_end(text_known, complete[-1][0]) if complete else 0

@@ -90,7 +90,7 @@ _TABLE_RULE = frozenset("|-: \t")
 _RULE_ROW = ("-",)
 _FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})[^`~\n]{0,24}")
 _ANNOUNCES = re.compile(r"[:：]\s*$|이렇게|다음|아래|follow|below", re.IGNORECASE)
-_HINT = re.compile(r"[:：|│\d▮▯♥♡★☆■□]|```|~~~")
+_HINT = re.compile(r"[:：|│\d■□▮▯▰▱█▓▒░♥♡❤🖤🤍💗💔★☆●○⬛⬜🟥🟩]|```|~~~")
 _LINE_HINT = re.compile(rf"[ \t]*[^\w\s{_QUOTES}.,!?…]|[^\n:：]{{1,40}}[:：|]|\w{{1,9}}[ \t]*$")
 _TABLE_HEADS = re.compile(
     "항목|구분|이름|스탯|속성|값|수치|내용|key|stat|item|name|attribute|value|status", re.IGNORECASE
@@ -178,18 +178,29 @@ def _may_hold(text: str) -> bool:
     return _HINT.search(text) is not None
 
 
-def settled_windows(text: str, start: int) -> tuple[list[Window], int]:
-    """The windows of a growing text from `start`, the beginning of a line.
+class Settled(NamedTuple):
+    """What is known of the windows of a growing text.
 
-    Returns:
-        Those that nothing later changes, and up to where that is known.
+    Attributes:
+        windows: those that nothing later changes.
+        known: up to where it is known that there are no more.
+        again: the line at which to go on when there is more of the text.
     """
+
+    windows: list[Window]
+    known: int
+    again: int
+
+
+def settled_windows(text: str, start: int) -> Settled:
+    """Reads the windows of a growing text from `start`: its beginning, or where it is to go on."""
     lines = list(_lines(text, start))
-    last = lines[-1][0] if lines else len(text)
+    last = lines[-1][0]
     if not _PROSE.match(text, last):
         lines = lines[:-1]  # it may become a line of a window
-    found, known = _scan(text, lines, growing=True)
-    return [window for window in found if window.end <= last], min(known, len(text))
+    found, known = _scan(text, lines, growing=True) if lines else ([], start)
+    whole = [window for window in found if window.start < last]
+    return Settled(whole, min(known, len(text)), min(known, last))
 
 
 def without_unfinished(text: str) -> str | None:
@@ -276,12 +287,13 @@ def _scan(text: str, lines: list[Span], *, growing: bool) -> tuple[list[Window],
             row += 1
             continue
         block = _block(text, lines, row)
-        if growing and block.is_open:
+        window = block.window or _inline(text, begin, end)
+        if growing and (block.is_open or (window and window.end == len(text))):
             return found, begin
-        if window := block.window or _inline(text, begin, end):
+        if window:
             found.append(window)
         row = block.after
-    return found, lines[-1][1] + 1 if lines else 0
+    return found, lines[-1][1] + 1
 
 
 def _block(text: str, lines: list[Span], row: int) -> _Block:
@@ -321,7 +333,7 @@ def _fenced(text: str, lines: list[Span], row: int, at: int, mark: str) -> _Bloc
         elif line.strip() and not _heading(line) and not _RULE.fullmatch(line):
             others += 1
             if others > len(rows) + 2:
-                return _Block(number + 1)
+                return _Block(number)
     if len(lines) - at >= _MOST_LINES:
         return _Block(at + _MOST_LINES)
     if not rows or others >= len(rows):

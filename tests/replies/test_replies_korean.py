@@ -198,12 +198,15 @@ def test_windows_lie_in_the_text_one_behind_the_other(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(texts, st.integers(0, 200))
-def test_what_is_settled_in_a_growing_text_stays(text: str, size: int) -> None:
-    found, known = settled_windows(text[:size], 0)
-    assert all(window.end <= known or window.end <= size for window in found)
-    whole = {(window.start, window.pairs) for window in windows(text)}
-    assert {(window.start, window.pairs) for window in found if window.end <= known} <= whole
+@given(texts, st.lists(st.integers(1, 40), max_size=12))
+def test_what_is_settled_in_a_growing_text_stays(text: str, sizes: list[int]) -> None:
+    found, size, again = [], 0, 0
+    for more in sizes:
+        size = min(size + more, len(text))
+        settled = settled_windows(text[:size], again)
+        found += settled.windows
+        again = settled.again
+    assert found == windows(text)[: len(found)]
 
 
 @settings(deadline=None)
