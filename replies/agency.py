@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 from language.korean import final_consonant, syllables_ending_in
 from language.normal import nfc
 from replies.tags import Cast, called
-from schemas.response import ResponseContent
 
 _REGULAR = (
     "accept agree answer approach ask attack blush chuckle climb close decide follow frown gasp "
@@ -170,7 +168,7 @@ _SENTENCE = re.compile(r"[^.!?…。\n]+[.!?…。]*")
 _ACTS_EN = rf"(?:{_REGULAR.replace(' ', '|')})(?:e?s|e?d)?|{_IRREGULAR.replace(' ', '|')}"
 
 
-class _Patterns(NamedTuple):
+class Acts(NamedTuple):
     """How the user is named as one who acts, and who else may act in the same clause."""
 
     named: re.Pattern[str]
@@ -179,9 +177,8 @@ class _Patterns(NamedTuple):
     others: re.Pattern[str]
 
 
-@lru_cache(maxsize=32)
-def _patterns(cast: Cast) -> _Patterns:
-    """The patterns of a cast, which comes back every turn."""
+def acts_of(cast: Cast) -> Acts:
+    """The patterns of a cast. It comes back every turn, so `guard.Rules` keeps them."""
     names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
     start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}"
     start += r"(?:then,?\s++|\w+ly,?\s++)?"
@@ -194,7 +191,7 @@ def _patterns(cast: Cast) -> _Patterns:
     korean = rf"(?<![\w}}])(?:(?:{user}){titled}(?:{topic})|(?P<short>넌|네가|니가))\s"
     rivals = [*cast.persona, *cast.others]
     known = "|".join([_OTHERS_KO, *(re.escape(n) for name in rivals for n in called(name))])
-    return _Patterns(
+    return Acts(
         re.compile(rf"you|{user}|넌|네가|니가", re.IGNORECASE),
         re.compile(english, re.IGNORECASE),
         re.compile(korean, re.IGNORECASE),
@@ -202,20 +199,16 @@ def _patterns(cast: Cast) -> _Patterns:
     )
 
 
-def acts_for_user(contents: Iterable[ResponseContent], cast: Cast) -> bool:
-    """Whether a narrated piece tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
+def acts_for_user(texts: Iterable[str], patterns: Acts) -> bool:
+    """Whether narration tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
 
     Reported, never cut. Only deliberate acts at the start of a sentence or clause count: what the
     user sees or feels is the narrator's to tell, and a condition ("if you follow") is no act.
     """
-    told = [content.text for content in contents if content.type in ("narration", "action")]
-    if not told:
-        return False
-    patterns = _patterns(cast)
-    return any(_acts(match[0], patterns) for text in told for match in _SENTENCE.finditer(text))
+    return any(_acts(match[0], patterns) for text in texts for match in _SENTENCE.finditer(text))
 
 
-def _acts(sentence: str, patterns: _Patterns) -> bool:
+def _acts(sentence: str, patterns: Acts) -> bool:
     """Whether one sentence does."""
     sentence = nfc(sentence).strip(' *_\t"“”「」()（）-ㅡ—–[]')
     if sentence.endswith("?") or not patterns.named.search(sentence):

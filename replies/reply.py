@@ -25,7 +25,14 @@ from replies.edges import (
 )
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
-from replies.status import Window, bare_opening, settled_windows, windows, without_unfinished
+from replies.status import (
+    Window,
+    bare_opening,
+    is_over,
+    settled_windows,
+    windows,
+    without_unfinished,
+)
 from replies.tags import Cast
 from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 
@@ -72,12 +79,13 @@ def read_reply(
         cuts.append("unfinished")
     found = windows(text)
     contents = segments(text, cast, quotes=not wrapped, found=found)
+    told = [content.text for content in contents if content.type in ("narration", "action")]
     return ParsedReply(
         text=text,
         contents=contents,
         regenerate=guard.regenerate or not text,
         next_speaker=guard.next_speaker,
-        speaks_for_user=acts_for_user(contents, cast),
+        speaks_for_user=bool(told) and acts_for_user(told, rules.acts),
         status=tuple(pair for window in found for pair in window.pairs),
         cuts=tuple(cuts),
     )
@@ -93,8 +101,7 @@ def _whole(text: str) -> str:
     if found and "\n" not in text[found[-1].end :]:
         last = found[-1]
         if not is_complete(kept[last.end :].strip("*_ ")):  # a torn line, maybe of the window
-            is_over = last.closed or text[: last.end].endswith("\n\n")
-            kept = text[: last.end if is_over else last.start].rstrip()
+            kept = text[: last.end if is_over(text, last) else last.start].rstrip()
     return kept[: bare_opening(kept)].rstrip() or text
 
 
@@ -166,6 +173,8 @@ class StreamReader:
             return []
         self._guard.advance(self._text, final=False)
         text = self._certain()
+        if len(text) < self._shown:  # its end is held again
+            return []
         events: list[Event] = []
         if len(text) > self._shown:
             events.append(text[self._shown :])
@@ -214,7 +223,8 @@ class StreamReader:
     def _certain(self) -> str:
         """The part of the cleaned text that no later cut can touch."""
         text = without_half(tidy(self._guard.own_text))
-        text = _without_open_rule(text[: bare_opening(text, growing=True)])
+        text = _without_open_rule(text)
+        text = text[: bare_opening(text, growing=True)].rstrip()
         if not text or self._guard.regenerate:
             return ""
         return "" if self._is_held(text) else text

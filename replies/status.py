@@ -161,14 +161,7 @@ def windows(text: str) -> list[Window]:
     """The status windows of a reply, in order."""
     if not _may_hold(text):
         return []
-    lines = list(_lines(text, 0))
-    found, _ = _scan(text, lines, growing=False)
-    after = found[-1].end if found else 0
-    if after < len(text) and (torn := _INLINE_OPEN.search(text, max(lines[-1][0], after))):
-        row = _row(f"[{torn['inner']}]")
-        if row and row.told:
-            found.append(Window(torn.start(), len(text), row.pairs, closed=False))
-    return found
+    return _scan(text, list(_lines(text, 0)), growing=False)[0]
 
 
 def _may_hold(text: str) -> bool:
@@ -176,6 +169,11 @@ def _may_hold(text: str) -> bool:
     if text.isascii():
         return ":" in text or "|" in text or "```" in text
     return _HINT.search(text) is not None
+
+
+def is_over(text: str, window: Window) -> bool:
+    """Whether nothing that follows a window can be a line of it."""
+    return window.closed or "\n\n" in text[window.start : window.end][-8:]
 
 
 class Settled(NamedTuple):
@@ -200,6 +198,8 @@ def settled_windows(text: str, start: int) -> Settled:
         lines = lines[:-1]  # it may become a line of a window
     found, known = _scan(text, lines, growing=True) if lines else ([], start)
     whole = [window for window in found if window.start < last]
+    if whole and whole[-1].end >= last and not is_over(text, whole[-1]):
+        known = whole.pop().start  # it goes, if the token limit breaks the next line off
     return Settled(whole, min(known, len(text)), min(known, last))
 
 
@@ -215,6 +215,9 @@ def without_unfinished(text: str) -> str | None:
     if found and found[-1].end == len(text):
         return text if found[-1].closed else text[: found[-1].start].rstrip()
     start = bare_opening(text)
+    if start == len(text) and (torn := _INLINE_OPEN.search(text, text.rfind("\n") + 1)):
+        row = _row(f"[{torn['inner']}]")
+        start = torn.start() if row and row.told else start
     return None if start == len(text) else text[:start].rstrip()
 
 

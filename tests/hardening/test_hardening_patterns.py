@@ -45,7 +45,7 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
     "replies/tags.py:Tags.__init__": lambda: {
         name: getattr(tags.Tags(CAST), name) for name in ("_any", "_inner", "_gaps", "_no_colon")
     },
-    "replies/agency.py:_patterns": lambda: agency._patterns(CAST)._asdict(),
+    "replies/agency.py:acts_of": lambda: agency.acts_of(CAST)._asdict(),
     "prompts/control.py:_marks": lambda: {
         f"marks of {form.name} {number}": made
         for form in FORMATS.values()
