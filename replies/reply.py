@@ -244,7 +244,7 @@ class StreamReader:
         found = [window for window in self._windows if window.start >= self._closed]
         text_known = text[:known]
         complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
-        certain = last_end(text_known, complete[-1][0]) if complete else 0
+        certain = next((c for part in reversed(complete) if (c := _certain_end(text, part))), 0)
         for start, end, is_status in complete:
             if end < certain:  # a trim goes no further back
                 self._waiting.append(pieces(text, start, end, is_status))
@@ -256,6 +256,13 @@ class StreamReader:
                     self._sent += 1
                     yield content
             self._waiting.clear()
+
+
+def _certain_end(text: str, part: tuple[int, int, bool]) -> int:
+    """Up to where a complete paragraph stays, whatever is trimmed behind it; 0 for what may go."""
+    start, end, is_status = part
+    whole = text[:end].rstrip()
+    return 0 if is_status or bare_opening(whole) < len(whole) else last_end(text[:end], start)
 
 
 _RULE = " \t\n-=_#>*"

@@ -100,7 +100,8 @@ _ENDS_PROSE = frozenset('.!?…~"”」’')
 _SAID = re.compile(rf"[ \t*_]*[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
-_TORN = re.compile(rf"[\[【〔](?=[^\]】〕]*[가-힣{_PICTURE}])[^\]】〕]{{1,60}}")
+_TORN = re.compile(r"[\[【〔][^\]】〕]{0,60}")
+_KOREAN_OR_PICTURE = re.compile(rf"[가-힣{_PICTURE}]")
 _PROSE = re.compile(r"[\w\"“‘「『][^:：|│\n]{0,400}?[.!?…\"”」]")
 """The beginning of a line that is none of a window, however it goes on."""
 _INLINE = re.compile(
@@ -634,7 +635,7 @@ def bare_opening(text: str, *, growing: bool = False) -> int:
     if not last or last[0].isalnum():
         return len(text)
     if last[0] in "[【〔" and _TORN.fullmatch(last):
-        is_opening = True
+        is_opening = growing or _KOREAN_OR_PICTURE.search(last) is not None
     elif fence := _FENCE.fullmatch(last):
         is_opening = text.count(fence["mark"]) % 2 == 1
     else:
