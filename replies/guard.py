@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
-from replies.agency import Acts, acts_of
+from replies.agency import acts_of
 from replies.edges import HEADED, TOKEN
 from replies.status import LONGEST_LINE, is_entry, may_be_entry
 from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
@@ -39,18 +39,13 @@ class Rules:
 
     def __init__(self, cast: Cast, stops: Iterable[str]) -> None:
         """Sorts the strings once; empty ones are left out."""
-        self._cast, self.tags = cast, Tags(cast)
+        self.tags, self.acts = Tags(cast), acts_of(cast)
         given = [stop for stop in stops if stop.strip() or "\n" in stop]
         self._tag_stops = tuple(s for s in given if self.tags.voice(s.strip()))
         plain = sorted((s for s in given if s not in self._tag_stops), key=len, reverse=True)
         self._plain = re.compile("|".join(map(re.escape, plain)) or r"(?!)")
         self._starts = tuple({s[:n] for s in (*plain, *_SPELLED) for n in range(1, len(s))})
         self._longest = max(map(len, self._starts), default=0)
-
-    @cached_property
-    def acts(self) -> Acts:
-        """How narration tells what the user does."""
-        return acts_of(self._cast)
 
     def search(self, text: str, start: int) -> int:
         """Where the first stop string begins, at `start` or later; -1 when there is none."""

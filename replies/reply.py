@@ -244,7 +244,8 @@ class StreamReader:
         found = [window for window in self._windows if window.start >= self._closed]
         text_known = text[:known]
         complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
-        certain = next((c for part in reversed(complete) if (c := _certain_end(text, part))), 0)
+        ends = (_certain_end(text_known, part, part is complete[-1]) for part in reversed(complete))
+        certain = next(filter(None, ends), 0)
         for start, end, is_status in complete:
             if end < certain:  # a trim goes no further back
                 self._waiting.append(pieces(text, start, end, is_status))
@@ -258,11 +259,14 @@ class StreamReader:
             self._waiting.clear()
 
 
-def _certain_end(text: str, part: tuple[int, int, bool]) -> int:
-    """Up to where a complete paragraph stays, whatever is trimmed behind it; 0 for what may go."""
+def _certain_end(text: str, part: tuple[int, int, bool], is_last: bool) -> int:
+    """Where the last sentence ends in a complete paragraph, or in the prose behind the last one,
+    so that a trim goes no further back; 0 for a paragraph that may go itself."""
     start, end, is_status = part
     whole = text[:end].rstrip()
-    return 0 if is_status or bare_opening(whole) < len(whole) else last_end(text[:end], start)
+    if is_status or bare_opening(whole) < len(whole):
+        return 0
+    return last_end(text if is_last else text[:end], start)
 
 
 _RULE = " \t\n-=_#>*"
