@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 
-from language.korean import syllables_ending_in
+from language.korean import is_syllable
+from replies.endings import is_korean_end
 from schemas.formats import CONTROL_TOKENS, FORMATS, THOUGHTS, Format
 
 HEADED = [
@@ -79,8 +80,8 @@ def opening_is_open(text: str) -> bool:
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u200d\u20e3"
 _STOP = ".!?…‥。！？"
 _SOFT = f"~～〜♡♥♪♩{_EMOJI}"
-_CLOSERS = "\"'”’»)）\\]】*_」』"
-_OPENERS = {"」": "「", "』": "『", "】": "【", "*": "*"}
+_CLOSERS = "\"'”’»)）\\]】*_」』〉"
+_OPENERS = {"」": "「", "』": "『", "】": "【", "〉": "〈", "*": "*"}
 _LONGEST_TITLE = 1_000
 """Characters between its marks; a bound on the search for one that never opens."""
 _SOFT_END = re.compile(f"[{_SOFT}]")
@@ -88,7 +89,7 @@ _SOFT_END = re.compile(f"[{_SOFT}]")
 _END = re.compile(
     rf"(?:(?<![{_STOP}])[{_STOP}]++[{_SOFT}]*+|(?<![{_SOFT}])[{_SOFT}]++"
     rf"|(?<![ㅋㅎㅠㅜ])[ㅋㅎㅠㅜ]{{2,}}+|\^\^)[{_CLOSERS}]*+(?=\s)"
-    r"|(?<=\S)[」』】*](?=\s)|(?<=\S)(?=\n)"
+    r"|(?<=\S)[」』】〉*](?=\s)|(?<=\S)(?=\n)"
 )
 """An end inside a text: only in front of white space, so `3.14` and `don’t` hold none."""
 
@@ -98,22 +99,42 @@ _ABBREVIATION = re.compile(
 )
 
 
-_ENDS_SS, _ENDS_L = syllables_ending_in("ㅆ"), syllables_ending_in("ㄹ")
 _BARE_ENDING = re.compile(
-    rf"(?:[요다죠까네냐지]|[가라하]자|구나|군|거든|잖아|더라|[거이]야|[{_ENDS_SS}][어니]"
-    rf"|[{_ENDS_L}][게까래걸]|는걸|고마워|미안해|사랑해|좋아|싫어|몰라|\b(?:돼|응|그래|아니)"
-    r"|[ㄱ-ㅎ]{2,}|ㅋ|ㅎ|[ㅠㅜ]+|\^\^|:[)D3]|;\)|[ー♪]|です|ます|うん|だ|[よねぞわ]|[—―])$"
+    r"(?:[ㄱ-ㅎ]{2,}|ㅋ|ㅎ|[ㅠㅜ]+|\^\^|:[)D3]|;\)|[ー♪]|です|ます|うん|だ|[よねぞわ]|[—―])$"
 )
-"""Korean and Japanese sentences often end without a mark."""
+"""Korean and Japanese sentences often end without a mark; `replies.endings` knows Hangul."""
 
-_COMPLETE = re.compile(rf"(?:[{_STOP}{_SOFT}][{_CLOSERS}]*|[」』】)）”»]|(?<=\S)[\"*])$")
+_COMPLETE = re.compile(
+    rf"(?:[{_STOP}{_SOFT}][{_CLOSERS}]*|[」』】〉》)）”»]|(?<=[가-힣.!?…~])>|(?<=\S)[\"*])$"
+)
+_KOREAN_BRACKET = re.compile(r"\[[^\[\]\n]{0,200}[가-힣][^\[\]\n]{0,200}\]$")
+_BRACKETS = (("(", ")"), ("（", "）"), ("[", "]"))
+_SPEECH = (("“", "”"), ("「", "」"), ("『", "』"), ("«", "»"))
+_LONGEST_TAIL = 400
+"""Characters of the last line that are looked at for a mark without its partner."""
 
 
 def is_complete(text: str) -> bool:
     """Whether the last sentence of a text without white space at its end may be a whole one."""
+    if is_syllable(text[-1:]):
+        line = text[max(text.rfind("\n") + 1, len(text) - _LONGEST_TAIL) :]
+        return not _is_aside(line) and is_korean_end(text[-24:], spoken=_is_speech(line))
     if _BARE_ENDING.search(text, max(0, len(text) - 8)):
         return True
+    if text.endswith("]") and _KOREAN_BRACKET.search(text, max(0, len(text) - _LONGEST_TAIL)):
+        return True
     return _COMPLETE.search(text) is not None and not _abbreviates(text, len(text))
+
+
+def _is_aside(line: str) -> bool:
+    """Whether a line ends inside of stars or brackets that are not closed."""
+    stars = line.count("*") - 2 * line.count("**")
+    return stars % 2 == 1 or any(line.rfind(a) > line.rfind(b) for a, b in _BRACKETS)
+
+
+def _is_speech(line: str) -> bool:
+    """Whether a line ends inside of a quotation."""
+    return line.count('"') % 2 == 1 or any(line.rfind(a) > line.rfind(b) for a, b in _SPEECH)
 
 
 def last_end(text: str, start: int = 0) -> int:
@@ -167,6 +188,13 @@ def readable(raw: str) -> str:
     """Line feeds only, and no half characters, which no encoder could send."""
     text = raw.replace("\r\n", "\n").replace("\r", "\n") if "\r" in raw else raw
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def without_half(text: str) -> str:
+    """The text without the replacement characters at its end, halves of one that was broken off."""
+    while text.endswith("\ufffd"):
+        text = text.rstrip("\ufffd").rstrip()
+    return text
 
 
 def tidy(text: str) -> str:

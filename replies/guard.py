@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from replies.agency import acts_of
 from replies.edges import HEADED, TOKEN
+from replies.status import LONGEST_LINE, is_entry, may_be_entry
 from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
 from schemas.formats import CONTROL_TOKENS
 from schemas.response import Cut
@@ -37,7 +39,7 @@ class Rules:
 
     def __init__(self, cast: Cast, stops: Iterable[str]) -> None:
         """Sorts the strings once; empty ones are left out."""
-        self.tags = Tags(cast)
+        self.tags, self.acts = Tags(cast), acts_of(cast)
         given = [stop for stop in stops if stop.strip() or "\n" in stop]
         self._tag_stops = tuple(s for s in given if self.tags.voice(s.strip()))
         plain = sorted((s for s in given if s not in self._tag_stops), key=len, reverse=True)
@@ -140,7 +142,7 @@ class Guard:
             limit = stop
         while self._position < limit and not self.ended:
             before = self._position
-            self._read_line(text, limit, final=final or stop >= 0)
+            self._read_line(text, limit, final=final or stop == limit)
             if self._position == before:
                 return
         if 0 <= stop <= self._position and not self.ended:
@@ -158,8 +160,7 @@ class Guard:
         if self._at_start:
             if start == limit or (is_open and self._rules.tags.may_begin(text[start:])):
                 return
-            if tag := self._rules.tags.at(text, start) or self._quoted_tag(text, start):
-                self._on_tag(tag)
+            if self._read_tag(text, start, limit, final=final):
                 return
         until = end
         if is_open:
@@ -174,6 +175,25 @@ class Guard:
         if tag:
             self.own_text += "" if self._skipping else " "
             self._on_tag(tag)
+
+    def _read_tag(self, text: str, start: int, limit: int, *, final: bool) -> bool:
+        """Reads the tag at the beginning of a line, or waits for more of the line.
+
+        Returns:
+            False where there is none.
+        """
+        tag = self._rules.tags.at(text, start) or self._quoted_tag(text, start)
+        if tag is None:
+            found = self._rules.tags.without_colon(text, start, limit, final=final)
+            if isinstance(found, Tag):
+                self._on_tag(found)
+            return found is not None
+        entry = self._entry(text, start, tag, limit, final=final)
+        if entry > 0:
+            self._keep(text, entry)
+        elif entry == 0:
+            self._on_tag(tag)
+        return True
 
     def _keep(self, text: str, end: int) -> None:
         """Keeps the words up to `end`, unless they are somebody else's."""
@@ -190,6 +210,21 @@ class Guard:
             return None
         tag = self._rules.tags.at(text, start + 1)
         return tag._replace(keep=text[start] + tag.keep) if tag else None
+
+    @staticmethod
+    def _entry(text: str, start: int, tag: Tag, limit: int, *, final: bool) -> int:
+        """Where the line of a status window ends that begins with a tag, as `- 민준: 신뢰 30`.
+
+        Returns:
+            0 for another's words; -1 while the line may tell more.
+        """
+        if not may_be_entry(text, start, tag.end):
+            return 0
+        newline = text.find("\n", tag.end, limit)
+        end = newline if newline >= 0 else limit
+        if newline < 0 and not final and end - tag.end < LONGEST_LINE:
+            return -1
+        return end if is_entry(text, start, end) else 0
 
     def _on_tag(self, tag: Tag) -> None:
         """Drops the writer's own tag; at another's, ends or waits for the writer's."""

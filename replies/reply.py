@@ -8,22 +8,31 @@ the whole is taken off.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from language.normal import nfc
+from replies.agency import acts_for_user
 from replies.edges import (
+    is_complete,
     last_end,
     opening_end,
     opening_is_open,
     readable,
     tidy,
     trim,
+    without_half,
     without_rule,
 )
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
+from replies.status import (
+    Window,
+    bare_opening,
+    is_over,
+    settled_windows,
+    windows,
+    without_unfinished,
+)
 from replies.tags import Cast
 from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 
@@ -57,22 +66,43 @@ def read_reply(
     guard = Guard(rules)
     guard.advance(text, final=True)
     cuts += guard.cuts
-    text = tidy(without_rule(guard.own_text.rstrip()) if guard.ended else guard.own_text)
+    text = without_half(tidy(guard.own_text))
+    if guard.ended:
+        text = without_rule(text)
     wrapped = cast.speaker == "character" and wrapping(text) == "whole"
     if wrapped:
         text = text[1:-1].strip()
         cuts.append("quotes")
-    elif finish_reason == "length" and not guard.ended and text != (text := trim(text)):
+    elif guard.ended:
+        text = text[: bare_opening(text)].rstrip() or text
+    elif finish_reason == "length" and text != (text := _whole(text)):
         cuts.append("unfinished")
-    contents = segments(text, cast, quotes=not wrapped)
+    found = windows(text)
+    contents = segments(text, cast, quotes=not wrapped, found=found)
+    told = [content.text for content in contents if content.type in ("narration", "action")]
     return ParsedReply(
         text=text,
         contents=contents,
         regenerate=guard.regenerate or not text,
         next_speaker=guard.next_speaker,
-        speaks_for_user=acts_for_user(contents, cast),
+        speaks_for_user=bool(told) and acts_for_user(told, rules.acts),
+        status=tuple(pair for window in found for pair in window.pairs),
         cuts=tuple(cuts),
     )
+
+
+def _whole(text: str) -> str:
+    """The text without a status window or a sentence that the token limit broke off; unchanged
+    where nothing else is in it."""
+    kept = without_unfinished(text)
+    if kept is not None:
+        return kept or text
+    kept, found = trim(text), windows(text)
+    if found and "\n" not in text[found[-1].end :]:
+        last = found[-1]
+        if not is_complete(kept[last.end :].strip("*_ ")):  # a torn line, maybe of the window
+            kept = text[: last.end if is_over(text, last) else last.start].rstrip()
+    return kept[: bare_opening(kept)].rstrip() or text
 
 
 _READ_AT_ONCE = 4_096
@@ -112,6 +142,8 @@ class StreamReader:
         self._text = ""  # what follows the opening
         self._shown = 0
         self._closed = 0  # paragraphs before it are read
+        self._windows: list[Window] = []
+        self._again = 0  # the line from which windows are not known yet
         self._waiting: list[list[Piece]] = []  # paragraphs whose style is not known yet
         self._quoted = False
         self._sent = 0
@@ -141,6 +173,8 @@ class StreamReader:
             return []
         self._guard.advance(self._text, final=False)
         text = self._certain()
+        if len(text) < self._shown:  # its end is held again
+            return []
         events: list[Event] = []
         if len(text) > self._shown:
             events.append(text[self._shown :])
@@ -188,7 +222,9 @@ class StreamReader:
 
     def _certain(self) -> str:
         """The part of the cleaned text that no later cut can touch."""
-        text = _without_open_rule(tidy(self._guard.own_text))
+        text = without_half(tidy(self._guard.own_text))
+        text = _without_open_rule(text)
+        text = text[: bare_opening(text, growing=True)].rstrip()
         if not text or self._guard.regenerate:
             return ""
         return "" if self._is_held(text) else text
@@ -203,11 +239,16 @@ class StreamReader:
 
     def _close_pieces(self, text: str) -> Iterator[ResponseContent]:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
-        complete = [span for span in paragraphs(text, self._closed) if span[1] < len(text)]
-        certain = last_end(text, complete[-1][0]) if complete else 0  # a trim goes no further back
-        for start, end in complete:
-            if end < certain:
-                self._waiting.append(pieces(text, start, end))
+        more, known, self._again = settled_windows(text, self._again)
+        self._windows += more
+        found = [window for window in self._windows if window.start >= self._closed]
+        text_known = text[:known]
+        complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
+        ends = (_certain_end(text_known, part, part is complete[-1]) for part in reversed(complete))
+        certain = next(filter(None, ends), 0)
+        for start, end, is_status in complete:
+            if end < certain:  # a trim goes no further back
+                self._waiting.append(pieces(text, start, end, is_status))
                 self._quoted |= any(piece.mark == "quote" for piece in self._waiting[-1])
                 self._closed = end
         if self._quoted:
@@ -216,6 +257,16 @@ class StreamReader:
                     self._sent += 1
                     yield content
             self._waiting.clear()
+
+
+def _certain_end(text: str, part: tuple[int, int, bool], is_last: bool) -> int:
+    """Where the last sentence ends in a complete paragraph, or in the prose behind the last one,
+    so that a trim goes no further back; 0 for a paragraph that may go itself."""
+    start, end, is_status = part
+    whole = text[:end].rstrip()
+    if is_status or bare_opening(whole) < len(whole):
+        return 0
+    return last_end(text if is_last else text[:end], start)
 
 
 _RULE = " \t\n-=_#>*"
@@ -276,82 +327,3 @@ class LiveReply:
                 self._show({"type": "token", "text": event})
             else:
                 self._show({"type": "segment", "content": event.model_dump(mode="json")})
-
-
-_REGULAR = (
-    "accept agree answer approach ask attack blush chuckle climb close decide follow frown gasp "
-    "glance hand hurry jump kiss kneel laugh lean lower move murmur mutter offer open pick place "
-    "point pull push raise reach refuse reply rush shout sigh smile smirk stumble turn walk wave "
-    "whisper drop grab grin hug nod shrug step wrap"
-)
-_IRREGULAR = (
-    "hurries hurried replies replied "
-    "dropped grabbed grinned hugged nodded shrugged stepped wrapped "
-    "begin begins began draw draws drew drink drinks drank eat eats ate give gives gave go goes "
-    "went leave leaves left put puts run runs ran say says said shake shakes shook sit sits sat "
-    "speak speaks spoke strike strikes struck swing swings swung take takes took tell tells told"
-)
-_ACTS_KO = (
-    "걸어|걷는|걸었|다가[가갔간서섰선]|끄덕[이였인]|말[하했한]|대답[하했한]|웃는|웃었|미소|물었|묻는"
-    "|외치|외쳤|외친|속삭[이였인]|잡는|잡았|붙잡|안는|안았|껴안|따라[가갔간나오]|뛰[어었는]|달려"
-    "|일어[나났난서섰선]|앉는|앉았|돌아[서섰선]|내밀|내민|꺼[내냈낸]|열었|연다|닫[았는]|집어"
-    "|들어[가갔간올]|고개를 (?:저|숙|돌|들)|손을 (?:뻗|흔|내|잡)|결심|키스|입을? ?맞"
-)
-_SUFFERED = r"(?!(?:\s\w+){0,4}\s+damage\b)"  # "you take five points of damage" is no act
-_OTHER_SUBJECT = r"(?:그녀|그|나|저|우리|소녀|소년|여자|남자|모두)(?:은|는|이|가|도)\s"
-_SENTENCE = re.compile(r"[^.!?…。\n]+[.!?…。]*")
-
-_ACTS_EN = rf"(?:{_REGULAR.replace(' ', '|')})(?:e?s|e?d)?|{_IRREGULAR.replace(' ', '|')}"
-
-
-class _Patterns(NamedTuple):
-    """How the user is named as one who acts, and who else may act in the same clause."""
-
-    named: re.Pattern[str]
-    english: re.Pattern[str]
-    korean: re.Pattern[str]
-    others: re.Pattern[str]
-
-
-def _patterns(cast: Cast) -> _Patterns:
-    """The patterns of a cast; `re` remembers what it compiled lately."""
-    names = [*map(re.escape, cast.user), r"\{\{user\}\}", "<user>"]
-    start = r"(?:^|[,;—–-]\s++(?:and\s++|then\s++)?|\b(?:as|while)\s++)\W{0,3}"
-    start += r"(?:then,?\s++|\w+ly,?\s++)?"
-    adverb = r"(?:\s++(?:\w+ly|just|then|also|both))?"
-    english = rf"{start}(?:you|{'|'.join(names)}){adverb}\s++(?:{_ACTS_EN})\b{_SUFFERED}"
-    addressed = "|".join([*names, "당신", "너", "그대"])
-    act = rf"(?P<clause>.*?(?:{_ACTS_KO})\S{{0,4}}다)\W*$"
-    korean = rf"^\W*(?:{addressed})(?:은|는|이|가|께서|이가|이는|도)\s{act}"
-    rivals = [rf"{re.escape(name)}(?:이?가|은|는|이|도)\s" for name in cast.persona + cast.others]
-    return _Patterns(
-        re.compile(rf"you|{addressed}", re.IGNORECASE),
-        re.compile(english, re.IGNORECASE),
-        re.compile(korean, re.IGNORECASE),
-        re.compile("|".join([_OTHER_SUBJECT, *rivals])),
-    )
-
-
-def acts_for_user(contents: Iterable[ResponseContent], cast: Cast) -> bool:
-    """Whether a narrated piece tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
-
-    Reported, never cut. Only deliberate acts at the start of a sentence or clause count: what the
-    user sees or feels is the narrator's to tell, and a condition ("if you follow") is no act.
-    """
-    patterns = _patterns(cast)
-    return any(
-        content.type in ("narration", "action")
-        and any(_acts(match[0], patterns) for match in _SENTENCE.finditer(content.text))
-        for content in contents
-    )
-
-
-def _acts(sentence: str, patterns: _Patterns) -> bool:
-    """Whether one sentence does."""
-    sentence = nfc(sentence).strip(' *_\t"“”「」')
-    if sentence.endswith("?") or not patterns.named.search(sentence):
-        return False
-    if patterns.english.search(sentence):
-        return True
-    found = patterns.korean.match(sentence)
-    return found is not None and not patterns.others.search(found["clause"])

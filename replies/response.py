@@ -65,13 +65,16 @@ def respond(
 
 def _reading(parsed: ParsedReply, generation: Generation) -> dict[str, Any]:
     """What was done to the reply, for `meta.reply`."""
-    return {
+    read: dict[str, Any] = {
         "regenerated": generation.given_up is not None,
         "given_up": generation.given_up or [],
         "cuts": list(parsed.cuts),
         "next_speaker": parsed.next_speaker,
         "speaks_for_user": parsed.speaks_for_user,
     }
+    if parsed.status:
+        read["status"] = [list(pair) for pair in parsed.status]
+    return read
 
 
 def _standing(lore: Lore) -> list[RetrievalItem]:

@@ -1,8 +1,9 @@
 """The pieces of a reply: what in it is said, done, thought or told.
 
-First a paragraph is split at its marks: quotations, `*…*`, `_…_`, ‘…’ and (…). Quotations win over
-stars, stars over the rest. A mark without a partner reaches to the end of its line. Where a mark
-may mean speech or a title, an action or stress, words in doubt belong to the text around them.
+First a paragraph is split at its marks: quotations, `*…*`, `_…_`, ‘…’, (…), and in Korean -…- at
+the beginning of a line. Quotations win over stars, stars over the rest. A mark without a partner
+reaches to the end of its line. Where a mark may mean speech or a title, an action or stress, words
+in doubt belong to the text around them.
 
 Then the marks get their meaning, for the whole reply at once. Chats have two house styles, and a
 reply keeps to one. Where something is said in quotation marks (“ ” " " 「」 『』 «»), bare text is
@@ -13,16 +14,19 @@ the narrator wrote it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Literal, NamedTuple
 
+from language.korean import is_syllable, syllables_ending_in
+from replies.edges import is_complete
+from replies.status import Window
 from replies.tags import NARRATOR, Cast
 from schemas.response import ResponseContent
 
-Mark = Literal["quote", "star", "underscore", "single", "thought", "stage", "bare"]
-"""`thought` and `stage` are parentheses: inner speech, and a stage direction."""
+Mark = Literal["quote", "star", "underscore", "single", "thought", "stage", "status", "bare"]
+"""`thought` and `stage`: inner speech and a stage direction, in parentheses or between dashes."""
 
-Kind = Literal["narration", "dialogue", "action", "thought"]
+Kind = Literal["narration", "dialogue", "action", "thought", "status"]
 
 _LONGEST_PAIR = 1_000
 """Characters between two partners; also bounds the search for one that never comes."""
@@ -38,11 +42,21 @@ _PAIR = {mark: re.compile(f"[{mark}{PAIRS.get(mark, '')}]") for mark in ('"', *P
 _STARS = re.compile(r"\*+")
 _ENDS_FEET = frozenset("0123456789'’")
 _FEET = re.compile(r"\d['’]\d{0,2}$")
-_OTHER_MARK = re.compile("[_'‘(（]")
+_OTHER_MARK = re.compile("[_'‘(（[【]")
 _OTHERS = re.compile(  # each begins with a literal, which lets the engine skip to it
     r"_(?<!\w_)(?=[^\s_])[^_\n]*(?<=\S)_(?!\w)"
     r"|['‘](?<![\w'‘’].)(?=\S)(?:[^'‘’\n]|(?<=\w)['’](?=[a-zA-Z]))+(?<=\S)['’](?![a-zA-Z0-9])"
-    r"|[(（][^()（）\n]+[)）]"
+    r"|[(（][^()（）\n]+[)）]|\[[^\[\]\n]+\]|【[^【】\n]+】"
+)
+_DASH = "ㅡ—–―-"
+_DASHED = re.compile(
+    rf"(?:(?<=\n)|\A|(?<=[.!?…~”」\"] ))(?P<dash>[{_DASH}])(?P=dash){{0,2}} ?(?=[^\s{_DASH}])"
+    rf"[^\n{_DASH[:-1]}]{{1,300}}?(?P=dash){{1,3}}(?=[ \t]*(?:\n|\Z)|[ \t]+[^\s{_DASH}])"
+)
+"""Korean chats write what is done as -걷는다- or ㅡ걷는다ㅡ."""
+_ANGLED = re.compile(
+    r"(?:(?<=\n)|\A|(?<=[.!?…~)*] ))"
+    r"(?:<(?=[^<>\n]{0,300}[가-힣])[^<>\n/=]{2,300}>|〈[^〈〉\n]{1,300}〉)"
 )
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 
@@ -55,21 +69,24 @@ class Piece(NamedTuple):
     mark: Mark
 
 
-def segments(text: str, cast: Cast, *, quotes: bool = True) -> list[ResponseContent]:
+def segments(
+    text: str, cast: Cast, *, quotes: bool = True, found: Sequence[Window] = ()
+) -> list[ResponseContent]:
     """Splits a cleaned reply into typed pieces.
 
     Args:
         text: the reply.
         cast: who wrote it.
         quotes: False where quotation marks mean titles: when a pair around the whole was removed.
+        found: its status windows.
 
     Returns:
         Pieces whose texts and spans join to exactly `text`; white space belongs to what is before
         it. None for an empty text. No piece goes over an empty line.
     """
-    found = [pieces(text, start, end, quotes=quotes) for start, end in paragraphs(text)]
-    used = {piece.mark for paragraph in found for piece in paragraph}
-    return [c for paragraph in found for c in typed(text, paragraph, cast, used)]
+    parts = [pieces(text, *part, quotes=quotes) for part in paragraphs(text, 0, found)]
+    used = {piece.mark for part in parts for piece in part}
+    return [c for part in parts for c in typed(text, part, cast, used)]
 
 
 def typed(
@@ -110,35 +127,58 @@ def _kind(text: str, piece: Piece, bare: Kind, quoted: bool, styled: bool) -> Ki
             return "thought"
         case "stage":
             return "action"
+        case "status":
+            return "status"
         case "bare":
             return bare
 
 
 def _content(text: str, start: int, end: int, kind: Kind, cast: Cast) -> ResponseContent:
     """A piece and whose it is: narration is the narrator's, also in a character's reply."""
-    speaker = NARRATOR if kind == "narration" else cast.writer
+    speaker = NARRATOR if kind in ("narration", "status") else cast.writer
     return ResponseContent(type=kind, speaker=speaker, text=text[start:end], span=(start, end))
 
 
-def paragraphs(text: str, start: int = 0) -> Iterator[tuple[int, int]]:
-    """The spans of the paragraphs from `start` on; each holds the empty lines behind it."""
-    for match in _PARAGRAPH_END.finditer(text, start):
-        yield start, match.end()
+def paragraphs(
+    text: str, start: int, found: Iterable[Window] = ()
+) -> Iterator[tuple[int, int, bool]]:
+    """The spans of the paragraphs from `start` on; each holds the empty lines behind it.
+
+    A status window is a paragraph of its own, for which the third is true.
+    """
+    for window in found:
+        yield from _paragraphs(text, start, window.start)
+        yield window.start, window.end, True
+        start = window.end
+    yield from _paragraphs(text, start, len(text))
+
+
+def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """The paragraphs of a stretch without a status window."""
+    for match in _PARAGRAPH_END.finditer(text, start, end):
+        yield start, match.end(), False
         start = match.end()
-    if start < len(text):
-        yield start, len(text)
+    if start < end:
+        yield start, end, False
 
 
-def pieces(text: str, start: int, end: int, *, quotes: bool = True) -> list[Piece]:
+def pieces(
+    text: str, start: int, end: int, is_status: bool = False, *, quotes: bool = True
+) -> list[Piece]:
     """Splits `text[start:end]`, a paragraph, without a gap or an overlap.
 
     Args:
         text: the whole reply.
         start: where the paragraph starts.
         end: where it ends.
+        is_status: it is a status window.
         quotes: whether quotation marks enclose speech here.
     """
+    if is_status:
+        return [Piece(start, end, "status")]
     marked = list(_quotations(text, start, end)) if quotes else []
+    if text.find("<", start, end) >= 0 or text.find("〈", start, end) >= 0:
+        marked += _angled(text, start, end)
     if text.find("*", start, end) >= 0:
         taken = _taken(marked, start, end)
         for star in _starred(text, start, end, taken):
@@ -148,7 +188,26 @@ def pieces(text: str, start: int, end: int, *, quotes: bool = True) -> list[Piec
         for match in _OTHERS.finditer(text, start, end):
             if 1 not in taken[match.start() - start : match.end() - start]:
                 marked += _other(text, match, end)
+    if not text.isascii() and _HANGUL.search(text, start, end):
+        marked += _dashed(text, start, end, _taken(marked, start, end))
     return _filled(text, start, end, sorted(marked))
+
+
+def _angled(text: str, start: int, end: int) -> Iterator[Piece]:
+    """Korean sentences in <…> or 〈…〉, as some write speech; a word in <…> is a title or a tag."""
+    for match in _ANGLED.finditer(text, start, end):
+        inner = match[0][1:-1].strip()
+        is_said = text[match.start()] == "〈" or is_complete(inner)
+        if is_said and not _is_title(text, match.start(), match.end()):
+            yield Piece(match.start(), match.end(), "quote")
+
+
+def _dashed(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece]:
+    """Korean stage directions between dashes."""
+    for match in _DASHED.finditer(text, start, end):
+        at, until = match.span()
+        if 1 not in taken[at - start : until - start] and _HANGUL.search(text, at, until):
+            yield Piece(at, until, "stage")
 
 
 def _taken(marked: list[Piece], start: int, end: int) -> bytearray:
@@ -287,6 +346,11 @@ def _other(text: str, match: re.Match[str], end: int) -> Iterator[Piece]:
             yield Piece(at, until, "single")
     elif _THOUGHT_LABEL.fullmatch(text, at + 1, until - 1):
         yield Piece(at, _line_end(text, at, end), "thought")
+    elif text[at] in "[【":
+        if _THOUGHT_PREFIX.match(text, at + 1, until - 1):
+            yield Piece(at, until, "thought")
+        elif _stands_alone(text, at, until) and _DONE.search(text, at, until - 1):
+            yield Piece(at, until, "stage")
     elif kind := _parenthesis(text, at, until):
         yield Piece(at, until, kind)
 
@@ -317,6 +381,7 @@ def _filled(text: str, start: int, end: int, marked: list[Piece]) -> list[Piece]
 
 
 _ENDS = ".!?…~,—–-♡。！？～"
+_HANGUL = re.compile("[가-힣]")
 _HANGUL_OR_KANA = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 _SAYING_BEFORE = re.compile(
@@ -353,6 +418,15 @@ _THOUGHT_LABEL = re.compile(
     r"\s*(?:속\s?)?(?:생각|마음의? ?소리)\s*|\s*속마음\s*|\s*thoughts?\s*|\s*thinking\s*", re.I
 )
 _THOUGHT_PREFIX = re.compile(r"\s*(?:생각|속마음|속으로|내심|thinking|thoughts?)\b\s*[:：,]?", re.I)
+_NOUN_FORMS = syllables_ending_in("ㅁ")
+_DONE = re.compile(
+    rf"(?:[가-힣]다\.?|[가-힣](?:며|면서|고서?|채로?|듯이?|[아어]서|지만|더니|[는은]\s?중)[,.…]*"
+    rf"|[{_NOUN_FORMS}][.…~]*)$"
+)
+"""How a Korean stage direction ends: told (연다.), joined (쉬며…) or as a noun (끄덕임)."""
+_FELT = re.compile(
+    rf"(?:[{syllables_ending_in('ㅆ')}]어|잖아|겠지|[으]?ㄹ까|[가-힣](?:네요?|거야|는데))$"
+)
 _FIRST_PERSON = re.compile(r"\b(?:I|my|me|we)\b", re.IGNORECASE)
 _OUT_OF_CHARACTER = re.compile(r"\s*(?:ooc|note|a/?n)\b", re.IGNORECASE)
 
@@ -397,14 +471,33 @@ def _parenthesis(text: str, start: int, end: int) -> Literal["thought", "stage"]
         return None
     if _THOUGHT_PREFIX.match(inner):
         return "thought"
-    before = text[max(0, start - 8) : start].rstrip(" ")
-    stands_alone = (not before or before[-1] in f'\n*"”」』»_)）{_ENDS}') and (
-        end == len(text) or text[end] in ' \n\t*"“「『_'
-    )
-    if not stands_alone:
+    if not _stands_alone(text, start, end):
         return None
+    if _HANGUL.search(inner):
+        return "thought" if _thinks(inner) else "stage"
     if inner[-1] not in _ENDS:
         return "stage" if inner.count(" ") < 6 and any(map(str.isalpha, inner)) else None
     if _HANGUL_OR_KANA.search(inner):
         return None if inner.endswith("다.") else "thought"
     return "thought" if inner[-1] in "?…" or _FIRST_PERSON.search(inner) else None
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether what `text[start:end]` encloses is no part of a sentence around it."""
+    before = text[max(0, start - 8) : start].rstrip(" ")
+    if before and before[-1] not in f'\n*"”」』»〉_)）{_ENDS}':
+        return False
+    if end == len(text) or text[end] in ' \n\t*"“「『〈<([【_':
+        return True
+    return (
+        is_syllable(text[end])
+        and not _NAMED_AFTER.match(text, end)
+        and bool(_DONE.search(text, start, end - 1))
+    )
+
+
+def _thinks(inner: str) -> bool:
+    """Whether a Korean parenthesis is inner speech: a sentence that nobody would tell."""
+    if _DONE.search(inner):
+        return False
+    return inner[-1] in _ENDS or _FELT.search(inner) is not None

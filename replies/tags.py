@@ -2,6 +2,7 @@
 `[Name] (softly)：` and their kin.
 
 A tag ends in a colon and its name is on the list of voices, so "Note:" and "12:30" are none.
+In Korean other marks will do: `[민준] 네.`, `민준 | 네.`, `민준 "네."`, or `**민준**` above words.
 At a line start any marks may stand around the name. An item of a list is none, though, nor is what
 a quotation begins with, and after a sentence inside a line only what cannot be prose counts: a name
 in brackets or bold, a bare one with a quotation behind it, or the `USER:` of Vicuna.
@@ -15,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from language.korean import is_syllable
+from language.korean import NAME_PARTICLES, is_syllable
 from language.normal import nfc
 from replies.edges import is_complete
+from replies.status import is_status
 from schemas.request import Speaker
 
 NARRATOR = "narrator"
@@ -40,8 +42,17 @@ _TITLE_WORDS = (
 _TITLES = frozenset(_TITLE_WORDS.split())
 _SURNAMES = frozenset(
     "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진"
+    "엄원천방공현함변염여추도소석선설마길연위표명기반라왕금옥육인맹제모탁국어은편용예경봉"
 )
 """First syllables that are taken for a family name: 김민준 is then also called 민준."""
+_LONG_SURNAMES = frozenset(("남궁", "황보", "선우", "제갈", "독고", "사공", "서문", "동방"))
+_ROMAN_SURNAME_WORDS = (
+    "kim gim lee yi rhee park bak pak choi choe jung jeong chung kang gang cho jo yoon yun jang "
+    "lim chang im han oh seo suh shin sin kwon gwon hwang ahn an song ryu yoo yu jeon hong ko go "
+    "moon mun yang son bae baek heo nam shim sim noh ha kwak sung cha joo ju woo koo gu min jin "
+    "namgung hwangbo seonwoo sunwoo jegal dokgo"
+)
+_ROMAN_SURNAMES = frozenset(_ROMAN_SURNAME_WORDS.split())
 
 
 class Voice(NamedTuple):
@@ -98,6 +109,7 @@ def voices(cast: Cast) -> dict[str, Voice]:
         *((name, Voice("other", name)) for name in cast.others),
         *((short, persona) for name in cast.persona for short in _short_forms(name)),
         *((short, user) for name in cast.user for short in _short_forms(name)),
+        *((short, Voice("other", name)) for name in cast.others for short in _short_forms(name)),
         *((name, narrator) for name in _NARRATOR_TAGS),
         *((name, user) for name in _USER_TAGS),
         *((name, Voice("own", cast.writer)) for name in _OWN_TAGS),
@@ -110,14 +122,39 @@ def voices(cast: Cast) -> dict[str, Voice]:
 
 
 def _short_forms(name: str) -> Iterator[str]:
-    """`Bart` for Bart Simpson, `세라피나` for 은빛숲의 세라피나, `민준` for 김민준."""
+    """`Bart` for Bart Simpson, `세라피나` for 은빛숲의 세라피나, `민준` for 김민준 and 남궁민준,
+    `Minjun` and `Min-jun` for Kim Minjun."""
     words = name.split()
     if len(words) > 1:
+        if fold(words[0]) in _ROMAN_SURNAMES:
+            for given in _romanised("".join(words[1:])):
+                yield from (given, f"{words[0]} {given}")
+        elif fold(words[-1]) in _ROMAN_SURNAMES:
+            yield from _romanised("".join(words[:-1]))
         plain = [w for w in words if fold(w).rstrip(".") not in _TITLES and not w.endswith("의")]
         if plain and len(plain[0]) > 1:
             yield plain[0]
     elif len(name) == 3 and name[0] in _SURNAMES and all(map(is_syllable, name)):
         yield name[1:]
+    elif len(name) == 4 and name[:2] in _LONG_SURNAMES and all(map(is_syllable, name)):
+        yield name[2:]
+    elif "-" in name and name.isascii():
+        yield name.replace("-", "")
+
+
+def called(name: str) -> tuple[str, ...]:
+    """A name in one Unicode form, and what its bearer is also called."""
+    name = nfc(name)
+    return (name, *_short_forms(name))
+
+
+def _romanised(given: str) -> Iterator[str]:
+    """A Korean given name in Latin letters: in one word, and with its hyphen, wherever it is."""
+    joined = given.replace("-", "")
+    yield joined
+    if len(joined) <= 12:
+        for mark in "- ":
+            yield from (joined[:at] + mark + joined[at:] for at in range(2, len(joined) - 1))
 
 
 _GAP = "[ \t\u00a0\u3000]"
@@ -130,7 +167,8 @@ _MARK = rf"(?:[^\w\n{_COLON}]|_)"
 _HTML = r"(?:</?(?:b|i|em|strong)>|\[/?[bi]\])"
 _LEAD = rf"(?P<open>{_MARK}{{1,20}}?{_HTML}?|{_HTML})?"
 _CALLED = "님|씨|군|양|선배|오빠|언니|누나|형|さん|ちゃん|くん|君|様"
-_HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이)?"
+_CALLED += "|" + unicodedata.normalize("NFD", _CALLED)
+_HONORIFIC = rf"(?:{_GAP}?(?:{_CALLED})|(?<=[가-힣]{{2}})이|(?<=[\u1161-\u11ff])\u110b\u1175)?"
 _REMARK = r"[*_]{0,2}[(（\[][^()（）\[\]\n:]{1,40}[)）\]][*_]{0,2}|\*(?!\s)[^*\n:]{1,40}\*"
 _BEFORE_REMARK = rf"(?:(?!{_REMARK}){_MARK}){{0,8}}"
 _SMILEY = r"(?!/|[-^o']?(?:[)\]|\\DPpOo3]{1,3}|\({1,3})(?:[\s.,!?~♡]|$)|(?<=\d:)\d)"
@@ -144,6 +182,20 @@ _TITLED = "".join(
 _BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{1,4}}'
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
+_NO_COLON = (
+    rf"[ \t>]{{0,4}}(?P<bold>#{{1,4}}{_GAP}|[*_]{{2,3}})?(?P<bracket>[\[【<＜〈「『《〔])?"
+    rf"[*_]{{0,3}}{_GAP}?(?P<name>%s)"
+    rf"{_HONORIFIC}{_GAP}?[*_]{{0,3}}(?(bracket)[\]】>＞〉」』》〕][*_]{{0,3}})"
+    rf"(?P<behind>{_GAPS}(?:[|│｜>›»▶▷](?![|>]){_GAPS}|(?=[{OPENING_QUOTES}]))|{_GAPS})"
+)
+"""A name at the beginning of a line; `Tags.without_colon` looks at what follows."""
+_PRONOUNS = frozenset(("나", "당신", "you", "あなた"))
+_PARTICLES = re.compile(rf"(?:{NAME_PARTICLES}|이?라[고며는]?|이?란)(?![가-힣])")
+_NARRATES = re.compile(r"다\.?[\s)]*$")
+_FIGURE = re.compile(r"[ \t]*[+-]?\d")
+_KOREAN = re.compile("[가-힣]")
+_LONGEST_LOOK = 300
+"""Characters of a line that tell what a name without a colon is."""
 _GAP_RUN = re.compile(f"{_GAP}+")
 _ANY_COLON = re.compile(f"[{_COLON}]")
 _QUOTED = re.compile(r"[\"“「『«'‘]\s*$")
@@ -186,10 +238,15 @@ class Tags:
             + ")"
         )
         dressed = rf"(?:[*_]{{2,3}}[{_OPEN}]{{0,2}}|[{_OPEN}]{{1,2}}[*_]{{0,3}})"
+        self._no_colon = re.compile(
+            _NO_COLON % "|".join(re.escape(n).replace(r"\ ", rf"{_GAP}+") for n in ordered),
+            re.IGNORECASE,
+        )
         self._any = re.compile(rf"{_LEAD}{name}{_AFTER}", re.IGNORECASE)
         sure = rf"(?:(?P<open>{dressed})(?P<sure>)|){_GAPS}{name}{_AFTER}"
         sure += rf"(?(sure)|(?:{_SHOUTED}|(?={_GAPS}[{OPENING_QUOTES}])))"
         self._inner = re.compile(rf"{_BOUNDARY}{sure}", re.IGNORECASE)
+        self._initials = frozenset(name[0] for name in ordered)
         self._gaps = re.compile(_BOUNDARY)
         self._prefixes = tuple({_MARKS.sub("", name, count=1) for name in decomposed})
         self.reach = max(map(len, self._voices)) + _LONGEST_DRESS
@@ -200,6 +257,46 @@ class Tags:
             return None
         tag = self._tag(self._any.match(text, start))
         return None if tag and _lists(text, start, tag.end) else tag
+
+    def without_colon(
+        self, text: str, start: int, end: int, *, final: bool
+    ) -> Tag | Literal["open"] | None:
+        """The tag without a colon that the line beginning at `start` starts with.
+
+        Args:
+            end: up to where the text may be read.
+            final: nothing follows; else the answer is `open` while the line may tell more.
+        """
+        first = text[start : start + 1]
+        if first.isalnum() and first.casefold() not in self._initials:
+            return None
+        match = self._no_colon.match(text, start, end)
+        voice = self._voices.get(fold(match["name"])) if match else None
+        if match is None or voice is None:
+            return None
+        rest, known = _line(text, match.end(), end)
+        above = not rest.strip() and not match["behind"].strip()
+        if above and known and (match["bracket"] or match["bold"]):
+            begin = match.end() + len(rest)
+            while begin < end and text[begin].isspace():
+                begin += 1
+            rest, known = _line(text, begin, end)
+        if not (known or final):
+            return "open"
+        is_tag = _is_said(match, rest, above=above) and not self._lists(text, start)
+        return Tag(start, match.end(), voice) if is_tag else None
+
+    def _lists(self, text: str, start: int) -> bool:
+        """Whether the line before says that a list follows, or is an item of it."""
+        before = text[max(0, start - _LONGEST_LOOK) : start].rstrip()
+        line = before[before.rfind("\n") + 1 :]
+        if _ANNOUNCES.search(line):
+            return True
+        item = self._no_colon.match(line)
+        voice = self._voices.get(fold(item["name"])) if item else None
+        return (
+            item is not None and bool(item["bracket"]) and voice is not None and voice.kind != "own"
+        )
 
     def inside(self, text: str, start: int, end: int) -> Tag | None:
         """The first tag in `text[start:end]` that stands behind a sentence.
@@ -264,6 +361,35 @@ class Tags:
         keep = f"{unclosed[0] if unclosed else ''}{match['remark'] or ''}"
         keep += " " if match["remark"] else ""
         return Tag(match.start() + behind, match.end(), voice, keep)
+
+
+def _line(text: str, start: int, end: int) -> tuple[str, bool]:
+    """The text from `start` to the end of its line, and whether that is all that counts of it."""
+    until = min(end, start + _LONGEST_LOOK)
+    newline = text.find("\n", start, until)
+    whole = newline >= 0 or until == start + _LONGEST_LOOK
+    return text[start : newline if newline >= 0 else until], whole
+
+
+def _is_said(match: re.Match[str], rest: str, *, above: bool) -> bool:
+    """Whether what follows a name without a colon may be its bearer's words.
+
+    Args:
+        rest: the words.
+        above: the name stands in a line of its own above them.
+    """
+    name = fold(match["name"])
+    if not rest.strip() or not (_KOREAN.search(name) or _KOREAN.search(rest)):
+        return False
+    if above:
+        return bool(match["bracket"] or match["bold"]) and not is_status(rest)
+    if behind := match["behind"].strip():
+        ranks = behind == ">" and ">" in rest
+        return name not in _PRONOUNS and not ranks and not _FIGURE.match(rest)
+    if not match["bracket"]:
+        return name not in _PRONOUNS and rest[0] in OPENING_QUOTES
+    apart = bool(match["behind"]) or not _PARTICLES.match(rest)
+    return apart and (match["bracket"] in "[【<＜〔" or not _NARRATES.search(rest))
 
 
 def _lists(text: str, start: int, end: int) -> bool:

@@ -14,7 +14,7 @@ from schemas.request import Speaker
 class ResponseContent(Strict):
     """A piece of the reply; the spans of all pieces join to the whole text."""
 
-    type: Literal["narration", "dialogue", "action", "thought"]
+    type: Literal["narration", "dialogue", "action", "thought", "status"]
     speaker: str
     text: str
     span: tuple[int, int] = Field(description="Start and end in the reply, in characters.")
@@ -47,6 +47,7 @@ class ParsedReply:
             put into somebody else's mouth first.
         next_speaker: the participant, or `narrator`, to whom the model handed over.
         speaks_for_user: whether the narration tells what the user does.
+        status: keys and values of its status windows, in order.
         cuts: what was dropped, in the order of its finding; empty for a clean reply.
     """
 
@@ -55,6 +56,7 @@ class ParsedReply:
     regenerate: bool = False
     next_speaker: str | None = None
     speaks_for_user: bool = False
+    status: tuple[tuple[str, str], ...] = ()
     cuts: tuple[Cut, ...] = ()
 
 

@@ -8,7 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-STYLES = {"narration": "italic cyan", "action": "italic", "thought": "dim italic", "dialogue": ""}
+STYLES = {
+    "narration": "italic cyan",
+    "action": "italic",
+    "thought": "dim italic",
+    "dialogue": "",
+    "status": "dim",
+}
 
 
 def show(

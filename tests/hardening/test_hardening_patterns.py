@@ -22,7 +22,7 @@ import regex
 from graph.settings import ROOT
 from language.normal import nfc
 from prompts import control
-from replies import guard, reply, tags
+from replies import agency, guard, tags
 from replies.tags import Cast
 from retrieval import query
 from routing import commands, reading
@@ -43,9 +43,9 @@ CAST = Cast("character", NAMES[:3], NAMES[3:5], NAMES[5:])
 FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
     "replies/guard.py:Rules.__init__": lambda: {"_plain": guard.Rules(CAST, NAMES)._plain},
     "replies/tags.py:Tags.__init__": lambda: {
-        name: getattr(tags.Tags(CAST), name) for name in ("_any", "_inner", "_gaps")
+        name: getattr(tags.Tags(CAST), name) for name in ("_any", "_inner", "_gaps", "_no_colon")
     },
-    "replies/reply.py:_patterns": lambda: reply._patterns(CAST)._asdict(),
+    "replies/agency.py:acts_of": lambda: agency.acts_of(CAST)._asdict(),
     "prompts/control.py:_marks": lambda: {
         f"marks of {form.name} {number}": made
         for form in FORMATS.values()
@@ -98,6 +98,8 @@ METHODS = {
 GIVEN: dict[str, Callable[[str], str]] = {
     "phrases": reading.plain,
     "_BARE_ENDING": lambda text: text[-8:],
+    "_SENTENCES": lambda text: text[-24:],
+    "_ENDS": lambda text: text[-24:],
     "_UNCLOSED": lambda text: text[-40:],
     "_MARKS": lambda text: text[:250],
     "_REST": lambda text: text[:250],
