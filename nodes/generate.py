@@ -15,7 +15,7 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from nodes.parse_reply import LONG, cast_of_turn, stops_of
+from nodes.parse_reply import LONG, cast_of_turn, headings_of, stops_of
 from replies.reply import LiveReply
 from schemas.base import done
 from schemas.errors import LLMError, traced
@@ -143,7 +143,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         runtime.stream_writer({"type": "status", "step": "reading", "percent": percent})
 
     async def write(sampling: dict[str, Any], *, last: bool) -> tuple[Generation, ParsedReply]:
-        live = LiveReply(voices, stops, runtime.stream_writer, last=last)
+        live = LiveReply(voices, stops, headings_of(state), runtime.stream_writer, last=last)
         written = await generate_text(
             model.llm,
             prompt.prompt,

@@ -51,6 +51,11 @@ def stops_of(state: State) -> tuple[str, ...]:
     return (*state["prompt"].stop, *request_of(state).gen.stop)
 
 
+def headings_of(state: State) -> tuple[str, ...]:
+    """What a reply begins to say when it copies its prompt."""
+    return tuple(state["prompt"].headings)
+
+
 async def node(state: State, runtime: Runtime[Context], *, models: Models) -> dict[str, object]:
     """Reads all that the turn has written; writes `response`."""
     request = request_of(state)
@@ -71,5 +76,6 @@ def reply_of(state: State) -> ParsedReply:
         generation.text,
         cast_of_turn(state),
         stops=stops_of(state),
+        headings=headings_of(state),
         finish_reason=generation.finish_reason,
     )

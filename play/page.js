@@ -220,12 +220,13 @@ const KO_ERRORS = [
 const KO_CUTS = {
   turn_header: "프롬프트 형식의 머리글", thinking: "생각 과정", own_tag: "이름표", user_tag: "유저 대사",
   other_tag: "다른 인물의 대사", format_token: "형식 토큰", stop: "중지 문자열",
+  notes: "프롬프트를 베낀 부분",
   partial_stop: "중지 문자열의 앞부분", quotes: "답변 전체를 감싼 따옴표", unfinished: "끝나지 않은 문장",
 };
 const EN_CUTS = {
   turn_header: "the format’s header", thinking: "thinking", own_tag: "the writer’s name",
   user_tag: "words of the user", other_tag: "words of somebody else", format_token: "a format token",
-  stop: "a stop string", partial_stop: "the beginning of a stop string",
+  stop: "a stop string", notes: "what was copied from the prompt", partial_stop: "the beginning of a stop string",
   quotes: "quotation marks around the whole", unfinished: "an unfinished sentence",
 };
 /** The sentences of routing/weights.toml: `about`; of two, `about` and `about_below_0`. */

@@ -92,6 +92,7 @@ def build_prompt(
         prompt=draft.prompt,
         messages=messages(*draft.parts) if given.layout.format == "chat" else [],
         stop=ledger.stop,
+        headings=words.headings(),
         speaker_name=words.speaker(given.speaker),
         meta=ledger.model_dump(),
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -43,6 +43,9 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
 
 _ROUND = str.maketrans("[]", "()")
 
+LEAST_HEADING = 6
+"""Characters of a heading that is known by itself."""
+_TO_A_MARK = re.compile(r"[^\0,.;:]*[:.,;]?")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -284,6 +287,18 @@ class Words:
             return ""
         text = f"[{self._fill(f'{self.language}/notes.j2', **lines)}]"
         return neutralise(text, self.form)  # the brackets may complete a mark: `[/INST` and `]`
+
+    def headings(self) -> list[str]:
+        """How the lines of notes and instructions begin, up to a mark or what a turn fills in; an
+        instruction with its bracket, as without it such words are prose."""
+        gap, plain = "\0", replace(self, user_note="")
+        listed = {name: [gap] for name in ("memories", "story", "secrets")}
+        notes = f"{self.language}/notes.j2"
+        texts = [self._fill(notes, **listed, state="", direction=gap, wish=gap)]
+        texts += [plain.instruction(speaker) for speaker in get_args(Speaker)]
+        begin = (_TO_A_MARK.match(line) for text in texts for line in text.splitlines())
+        found = (match[0].lstrip("- ").rstrip() for match in begin if match)
+        return [text for text in dict.fromkeys(found) if len(text) >= LEAST_HEADING]
 
     def _field(self, text: str, original: str = "") -> str:
         return self.safe(self._macros(text, self.user, original))

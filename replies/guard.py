@@ -37,20 +37,28 @@ class Rules:
     """The tags and stop strings of one chat, compiled: of the stop strings those that are no tags,
     for `Tags` knows whose these are."""
 
-    def __init__(self, cast: Cast, stops: Iterable[str]) -> None:
+    def __init__(self, cast: Cast, stops: Iterable[str], headings: Iterable[str] = ()) -> None:
         """Sorts the strings once; empty ones are left out."""
         self.tags, self.acts = Tags(cast), acts_of(cast)
         given = [stop for stop in stops if stop.strip() or "\n" in stop]
         self._tag_stops = tuple(s for s in given if self.tags.voice(s.strip()))
         plain = sorted((s for s in given if s not in self._tag_stops), key=len, reverse=True)
         self._plain = re.compile("|".join(map(re.escape, plain)) or r"(?!)")
-        self._starts = tuple({s[:n] for s in (*plain, *_SPELLED) for n in range(1, len(s))})
+        heads = list(headings)
+        alone = "|".join(re.escape(head) for head in heads if head[0] != "[") or "(?!)"
+        within = "|".join(re.escape(head.lstrip("[")) for head in heads) or "(?!)"
+        self._copied = re.compile(rf"(?:\A|(?<=\n))[ \t(*]{{0,4}}(?:{alone})|\[ ?(?:{within})")
+        held = (*plain, *_SPELLED, *heads, *(f"[{head}" for head in heads))
+        self._starts = tuple({s[:n] for s in held for n in range(1, len(s))})
         self._longest = max(map(len, self._starts), default=0)
 
-    def search(self, text: str, start: int) -> int:
-        """Where the first stop string begins, at `start` or later; -1 when there is none."""
-        found = self._plain.search(text, start)
-        return found.start() if found else -1
+    def search(self, text: str, start: int) -> tuple[int, Cut]:
+        """Where the first stop string or heading begins, at `start` or later, and which of them it
+        is; -1 when there is none."""
+        stop, copied = self._plain.search(text, start), self._copied.search(text, start)
+        if copied and not (stop and stop.start() <= copied.start()):
+            return copied.start(), "notes"
+        return stop.start() if stop else -1, "stop"
 
     def settled(self, text: str) -> int:
         """Length of a growing text in front of what may become a token or a stop string."""
@@ -99,10 +107,10 @@ class Rules:
 
 
 @lru_cache(maxsize=32)
-def rules_of(cast: Cast, stops: tuple[str, ...] = ()) -> Rules:
+def rules_of(cast: Cast, stops: tuple[str, ...] = (), headings: tuple[str, ...] = ()) -> Rules:
     """The compiled rules. The same cast and stop strings come back every turn, and to compile them
     takes 10 ms, with 150 names 35; each takes up to 315 KB, so 32 of them stay within 10 MB."""
-    return Rules(cast, stops)
+    return Rules(cast, stops, headings)
 
 
 class Guard:
@@ -136,7 +144,7 @@ class Guard:
             text: the whole reply so far, without its opening (`edges.opening_end`).
             final: nothing follows; else what may become a tag or a token waits for more.
         """
-        stop = self._rules.search(text, self._position)
+        stop, kind = self._rules.search(text, self._position)
         limit = len(text) if final else self._rules.settled(text)
         if 0 <= stop < limit:
             limit = stop
@@ -146,7 +154,7 @@ class Guard:
             if self._position == before:
                 return
         if 0 <= stop <= self._position and not self.ended:
-            self._end("stop")
+            self._end(kind)
 
     def _read_line(self, text: str, limit: int, *, final: bool) -> None:
         """Reads the rest of a line, or less when it is open."""

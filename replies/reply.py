@@ -42,6 +42,7 @@ def read_reply(
     cast: Cast,
     *,
     stops: tuple[str, ...] = (),
+    headings: tuple[str, ...] = (),
     finish_reason: FinishReason = "stop",
 ) -> ParsedReply:
     """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
@@ -50,12 +51,13 @@ def read_reply(
         raw: the model's words, whatever they are.
         cast: the voices of the chat; from another's tag on the reply is cut.
         stops: the stop strings of the request; a torn one at the end is removed, too.
+        headings: how notes and instructions of the prompt begin; from one on the reply is cut.
         finish_reason: `length` lets an unfinished last sentence be removed.
 
     Returns:
         The text, its pieces and what was done. The text is empty only with `regenerate`.
     """
-    rules, text = rules_of(cast, stops), readable(raw)
+    rules, text = rules_of(cast, stops, headings), readable(raw)
     end, thought = opening_end(text)
     cuts: list[Cut] = [] if not end else ["thinking" if thought else "turn_header"]
     text = text[end:].lstrip()
@@ -123,17 +125,20 @@ class StreamReader:
     shown, though the result is without it.
     """
 
-    def __init__(self, cast: Cast, *, stops: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, cast: Cast, *, stops: tuple[str, ...] = (), headings: tuple[str, ...] = ()
+    ) -> None:
         """Prepares for the first delta.
 
         Args:
             cast: the voices of the chat.
             stops: the stop strings of the request to the model.
+            headings: as in `read_reply`.
         """
-        self._cast, self._stops = cast, stops
+        self._cast, self._stops, self._headings = cast, stops, headings
         self._wrapping = "whole" if cast.speaker == "character" else "no"
         self._checked = 0  # characters that were searched for the partner of the first mark
-        self._guard = Guard(rules_of(cast, stops))
+        self._guard = Guard(rules_of(cast, stops, headings))
         self._raw: list[str] = []
         self._unread = ""
         self._half_line_end = ""  # a carriage return whose line feed may follow
@@ -193,7 +198,13 @@ class StreamReader:
             as `read_reply` gives for the joined deltas.
         """
         raw = "".join(self._raw)
-        result = read_reply(raw, self._cast, stops=self._stops, finish_reason=finish_reason)
+        result = read_reply(
+            raw,
+            self._cast,
+            stops=self._stops,
+            headings=self._headings,
+            finish_reason=finish_reason,
+        )
         events: list[Event] = []
         if not result.regenerate:
             if rest := result.text[self._shown :]:
@@ -293,6 +304,7 @@ class LiveReply:
         self,
         cast: Cast,
         stops: tuple[str, ...],
+        headings: tuple[str, ...],
         show: Callable[[dict[str, Any]], None],
         *,
         last: bool,
@@ -302,10 +314,11 @@ class LiveReply:
         Args:
             cast: the voices of the chat.
             stops: the stop strings of the request to the model.
+            headings: as in `read_reply`.
             show: takes each event.
             last: there is no further attempt.
         """
-        self._reader = StreamReader(cast, stops=stops)
+        self._reader = StreamReader(cast, stops=stops, headings=headings)
         self._show, self._last = show, last
 
     def hear(self, piece: str) -> bool:

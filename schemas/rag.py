@@ -374,5 +374,9 @@ class PromptBuildOutput(Strict):
         default_factory=list, description="The prompt as chat messages, for the format `chat`."
     )
     stop: list[str] = Field(default_factory=list)
+    headings: list[str] = Field(
+        default_factory=list,
+        description="How its notes and instructions begin: a reply that says so copies them.",
+    )
     speaker_name: str = Field("", description="The name behind which the reply goes on.")
     meta: dict[str, Any] = Field(default_factory=dict, description="A `Ledger` as data.")

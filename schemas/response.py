@@ -28,6 +28,7 @@ Cut = Literal[
     "other_tag",  # from here someone else speaks
     "format_token",
     "stop",  # a stop string that the engine let through
+    "notes",  # from here the model copies its prompt's notes and instructions
     "partial_stop",  # the beginning of a token, stop string or tag at the very end
     "quotes",  # one pair of quotation marks around the whole reply
     "unfinished",  # the last sentence, which the token limit broke off

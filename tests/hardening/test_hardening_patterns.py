@@ -41,7 +41,9 @@ NAMES = ("Ana Bell", "((", "- -", "김민준", "가 나", "a" * 100, "a.b", "# #
 CAST = Cast("character", NAMES[:3], NAMES[3:5], NAMES[5:])
 
 FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
-    "replies/guard.py:Rules.__init__": lambda: {"_plain": guard.Rules(CAST, NAMES)._plain},
+    "replies/guard.py:Rules.__init__": lambda: {
+        name: getattr(guard.Rules(CAST, NAMES, NAMES), name) for name in ("_plain", "_copied")
+    },
     "replies/tags.py:Tags.__init__": lambda: {
         name: getattr(tags.Tags(CAST), name) for name in ("_any", "_inner", "_gaps", "_no_colon")
     },

@@ -21,7 +21,7 @@ def test_a_row_can_be_used(preset: Preset) -> None:
     assert GenConfig.model_validate(preset.sampling)
     assert preset.languages and preset.licence and preset.use and preset.match
     layout = preset.layout()
-    assert layout.context_length - layout.max_new_tokens > 1500
+    assert layout.context_length - layout.max_new_tokens > 1000
     assert preset_for(preset.name) is preset
 
 

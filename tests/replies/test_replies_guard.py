@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replies.reply import StreamReader
+from replies.reply import StreamReader, read_reply
+from replies.tags import Cast
 from schemas.formats import CONTROL_TOKENS, FORMATS, Format
 from schemas.response import ParsedReply
 from tests.replies.reading import cast_of, parse_reply
@@ -250,3 +251,33 @@ def test_names_decide_and_nothing_else() -> None:
     assert read("응.\n다은: 나도.", others=("다은",)).text == "응."
     assert read("응.\n민준: 나도.", user_name="김민준").text == "응."
     assert read("민준: 응.", persona_names=("민준",), user_name="민준").text == "응."
+
+
+SERA = Cast("character", ("Sera",), ("Robin",))
+HEADINGS = ("Notes that nobody in the scene hears.", "Earlier in this chat:", "[Now Sera replies,")
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (
+            "I will wait.\n\n[Notes that nobody in the scene hears.\nEarlier in this chat:",
+            "I will wait.",
+        ),
+        ("I will wait.\nEarlier in this chat:\n- Robin: yes", "I will wait."),
+        ("I will wait. [Now Sera replies, and only Sera", "I will wait."),
+        ("Earlier in this chat: you lied.", ""),
+        ("Now Sera replies, and smiles.", "Now Sera replies, and smiles."),
+        ("As I said earlier in this chat: no.", "As I said earlier in this chat: no."),
+    ],
+)
+def test_a_copy_of_the_prompts_own_words_is_cut(raw: str, kept: str) -> None:
+    reply = read_reply(raw, SERA, headings=HEADINGS)
+    assert reply.text == kept
+    assert ("notes" in reply.cuts) == (kept != raw)
+    assert reply.regenerate == (not kept)
+    shown = ""
+    reader = StreamReader(SERA, headings=HEADINGS)
+    for letter in raw:
+        shown += "".join(event for event in reader.feed(letter) if isinstance(event, str))
+    assert raw.startswith(shown) and len(shown) <= max(len(kept), 0)
