@@ -97,7 +97,7 @@ _TABLE_HEADS = re.compile(
 )
 _OPENS_BRACKET = re.compile(r"(?:[*`>#]{1,3} ?)?[\[【〔〈《<{(（]")
 _ENDS_PROSE = frozenset('.!?…~"”」’')
-_SAID = re.compile(rf"[ \t*_]*[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
+_SAID = re.compile(rf"[ \t*_]{{0,40}}[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
 _TORN = re.compile(r"[\[【〔][^\]】〕]{0,60}")
