@@ -155,5 +155,6 @@ def _route(decision: Decision, opinion: SecondOpinion | None) -> Route:
         ],
         next_speaker=decision.next_speaker,
         note=decision.directive.note if decision.directive else "",
+        shows=decision.directive is not None and decision.directive.shows,
         second_opinion=opinion,
     )

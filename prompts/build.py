@@ -58,10 +58,12 @@ def with_retrieved(
         update={
             "chat_context": chat.context,
             "story_context": [*lore.passing, *story.context, *witnessed],
-            "narrator_only": story.narrator_only,
+            # what is summed up or shown is told to the user, who is not to hear secrets so
+            "narrator_only": [] if route.shows else story.narrator_only,
             "speaker": route.responded_as,
             "direction": event.text if event and narrates else "",
             "wish": route.note,
+            "shows": route.shows,
             "state": ", ".join(filter(None, scene)),
         }
     )
@@ -141,7 +143,7 @@ class _Draft:
                     turns[row] = PromptTurn("user", f"{notes}\n\n{turns[row].text}")
                 else:
                     said.insert(0, notes)
-        asked = self.words.instruction(self.given.speaker)
+        asked = self.words.instruction(self.given.speaker, shows=self.given.shows)
         return system, [*turns, self.words.last(said, asked)]
 
 

@@ -15,6 +15,8 @@ from schemas.request import Role
 
 Kind = Literal["memory", "story", "secret"]
 ROLES = get_args(Role)
+SURE = 0.25
+"""Of the best memory's score, from which another may take free room."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +104,19 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
     left = planned.volatile - notes.frame
     if left < 0:  # not even the headings fit
         notes, left = notes.none(), 0
-    # What no line of the history fills costs no cache at the prompt's end; a find may have it,
-    # what only stands beside one may not.
-    free = planned.budget - planned.tokens - planned.volatile
+    # What no line of the history fills costs no cache at the prompt's end. A find that is nearly as
+    # sure as the best may have as much of it again; what only stands beside one may not.
+    free = min(planned.budget - planned.tokens - planned.volatile, planned.volatile)
     if free < 0 or given.layout.volatile_tokens is not None:  # then that is the most
         free = 0
+    sure = SURE * max((chunk.score or 0.0 for chunk in given.chat_context), default=0.0)
     verbatim = given.history[planned.verbatim_from :]
     texts = {line.content for line in verbatim} | {given.user_message}
     ids, offered = {line.id for line in verbatim}, set[tuple[str, str]]()
     for kind, chunk in _in_turn(given):
         text = _line(words, kind, chunk)
         note = Note(kind, chunk, text, count(f"- {text}\n"))
-        room = left if _is_neighbour(kind, chunk) else left + free
+        room = left + free if kind != "memory" or (chunk.score or -1.0) >= sure else left
         reason = ""
         if kind == "memory" and (chunk.id in ids or chunk.text in texts):
             reason = "stands in the verbatim history"
@@ -129,11 +132,6 @@ def take_notes(given: PromptBuildInput, words: Words, planned: PromptPlan, count
             left -= note.tokens
     is_more = notes.chosen or given.state or given.direction or given.wish
     return notes if is_more else replace(notes, frame=0)
-
-
-def _is_neighbour(kind: Kind, chunk: RAGChunk) -> bool:
-    """Whether a message was not found itself and stands beside one that was."""
-    return kind == "memory" and chunk.score is None
 
 
 def _in_turn(given: PromptBuildInput) -> Iterator[tuple[Kind, RAGChunk]]:

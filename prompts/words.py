@@ -236,13 +236,19 @@ class Words:
         filled = self._fill(f"{self.language}/system.j2", rules=rules, **fields)
         return neutralise(filled, self.form)
 
-    def instruction(self, speaker: Speaker) -> str:
+    def instruction(self, speaker: Speaker, *, shows: bool = False) -> str:
         """Who speaks now and how, behind the card's own words for this place; and before that
-        what the user noted for every turn."""
+        what the user noted for every turn.
+
+        Args:
+            speaker: who speaks.
+            shows: only what the user asked to be shown; the scene stays as it is.
+        """
         code = (self.persona.language or "").split("-")[0]
         own = self._fill(
             f"{self.language}/instruction.j2",
             speaker=speaker,
+            shows=shows,
             note=self.request(self.user_note),
             language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
         )

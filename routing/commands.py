@@ -39,12 +39,18 @@ def command_in(text: str) -> Command | None:
     """The command that the whole of `text` is, but for the marks around it and for spaces."""
     if len(text) > LONGEST:
         return None
-    said = nfc(text).lower().lstrip(_BEFORE).rstrip(_BEHIND)
-    words = [it for it in said.replace(",", " ").split() if not _words()["filler"].fullmatch(it)]
-    joined = "".join(words)
+    said = _bare(nfc(text).lower())
+    words = said.replace(",", " ").split()
+    telling = [word for word in words if not _words()["filler"].fullmatch(word)]
+    joined, whole = "".join(telling), "".join(words)
     if not joined:
         return None
-    asked = [joined, *_unasked(joined)]
+    asked = {
+        joined: None,
+        **dict.fromkeys(_unasked(joined)),
+        whole: None,
+        **dict.fromkeys(_unasked(whole)),
+    }
     to_you = any(map(_YOU.fullmatch, words))
     wonders = _WONDERS.search(text) is not None
     for kind in _kinds():
@@ -57,8 +63,16 @@ def command_in(text: str) -> Command | None:
     return None
 
 
-_BEFORE = " \t\n/／*_#>-–—ㅡ~=([{<【（［〔〈《「"
-_BEHIND = " \t\n.!?~…。！？*_#<-–—ㅡ=)]}>】）］〕〉》」ㅋㅎㅠㅜ^;"
+def _bare(text: str) -> str:
+    """The text without the marks, pictures and laughter around it."""
+    start, end = 0, len(text)
+    while start < end and (not text[start].isalnum() or text[start] == "ㅡ"):
+        start += 1
+    while start < end and (not text[end - 1].isalnum() or text[end - 1] in "ㅋㅎㅠㅜㅡ"):
+        end -= 1
+    return text[start:end]
+
+
 _YOU = re.compile(r"(?:너희|너|넌|널|네|니|당신|그대)(?:[은는이가의도를을]|들)?|네가|니가")
 
 _WONDERS = re.compile(r"[?？](?<!래\?)(?<!래요\?)(?<!나요\?)|까요|어디|언제|무슨|왜")

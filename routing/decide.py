@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from language.korean import has_syllables
 from routing import reading
+from routing.commands import command_in
 from routing.directives import Directive, parse_directive
 from routing.evidence import LINES_READ, RouterInput, measure
 from routing.exemplars import NEUTRAL_VOTE, Exemplars
@@ -72,6 +73,8 @@ def load_weights() -> dict[str, dict[str, Any]]:
 def decide(turn: RouterInput, exemplars: Exemplars | None = None) -> Decision:
     """Who answers this turn, with what decided it. Without `exemplars` their vote is neutral."""
     directive = parse_directive(turn.message, [turn.character, *turn.aliases, *turn.others])
+    if directive and directive.form == "command" and _answers(turn):
+        directive = None
     if directive:
         turn = replace(turn, message=directive.message)
     if turn.respond_as != "auto":
@@ -79,6 +82,15 @@ def decide(turn: RouterInput, exemplars: Exemplars | None = None) -> Decision:
     if directive and directive.speaker:
         return _by_order(directive.speaker, f"directive ({directive.form})", turn, directive)
     return _by_evidence(turn, exemplars, directive)
+
+
+def _answers(turn: RouterInput) -> bool:
+    """Whether a character has just asked, and the message names a time: "잠시 후." """
+    last = turn.history[-1] if turn.history else None
+    if last is None or last.role != "character" or not last.text.rstrip().endswith(("?", "？")):
+        return False
+    command = command_in(turn.message)
+    return command is not None and command.kind == "time" and turn.message.strip()[0].isalnum()
 
 
 def _by_order(

@@ -89,6 +89,8 @@ class Directive:
     form: str = ""
     moves: bool = True
     """Whether the narrator, if called, is asked for what comes next: not by `상태창 보여줘`."""
+    shows: bool = False
+    """Whether something shall be shown, and the scene stay as it is."""
 
 
 def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None:
@@ -109,6 +111,7 @@ def parse_directive(message: str, names: Iterable[str] = ()) -> Directive | None
             note="" if command.kind == "go_on" else text,
             form="command",
             moves=command.moves,
+            shows=not command.moves,
         )
     return None
 
@@ -149,7 +152,7 @@ def _out_of_character(text: str) -> Directive | None:
     rest = f"{_NOTE.sub(' ', text[:end])}{text[end:]}".strip()
     note = " ".join(filter(None, map(str.strip, notes)))
     alone, command = not any(c.isalnum() for c in rest), command_in(note)
-    moves = command is not None and command.moves and command.kind != "go_on"
+    moves = command is not None and command.moves and command.kind not in ("go_on", "style")
     calls = alone or moves or _ASKS_NARRATION.search(note)
     return Directive(
         "narrator" if calls else None, "" if alone else rest, note=note, form="ooc", moves=moves

@@ -261,6 +261,7 @@ class PromptBuildInput(Strict):
     user_note: str = Field("", description="What the user asked for once and for all.")
     direction: str = Field("", description="What this reply should bring about.")
     wish: str = Field("", description="What the user asks for now, outside of the scene.")
+    shows: bool = Field(False, description="The wish is to be shown something, and that is all.")
     state: str = Field("", description="Time and place of the scene.")
     layout: PromptLayout = Field(default_factory=PromptLayout)
 

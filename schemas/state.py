@@ -45,6 +45,7 @@ class Route(Strict):
     evidence: list[Evidence] = Field(default_factory=list)
     next_speaker: str | None = None
     note: str = Field("", description="What the user said out of character.")
+    shows: bool = Field(False, description="That asks to be shown something; the scene stays.")
     second_opinion: SecondOpinion | None = Field(None, description="Unset: nobody was asked.")
 
 

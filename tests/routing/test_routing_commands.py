@@ -23,7 +23,7 @@ TABLE = tomllib.loads((ROOT / "routing/commands.toml").read_text(encoding="utf-8
 TALK, MARKED, UNMARKED, NOTED, NOT_NOTED = map(
     MESSAGES.pop, ("none", "marked", "unmarked", "noted", "not_noted")
 )
-STORY_MOVES = ("go_on", "skip", "time", "place", "scene")
+STORY_MOVES = ("go_on", "style", "skip", "time", "place", "scene")
 PAIRS = [(kind, text) for kind, texts in MESSAGES.items() for text in texts]
 
 
@@ -34,7 +34,7 @@ def test_a_command_is_understood(kind: str, text: str) -> None:
     if not text.startswith("/다음"):  # a directive, whatever stands behind it
         assert command is not None
         assert (command.kind, command.moves) == (kind, kind in STORY_MOVES)
-        assert directive.moves == command.moves
+        assert (directive.moves, directive.shows) == (command.moves, not command.moves)
 
 
 @pytest.mark.parametrize("text", TALK)
@@ -155,3 +155,12 @@ def test_a_noun_or_a_chatted_word_is_no_deed(text: str) -> None:
 )
 def test_what_is_said_of_later_moves_nothing_now(text: str, later: bool) -> None:
     assert reading.is_put_off(text) is later
+
+
+def test_a_time_is_an_answer_to_a_character_who_has_just_asked() -> None:
+    asked = (Line("user", "지안", "또 올게요."), Line("character", "하늘", "언제 오는데?"))
+    told = (Line("user", "지안", "또 올게요."), Line("character", "하늘", "그래, 조심히 가."))
+    for history, orders in ((asked, False), (told, True)):
+        decision = decide(RouterInput("잠시 후", history, character="하늘", user_name="지안"))
+        assert (decision.directive is not None) is orders
+    assert decide(RouterInput("(잠시 후)", asked, character="하늘")).directive is not None
