@@ -77,7 +77,11 @@ _BEHIND_I = {
 }
 """Endings behind 이, which falls out behind a vowel, and what may follow them."""
 
-_ONLY_BEHIND_I = {"네": "는|가|도|를|만|의|에|에서|로|와|랑", "군": "", "구먼": "요"}
+_ONLY_BEHIND_I = {
+    "네": "는|가|도|를|만|의|에|에서|로|와|랑",
+    **dict.fromkeys(("로구나", "세요", "시다", "셨다", "십니다", "셨습니다"), ""),
+    **dict.fromkeys(("군", "구먼", "로군", "시군", "시네", "셨군", "셨네", "셨어", "시죠"), "요"),
+}
 """The same where the 이 is written out: without it {{char}}군 is a title, {{char}}네 a family."""
 
 _FUSED = [
