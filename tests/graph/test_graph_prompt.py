@@ -135,14 +135,15 @@ async def test_an_event_that_has_passed_says_nothing_of_now(make_pipeline: MakeP
 async def test_who_asks_to_be_shown_something_is_shown_that_and_no_secret(
     make_pipeline: MakePipeline,
 ) -> None:
-    secret = {**STORY[0], "id": "hoard", "visibility": "secret", "text": "등대지기가 배를 숨겼다."}
+    told = "등대지기가 배를 숨겼다."
+    secret = {**STORY[0], "id": "hoard", "visibility": "secret", "text": told}
     llm = RecordingLLM()
     payload = ask("상태창 보여줘", story=[secret], story_position=1)
     answer = await make_pipeline(llm).chat(payload)
     assert answer["responded_as"] == "narrator"
     assert "부탁한 것: 상태창 보여줘" in llm.prompts[0]
     assert "장면은 진행하지 않습니다" in llm.prompts[0]
-    assert secret["text"] not in llm.prompts[0]
+    assert told not in llm.prompts[0]
     await make_pipeline(llm).chat(payload | {"message": "/서술 배를 찾는다."})
     assert "장면은 진행하지 않습니다" not in llm.prompts[1]
-    assert secret["text"] in llm.prompts[1]
+    assert told in llm.prompts[1]
