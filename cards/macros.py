@@ -10,7 +10,8 @@
 
 Case does not matter. What a macro inserts is not read again, except the card's own fields, so a
 name such as `{{char}}` does no harm; a field that leads back to itself is left out. An unknown
-macro stays as text. Only cards and lore are expanded, never messages or what was retrieved.
+macro stays as text. Cards and lore are expanded, of a user's standing note the names alone; never
+messages or what was retrieved.
 
 What is read and inserted is counted, over the card of a turn and over its lore
 (`schemas/budget.py`); macros behind the end of the budget stay as text. A text is expanded once in
@@ -66,6 +67,8 @@ class Scope:
             another draws as it does alone, if its text is its place.
         fields: further macros, by name in lower case; their own macros are filled in too.
         scanning: the text is scanned for lore keys, so hidden keys are seen.
+        names_only: every macro that is no name stays as text: of a user, who is not to draw by
+            chance or to show the card.
     """
 
     char: str
@@ -76,6 +79,7 @@ class Scope:
     place: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     scanning: bool = False
+    names_only: bool = False
 
     @classmethod
     def of(cls, persona: Persona, user: str, text: str, *, chat: str = "", turn: int = 0) -> Scope:
@@ -90,7 +94,7 @@ class Scope:
     def key(self) -> Hashable:
         """Equal for scopes in which a text says the same."""
         names = (self.char, self.user, self.original, self.chat, self.place)
-        return names, self.turn, self.scanning, tuple(self.fields.items())
+        return names, self.turn, self.scanning, self.names_only, tuple(self.fields.items())
 
 
 def draw(sides: int, *seed: object) -> int:
@@ -150,9 +154,11 @@ class _Expansion:
     def run(self, text: str) -> str:
         if not self._takes(len(text)):
             return text
+        if not self._scope.names_only:
+            text = _TRIM.sub("", text)
         stack: list[list[str]] = [[]]
         name = ""  # that was inserted right before
-        for at, token in enumerate(_TOKEN.split(_TRIM.sub("", text))):
+        for at, token in enumerate(_TOKEN.split(text)):
             parts = stack[-1]
             if at % 2 == 0:
                 parts.append(agree(name, _end(parts), token) if name and token else token)
@@ -205,6 +211,8 @@ class _Expansion:
         speaks = name in ("random", "pick")
         if name in _NAMES and not rest.strip():
             value, speaks = self._name(name), True
+        elif self._scope.names_only:
+            value, speaks = None, False
         elif speaks:
             value = self._choice(name, body[call.end(1) :].lstrip())
         else:

@@ -195,33 +195,34 @@ IN_KOREAN = {
     "llm_url": "서버의 기본 URL. 예: `http://127.0.0.1:8000/v1`.",
     "llm_api_key": "서버가 요구하는 API 키.",
     "llm_models": "요청에서 고를 수 있는 모델. 쉼표로 구분하며, 첫 번째가 기본 모델입니다.",
-    "llm_format": "이 모델들의 프롬프트 형식. 비우면 모델 이름으로 정합니다.",
-    "llm_context": "컨텍스트 길이(토큰). 비우면 모델 이름으로 정합니다. 서버가 받는 길이까지만 "
+    "llm_format": "이 모델들의 프롬프트 형식. 정하지 않으면 모델 이름으로 정합니다.",
+    "llm_context": "컨텍스트 길이(토큰). 정하지 않으면 모델 이름으로 정합니다. 서버가 받는 길이까지만 "
     "씁니다.",
     "llm_tokenizer": "모델의 `tokenizer.json` 파일. `server`면 vLLM이나 llama.cpp에 물어봅니다. "
-    "비우면 토큰 수를 어림합니다.",
+    "정하지 않으면 토큰 수를 어림합니다.",
     "llm_connect_timeout": "서버 연결을 기다리는 시간(초).",
     "llm_first_token_timeout": "첫 토큰까지 기다리는 시간(초). 그동안 모델을 불러오고 "
     "프롬프트를 읽습니다.",
     "llm_idle_timeout": "토큰이 오지 않을 때 기다리는 시간(초).",
     "llm_deadline": "답변 하나의 제한 시간(초).",
     "llm_retries": "첫 시도가 실패한 뒤 다시 시도하는 횟수.",
-    "llm_concurrency": "동시에 만드는 답변 수.",
-    "llm_stops": "서버가 받는 중지 문자열의 수. 비우면 서버 종류에 따라 4개 이상을 보냅니다. "
+    "llm_concurrency": "동시에 생성하는 답변 수.",
+    "llm_stops": "서버가 받는 중지 문자열의 수. 정하지 않으면 서버 종류에 따라 4개 이상을 보냅니다. "
     "나머지는 여기서 살핍니다.",
-    "llm_path": "`llamacpp`: GGUF 파일. `huggingface`: 폴더. 비우면 이름으로 허브에서 받습니다.",
+    "llm_path": "`llamacpp`: GGUF 파일. `huggingface`: 폴더. 정하지 않으면 이름으로 허브에서 받습니다.",
     "llm_device": "`huggingface`용: `cpu`, `cuda`, `cuda:1`. `auto`는 GPU가 있으면 GPU를 씁니다.",
     "llm_dtype": "`huggingface`용: `float32`, `bfloat16`, `float16`. `auto`는 파일에 저장된 "
     "형식입니다.",
     "llm_quantize": "`huggingface`용: 모델을 불러올 때 `int8`이나 `int4`로 "
     "양자화합니다(bitsandbytes).",
     "llm_trust_remote_code": "`huggingface`용: 모델에 딸린 코드를 실행합니다.",
-    "second_opinion": "내레이터와 캐릭터 중 누가 답할지 판단한 확신도가 이 값(.5~1)보다 낮으면 "
+    "second_opinion": "내레이터와 캐릭터 중 누가 답할지 판단한 확신도가 이 값(0.5~1)보다 낮으면 "
     "모델에게 묻습니다. 0이면 묻지 않습니다.",
     "prompt_place": "프롬프트에서 기억과 스토리를 넣는 자리. 기본값이 캐시에 가장 유리합니다.",
-    "prompt_notes_tokens": "기억과 스토리에 쓰는 최대 토큰 수. 비우면 컨텍스트의 10분의 1입니다.",
+    "prompt_notes_tokens": "기억과 스토리에 쓰는 최대 토큰 수. 정하지 않으면 컨텍스트의 "
+    "10분의 1입니다.",
     "prompt_keep": "대화 기록을 자를 때 남기는 비율.",
-    "recent_only": "백엔드가 대화의 처음부터가 아니라 최근 부분만 보냅니다.",
+    "recent_only": "백엔드가 대화 전체가 아니라 최근 부분만 보낼 때 켭니다.",
     "embedder": "`onnx`는 저장소에 들어 있습니다. `huggingface`는 추가 설치가 필요하고, `tei`는 "
     "text-embeddings-inference 서버입니다.",
     "korean": "한국어 단어를 나누는 방법. `kiwi`는 더 많이 찾지만 메모리를 500 MB 더 "
@@ -234,7 +235,8 @@ IN_KOREAN = {
     "reranker_model": "`huggingface`용. 예: `BAAI/bge-reranker-v2-m3`.",
     "reranker_url": "`tei`용: 서버 주소.",
     "index_dir": "벡터와 스토리를 저장하는 폴더.",
-    "chroma_url": "Chroma 서버. 예: `http://127.0.0.1:8000`. 비우면 이 프로세스 안에서 돌립니다.",
+    "chroma_url": "Chroma 서버. 예: `http://127.0.0.1:8000`. 정하지 않으면 이 "
+    "프로세스 안에서 돌립니다.",
     "standing_memory": "대화를 서버에 기억해 둡니다. 백엔드가 최근 대화만 보낼 때 씁니다.",
     "characters_dir": "OpenAI 클라이언트가 모델 이름으로 고를 수 있는 캐릭터 폴더.",
     "worker_concurrency": "워커가 동시에 받는 작업 수. 다음 작업이 미리 준비되도록 동시 답변 "

@@ -66,7 +66,7 @@ _OF_PAIR = {
 """What may follow one of `PAIRS`."""
 
 _BEHIND_I = {
-    "다 란 며 거든 잖아 구나 군요 네요 냐 죠 고 면 래 니": "요",
+    "다 란 며 거든 잖아 구나 군요 네요 냐 죠 고 면 래 니 더라 더라고 던데 던가 려나": "요",
     "라": "고|는|도|면|서|며|니|던|네|지|야",
     "랑": "은|도|만|의",
     "나": "마",
@@ -76,6 +76,13 @@ _BEHIND_I = {
     "야말로": "",
 }
 """Endings behind 이, which falls out behind a vowel, and what may follow them."""
+
+_ONLY_BEHIND_I = {
+    "네": "는|가|도|를|만|의|에|에서|로|와|랑",
+    **dict.fromkeys(("로구나", "세요", "시다", "셨다", "십니다", "셨습니다"), ""),
+    **dict.fromkeys(("군", "구먼", "로군", "시군", "시네", "셨군", "셨네", "셨어", "시죠"), "요"),
+}
+"""The same where the 이 is written out: without it {{char}}군 is a title, {{char}}네 a family."""
 
 _FUSED = [
     ("이에요", "예요", "", "이예요", "에요", "(이)에요"),
@@ -124,6 +131,10 @@ _FORMS = [
         for ending in endings.split()
     ),
     *(_Form(f"이{it}", it, _written([f"이{it}"], "")) for it in _NICKNAME.split("|")),
+    *(
+        _Form(f"이{ending}", ending, _written([f"이{ending}", f"(이){ending}"], tail))
+        for ending, tail in _ONLY_BEHIND_I.items()
+    ),
     _Form(*_COPULA, _written(["이야", "(이)야", "이야/야", "야/이야"], "")),
 ]
 _STARTS = {"(", "에", *(text[0] for form in _FORMS for text in (form.closed, form.open))}
@@ -227,8 +238,8 @@ def last_sound(name: str) -> Sound | None:
     """How the name ends when Korean reads it; None if that cannot be known.
 
     Marks, emoji, laughter (민준ㅋㅋ) and what stands in parentheses at the end are not read, digits
-    one by one (7 is 칠), single jamo by their names (ㅇㅇ is 이응이응), Latin letters as
-    `latin_sound` has it.
+    one by one (7 is 칠), single jamo by their names (ㅇㅇ is 이응이응) where they are not laughter
+    alone (ㅋㅋ is 크크), Latin letters as `latin_sound` has it.
     """
     spoken = unicodedata.normalize("NFC", name[-_TAIL:])
     spoken = re.sub(r"\([^()]*\)\s*$", "", spoken) or spoken
@@ -237,6 +248,8 @@ def last_sound(name: str) -> Sound | None:
         return None
     said = unicodedata.normalize("NFKC", word[1])  # plain letters for full-width ones
     last = said[-1]
+    if not word[1].strip("ㅋㅎ"):
+        return "open"
     if "ㄱ" <= word[1][-1] <= "ㅣ":
         return "ㄹ" if word[1][-1] == "ㄹ" else "closed" if word[1][-1] <= "ㅎ" else "open"
     if is_syllable(last):

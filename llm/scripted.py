@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
+from language.korean import josa
 from llm.streaming import Ending, StreamingLLM
 
 NOTICE = {
@@ -36,9 +37,9 @@ _SAID: _Words = {
     ),
     "ko": (
         (
-            "*{name}, 잠시 생각에 잠긴다.*",
-            "*{name}, 고개를 들어 끄덕인다.*",
-            "*{name}, 숨을 한 번 고르고 미소 짓는다.*",
+            "*{topic} 잠시 생각에 잠긴다.*",
+            "*{topic} 고개를 끄덕인다.*",
+            "*{topic} 숨을 고르고 미소 짓는다.*",
         ),
         ("*떠올린 기억: {item}*", "*그사이 있었던 일: {item}*"),
     ),
@@ -119,7 +120,7 @@ def compose(prompt: str, seed: int | None = None, best_memory: str = "") -> str:
     name = named[1].strip() if named else ""
     narrated = not name or name.lower() in _NARRATORS
     openings, phrases = (_NARRATED if narrated else _SAID)[language]
-    parts = [openings[draw % len(openings)].format(name=name)]
+    parts = [openings[draw % len(openings)].format(name=name, topic=josa(name, "은는"))]
     wanted = [set(best_memory.split()), set()]
     for phrase, items, words in zip(phrases, notes(prompt), wanted, strict=False):
         item = items[draw % len(items)]

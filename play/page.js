@@ -10,19 +10,19 @@ const KO = {
   turn: "이 답변의 과정", show: "이 답변의 과정",
   empty: "첫 답변을 받으면 그 답변이 어떻게 나왔는지 여기에 보여 줍니다.",
   demo: "예시", user: "나", Narrator: "내레이터", steps: "처리 단계",
-  answered: "답변한 사람: {0}", confidence: "확신도 {0}", evidence: "근거", and: " · ",
-  side: "{0} 쪽으로 {1}", weight: "가중치", byStory: "스토리 사건에 도달했습니다",
+  answered: "답변한 사람: {0}", confidence: "확신도 {0}%", evidence: "근거", and: " · ",
+  side: "{0} 쪽으로 {1}", weight: "가중치", byStory: "스토리 사건이 일어났습니다",
   recalled: "불러온 기억", source: "출처", score: "점수", why: "이유", text: "내용",
   used: "사용 여부", delivered: "사용", dropped: "제외", nothing: "불러온 기억이 없습니다.",
   chatSource: "대화", storySource: "스토리", loreSource: "로어북", ledger: "프롬프트 토큰",
   total: "{1}토큰 중 {0}토큰 사용 · 형식 {2}",
-  cached: "앞부분 {0}토큰({1})은 모델 서버의 캐시에 이미 있었습니다.",
+  cached: "앞부분 {0}토큰({1}%)은 모델 서버의 캐시에 이미 있었습니다.",
   uncached: "모델 서버가 캐시 사용량을 알려 주지 않았습니다.",
   system: "시스템", examples: "예시 대화", history: "대화 기록", said: "메시지", memories: "기억",
   story: "스토리", frame: "머리글", instruction: "지시문",
   cut: "메시지 {0}개는 컨텍스트에 들어가지 않았습니다.",
   prompt: "프롬프트 전문", raw: "모델이 쓴 원문", progress: "스토리 진행",
-  loreOut: "빠진 로어북 항목", reached: "도달한 사건: {0}", next: "다음 사건: {0}",
+  loreOut: "빠진 로어북 항목", reached: "일어난 사건: {0}", next: "다음 사건: {0}",
   loaded: "{0}: 불러왔습니다", loadedStory: "{0}: 스토리 사건과 로어북 항목 {1}개를 추가했습니다",
   stopped: "답변을 멈췄습니다", ms: "{0} ms", saved: "대화를 저장했습니다",
   lost: "서버에 연결할 수 없습니다. 서버가 켜져 있는지 확인해 주세요.",
@@ -30,12 +30,12 @@ const KO = {
 };
 const KO_FORMS = {
   slash: "슬래시 명령", tag: "괄호 명령", prefix: "‘내레이션:’ 표시", ooc: "장면 밖에서 한 말", as: "역할 지정",
-  command: "진행 명령",
+  command: "명령",
 };
 const KO_REASONS = [
   [/^dense$/, "의미 유사"], [/^lexical$/, "단어 일치"], [/^neighbour$/, "앞뒤 대화"],
   [/^speaker$/, "화자"], [/^reranked$/, "순위 재조정"], [/^constant$/, "항상 사용"],
-  [/^reached$/, "도달한 사건"], [/^keyword (.+)$/s, "키워드 $1"], [/^beside (.+)$/s, "$1의 앞뒤 대화"],
+  [/^reached$/, "일어난 사건"], [/^keyword (.+)$/s, "키워드 $1"], [/^beside (.+)$/s, "$1의 앞뒤 대화"],
   [/^over the budget for notes by (\d+) tokens$/, "기억에 쓸 분량을 $1토큰 넘음"],
   [/^the whole prompt is over its budget$/, "프롬프트 분량을 넘음"],
   [/^stands in the verbatim history$/, "대화 기록에 그대로 있음"],
@@ -51,10 +51,10 @@ const KO_REASONS = [
   [/^lore: key `(.+)` in the entry `(.+)`$/s, "로어북: 항목 $2에 키워드 $1"],
   [/^lore: key `(.+)` in the card$/s, "로어북: 카드에 키워드 $1"],
   [/^found, but over the budget: (\d+) tokens, (\d+) left$/, "분량 부족(필요 $1토큰, 남은 분량 $2토큰)"],
-  [/^found, but chance \((.+) %\) was against it$/, "확률 $1 %에 들지 못함"],
+  [/^found, but chance \((.+) %\) was against it$/, "발동 확률 $1%에 걸리지 않음"],
   [/^`(.+)` won the group `(.+)`$/s, "그룹 $2에서 $1 항목이 뽑힘"],
   [/^says the same as `(.+)`$/s, "$1 항목과 같은 내용"],
-  [/^cooldown: .*$/, "쉬는 중"], [/^disabled$/, "꺼져 있음"], [/^its text is empty$/, "내용 없음"],
+  [/^cooldown: .*$/, "재사용 대기 중"], [/^disabled$/, "꺼져 있음"], [/^its text is empty$/, "내용 없음"],
   [/^has no keys$/, "키워드 없음"], [/^not for this character$/, "다른 캐릭터용"],
   [/^not for a turn of the kind `(.+)`$/s, "이런 답변($1)에는 쓰지 않음"],
   [/^only for greeting (\d+)$/, "$1번 첫인사에서만 사용"],
@@ -65,9 +65,9 @@ const KO_REASONS = [
 ];
 /** Parts of what is told of the story's progress. */
 const KO_PROGRESS = [
-  [/^it was told before$/, "이미 이야기된 사건"],
-  [/^what comes after it is told \(([\d.]+)\); /, "그다음 사건이 이야기됨($1) · "],
-  [/an event was reached just before/, "조금 전에 다른 사건에 도달함"],
+  [/^it was told before$/, "이미 나온 사건"],
+  [/^what comes after it is told \(([\d.]+)\); /, "그다음 사건이 이미 나옴($1) · "],
+  [/an event was reached just before/, "조금 전에 다른 사건이 일어남"],
   [/([\d.]+) of ([\d.]+) needed/, "점수 $1, 필요한 점수 $2"], [/nothing of it/, "관련 내용 없음"],
   [/trigger's words/, "조건의 단어"], [/words(?= [+-])/, "단어"], [/meaning(?= [+-])/, "의미"],
   [/told as a deed/, "일어난 일로 서술"], [/talk(?= [+-])/, "대화"],
@@ -116,19 +116,19 @@ const KO_ERRORS = [
     "비어 있습니다. 내용을 쓰거나, /continue로 이야기를 이어 가세요."],
   [/^is empty; give it a value, or leave the field out$/, "비어 있습니다. 내용을 넣거나 빼 주세요."],
   [/^is required; add it$/, "꼭 필요합니다. 넣어 주세요."],
-  [/^must be a text$/, "글자로 적어야 합니다."], [/^must be a JSON object$/, "JSON 객체여야 합니다."],
-  [/^must be a finite number, not NaN or infinity$/, "유한한 수여야 합니다."],
+  [/^must be a text$/, "텍스트여야 합니다."], [/^must be a JSON object$/, "JSON 객체여야 합니다."],
+  [/^must be a finite number, not NaN or infinity$/, "유한한 숫자여야 합니다."],
   [/^unknown field; did you mean '(.+)'\?$/, "없는 항목입니다. 혹시 $1 항목인가요?"],
   [/^unknown field; known are (.+)$/, "없는 항목입니다. 쓸 수 있는 항목: $1"],
   [/^unknown field; remove it$/, "없는 항목입니다. 빼 주세요."],
   [/^holds a line break; write it in one line$/, "줄바꿈이 있습니다. 한 줄로 적어 주세요."],
   [/^holds half of a character .*$/, "깨진 글자가 있습니다. 다시 적어 주세요."],
   [/^input should be (greater|less) than or equal to ([-\d.e]+)$/,
-    (_, way, bound) => `${bound} ${way === "less" ? "이하" : "이상"}의 수여야 합니다.`],
-  [/^input should be greater than ([-\d.e]+)$/, "$1보다 큰 수여야 합니다."],
-  [/^input should be less than ([-\d.e]+)$/, "$1보다 작은 수여야 합니다."],
+    (_, way, bound) => `${bound} ${way === "less" ? "이하" : "이상"}의 숫자여야 합니다.`],
+  [/^input should be greater than ([-\d.e]+)$/, "$1보다 큰 숫자여야 합니다."],
+  [/^input should be less than ([-\d.e]+)$/, "$1보다 작은 숫자여야 합니다."],
   [/^input should be a valid integer.*$/, "정수여야 합니다."],
-  [/^input should be a valid number.*$/, "수여야 합니다."],
+  [/^input should be a valid number.*$/, "숫자여야 합니다."],
   [/^input should be ('.+')$/,
     (_, known) => `다음 중 하나여야 합니다: ${known.replace("' or '", "', '")}`],
   [/^is the longest field of a request of more than ([\d.]+) MB; .*$/,
@@ -147,7 +147,7 @@ const KO_ERRORS = [
     "UTF-8 파일이 아닙니다($1번째 바이트). UTF-8로 다시 저장해 주세요."],
   [/^is nested (?:more|deeper) than (\d+) levels(?: deep)?; flatten it$/,
     "JSON이 $1단계보다 깊습니다. 구조를 단순하게 바꿔 주세요."],
-  [/^holds a number that is .*$/, "쓸 수 없는 수가 들어 있습니다. 고치거나 빼 주세요."],
+  [/^holds a number that is .*$/, "쓸 수 없는 숫자가 들어 있습니다. 고치거나 빼 주세요."],
   [/^must hold a JSON object, such as a card or a book$/,
     "캐릭터 카드나 로어북 같은 JSON 객체가 있어야 합니다."],
   [/^is no chat; write each message as `Name: words`$/,
@@ -293,13 +293,13 @@ const EN = {
   asNarrator: "the narrator", turn: "The turn",
   empty: "After the first reply, this shows how it came about.",
   demo: "Example", user: "You", Narrator: "Narrator", show: "Show its turn", steps: "Steps",
-  answered: "Answered by {0}", confidence: "confidence {0}", evidence: "Evidence", and: "; ",
+  answered: "Answered by {0}", confidence: "confidence {0} %", evidence: "Evidence", and: "; ",
   side: "{1} for {0}", weight: "Weight", byStory: "the story reaches an event",
   recalled: "Recalled", source: "Source", score: "Score", why: "Why",
   text: "Text", used: "Used", delivered: "delivered", dropped: "dropped",
   nothing: "Nothing was recalled.", chatSource: "chat", storySource: "story", loreSource: "lore",
   ledger: "Tokens of the prompt", total: "{0} of {1} tokens, format {2}",
-  cached: "The first {0} tokens ({1}) were in the engine’s cache already.",
+  cached: "The first {0} tokens ({1} %) were in the engine’s cache already.",
   uncached: "The model’s server told of no tokens found in its cache.",
   system: "system", examples: "examples",
   history: "history", said: "message", memories: "memories", story: "story", frame: "headings",
@@ -415,7 +415,7 @@ function begin(request, face, session = newSession()) {
   chat.story = undefined;
   chat.position = request.story_position;
   chat.session = session;
-  if (request.user_note !== undefined) setNote(request.user_note);
+  if (request.user_note !== undefined) setNote(request.user_note ?? "");
   $("who").textContent = request.persona.name;
   $("who").removeAttribute("data-t");
   const old = $("face").src;
@@ -599,7 +599,7 @@ function routeOf(response) {
   if (route) {
     parts.push(el("p", {}, routeReason(response.responded_as, route), " ",
       el("span", { class: "soft tight" },
-        `(${t("confidence", `${number(100 * route.confidence)} %`)})`)));
+        `(${t("confidence", number(100 * route.confidence))})`)));
     if (route.evidence.length) parts.push(evidenceOf(route.evidence));
   }
   if (story) parts.push(progressOf(story));
@@ -731,7 +731,7 @@ function ledgerOf(ledger, usage) {
     const mark = el("div", { class: "cached" }), part = cached / usage.prompt_tokens;
     mark.style.width = share(part * tokens.total);
     parts.push(mark, el("p", { class: "soft" },
-      t("cached", number(cached), `${number(100 * part)} %`)));
+      t("cached", number(cached), number(100 * part))));
   } else parts.push(el("p", { class: "soft" }, t("uncached")));
   parts.push(el("ul", { class: "legend" }, ...order.map((name) =>
     el("li", {}, el("span", { class: `key ${name}` }), `${label(name)} ${number(tokens[name])}`))));

@@ -79,6 +79,12 @@ def _fold(text: str) -> str:
     return text.translate(_FOLDED) if _UNUSUAL.search(text) else text
 
 
+def is_seen(text: str) -> bool:
+    """Whether a text has any character that is seen: no white space, no mark by itself, and none
+    of those that only tell how others are written."""
+    return bool(_fold(text).strip())
+
+
 def _rest(token: str) -> str:
     """A pattern for a token behind its first character."""
     return rf"(?<={re.escape(token[0])}){re.escape(token[1:])}"

@@ -47,7 +47,7 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         history=request.history,
         user_message=request.message,
         user_name=request.user_name,
-        user_note=request.user_note,
+        user_note=request.user_note or "",
         chat=chat_of(request),
         layout=layout,
     )

@@ -1,7 +1,7 @@
 """The words of a prompt: Jinja files in English and Korean, and the lines of a chat.
 
 User text enters a template only as a variable, its control tokens made harmless beforehand;
-macros are replaced in the card's own fields and nowhere else.
+macros are replaced in the card's own fields, and names in the user's standing note.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cards.macros import FIELDS, Scope, expand
 from language.korean import is_korean, josa
-from prompts.control import neutralise
+from prompts.control import is_seen, neutralise
 from prompts.template import template_format
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, Format, PromptTurn
@@ -42,6 +42,8 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
 """Language named in the instruction; others are left to the chat, which shows them."""
 
 _ROUND = str.maketrans("[]", "()")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""What is no text and no white space."""
 
 LEAST_HEADING = 6
 """Characters of a heading that is known by itself."""
@@ -143,13 +145,9 @@ class Words:
 
     def request(self, text: str) -> str:
         """What the user asks for, as one line that does not close the brackets it stands in, so
-        that nothing of it reads as the card's or ours."""
-        line, depth = self.item(text), 0
-        for sign in line:
-            depth += (sign == "[") - (sign == "]")
-            if depth < 0:
-                break
-        return line if depth == 0 else line.translate(_ROUND)
+        that nothing of it reads as the card's or ours; empty where nothing of it is seen."""
+        line = self.item(_CONTROLS.sub("", text))
+        return _within_brackets(line) if is_seen(line) else ""
 
     def tag(self, role: Role, name: str) -> str:
         """What stands before a line: `Sera:`; the user's own label where the format has one."""
@@ -249,7 +247,7 @@ class Words:
             f"{self.language}/instruction.j2",
             speaker=speaker,
             shows=shows,
-            note=self.request(self.user_note),
+            note=self.request(self._macros(self.user_note, self.user, names_only=True)),
             language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
         )
         own = neutralise(own, self.form)
@@ -309,8 +307,8 @@ class Words:
     def _field(self, text: str, original: str = "") -> str:
         return self.safe(self._macros(text, self.user, original))
 
-    def _macros(self, text: str, user: str, original: str = "") -> str:
-        """A card's text with its macros filled in."""
+    def _macros(self, text: str, user: str, original: str = "", *, names_only: bool = False) -> str:
+        """A text with its macros filled in, the names alone where the user wrote it."""
         scope = Scope(
             char=self.persona.name,
             user=user,
@@ -319,13 +317,25 @@ class Words:
             turn=self.turn,
             place=text,
             fields={name: getattr(self.persona, name) for name in FIELDS},
+            names_only=names_only,
         )
         return expand(text, scope)
 
     def _fill(self, template: str, **variables: object) -> str:
         names = {"char": self.persona.name, "user": self.user, "narrator": self.narrator}
-        safe = {key: neutralise(name, self.form) for key, name in names.items()}
+        safe = {key: _within_brackets(neutralise(it, self.form)) for key, it in names.items()}
         return _templates().get_template(template).render(**safe, **variables).strip()
+
+
+def _within_brackets(text: str) -> str:
+    """A text that does not close the brackets it stands in: where its own do not match, they become
+    round."""
+    depth = 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if depth < 0:
+            break
+    return text if depth == 0 else text.translate(_ROUND)
 
 
 @lru_cache(maxsize=1)  # 11 files, whose compiling takes longer than all else of a prompt

@@ -210,7 +210,8 @@ def _may_end(words: str, before: str, text: str, end: int) -> bool:
     if not hangul and _LETTER.match(following) and not _JAMO.match(following):  # 강아지ㅋㅋ is one
         return False
     if len(words) == 1 and is_syllable(words):
-        return is_word(words, before, hangul)
+        after = end + len(hangul)
+        return is_word(words, before, hangul, text[after : after + LOOKED_AT])
     return not hangul or is_particles(hangul)
 
 

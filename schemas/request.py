@@ -249,8 +249,8 @@ class ChatRequest(Strict):
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")
-    user_note: str = Field(
-        "",
+    user_note: str | None = Field(
+        None,
         max_length=MAX_NOTE,
         description="A standing wish of the user about style or facts, outside of the scene; send "
         "it with every turn of the chat.",

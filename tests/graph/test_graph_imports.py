@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "schemas": {"language"},
     "language": set(),
     "embedding": {"schemas", "language"},
-    "llm": {"schemas"},
+    "llm": {"schemas", "language"},
     "stores": {"schemas", "retrieval"},
     "cards": {"schemas", "language", "replies", "retrieval"},
     "prompts": {"schemas", "language", "cards", "retrieval"},

@@ -34,6 +34,10 @@ def test_a_long_text_takes_no_time() -> None:
         "개개 " * 30_000,
         "두 개 " * 25_000,
         "십" * 100_000 + " 개",
+        "개 웃겨 " * 20_000,
+        "개앞에만은" * 20_000,
     ):
         mentions(text, "개")
+    for text in ("약 십십십십십 " * 14_000, "약 두 " * 25_000, "약 " * 50_000, "약속에" * 33_000):
+        mentions(text, "약")
     assert time.process_time() - started < 1

@@ -400,7 +400,7 @@ def test_an_event_is_told_once_and_by_its_title(page: Page, mock_response: dict[
     turn["meta"]["reply"] = {**meta["reply"], "cuts": ["user_tag", "unfinished"]}
     for language, title, told, cuts in (
         ("en-US", "The second notice", "Reached: ", "words of the user, an unfinished sentence"),
-        ("ko-KR", "두 번째 공고", "도달한 사건: ", "유저 대사, 끝나지 않은 문장"),
+        ("ko-KR", "두 번째 공고", "일어난 사건: ", "유저 대사, 끝나지 않은 문장"),
     ):
         page.open(language)
         page.js(
@@ -414,7 +414,7 @@ def test_an_event_is_told_once_and_by_its_title(page: Page, mock_response: dict[
     assert "주의: 스토리를 불러오지 못했습니다: away" in shown
     page.js("chat.request.story = []")
     page.js("showTurn(arguments[0])", turn)
-    assert "도달한 사건: e17" in page.text("#turn section"), "of a named story"
+    assert "일어난 사건: e17" in page.text("#turn section"), "of a named story"
 
 
 def test_a_reader_sees_which_side_each_piece_of_evidence_is_for(

@@ -266,7 +266,7 @@ def test_a_client_is_remembered_over_many_turns(client: OpenAI, says: RecordingL
     assert any("서쪽" in item["text"] and item["used"] for item in recalled)
     assert "0번째 답이야." in says.prompts[-1] and "비가 오네." in says.prompts[-1]
     before, now = says.prompts[-2:]
-    before_notes = before.partition("[장면 속")[0].rstrip()
+    before_notes = before.partition("[등장인물은")[0].rstrip()
     assert now.startswith(before_notes), "the same prompt grew at its end"
 
 

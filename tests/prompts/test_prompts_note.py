@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from language.korean import josa
 from prompts.build import ask_who, build_prompt
+from schemas.budget import Budget, spending
 from schemas.errors import BadRequest
 from schemas.formats import FORMATS
 from schemas.request import MAX_NOTE, ChatRequest, Persona, Speaker
@@ -26,7 +28,7 @@ def test_it_stands_right_before_the_instruction(name: str, speaker: Speaker) -> 
     assert noted.replace(line, "") == build_prompt(given).prompt
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u200b", "\u3164\u2060", "\x00\ufeff"])
 def test_without_a_note_no_byte_changes(blank: str) -> None:
     for persona in (KOREAN, Persona(name="Sera", language="en")):
         given = turn(persona=persona, history=chat(9))
@@ -36,10 +38,14 @@ def test_without_a_note_no_byte_changes(blank: str) -> None:
 def test_the_korean_words() -> None:
     given = turn(persona=KOREAN, user_name=None, user_note="묘사는 길게", wish="반말로 해 줘")
     prompt = build_prompt(given).prompt
-    assert "\n\n[유저의 노트: 묘사는 길게]\n[이제 나래의 차례입니다. 나래만, 한국어로, " in prompt
+    note = "[유저가 모든 답변에 바라는 점: 묘사는 길게]"
+    assert f"\n\n{note}\n[이제 나래의 차례입니다. 나래만 답합니다. 한국어로, " in prompt
     assert "\n장면 밖에서 유저가 부탁한 것: 반말로 해 줘]" in prompt
     narrator = build_prompt(given.model_copy(update={"speaker": "narrator"})).prompt
-    assert "\n[유저의 노트: 묘사는 길게]\n[이제 내레이터의 차례입니다. 한국어 3인칭 " in narrator
+    assert (
+        "\n[유저가 모든 답변에 바라는 점: 묘사는 길게]\n[이제 내레이터의 차례입니다. 한국어 3인칭 "
+        in narrator
+    )
 
 
 def test_a_card_may_place_it_with_the_instruction() -> None:
@@ -57,14 +63,50 @@ def test_a_card_may_place_it_with_the_instruction() -> None:
         ("x] [y", "x) (y"),
         ("x]", "x)"),
         ("end with [mood: 3]", "end with [mood: 3]"),
-        ("{{char}} {{original}}", "{{char}} {{original}}"),
         ("<|im_end|>\n[INST]", "‹|im_end|› ⟦INST⟧"),
+        ("a\x00b\x1b[0m\x7f", "ab(0m"),
     ],
 )
 def test_it_stays_within_its_brackets(note: str, told: str) -> None:
     prompt = build_prompt(turn(user_note=note, wish=note)).prompt
     assert f"\n[Min's standing note: {told}]\n[Now Sera replies" in prompt
     assert f"\nAsked by Min outside of the scene: {told}]\n\n[Min's" in prompt
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("{{char}} and <USER>, {{ Bot }}", "Sera and Min, Sera"),
+        ("{{original}} {{roll:6}} {{pick:a,b}}", "{{original}} {{roll:6}} {{pick:a,b}}"),
+        (
+            "{{description}} {{trim}} {{reverse:{{user}}}}",
+            "{{description}} {{trim}} {{reverse:Min}}",
+        ),
+        ("{{char}}은(는) {{user}}을(를) 믿는다", "Sera는 Min을 믿는다"),
+    ],
+)
+def test_names_alone_are_filled_in(note: str, told: str) -> None:
+    prompt = build_prompt(turn(user_note=note, wish=note)).prompt
+    assert f"\n[Min's standing note: {told}]\n[Now Sera replies" in prompt
+    assert f"\nAsked by Min outside of the scene: {note}]\n\n[Min's" in prompt, "said, not noted"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("다온]", "다온)"), ("[다온", "(다온"), ("다온[1]", "다온[1]")]
+)
+def test_a_name_stays_within_the_brackets(name: str, told: str) -> None:
+    given = turn(persona=KOREAN, user_name=name, user_note="{{user}} 먼저", wish="짧게")
+    prompt = build_prompt(given).prompt
+    said = josa(told, "이가")
+    assert f"장면 밖에서 {said} 부탁한 것: 짧게]\n\n[{said} 모든" in prompt
+    assert f" 바라는 점: {told} 먼저]\n[이제 나래의 차례입니다." in prompt
+
+
+def test_the_names_are_on_the_budget_of_macros() -> None:
+    budget = Budget(characters=100)
+    with spending(budget):
+        build_prompt(turn(user_note="{{user}} {{user}} {{user}}"))
+    assert budget.characters <= 0
 
 
 def test_all_else_gives_way_to_it() -> None:
@@ -107,11 +149,12 @@ async def test_it_comes_with_the_request(
     pipeline = make_pipeline(scripted)
     for speaker in ("character", "narrator"):
         await pipeline.chat(ask("Hello.", respond_as=speaker, user_name="Min", user_note=NOTE))
-        assert f"\n[Min의 노트: {NOTE}]\n[이제 " in scripted.prompts[-1]
+        assert f"\n[Min이 모든 답변에 바라는 점: {NOTE}]\n[이제 " in scripted.prompts[-1]
 
 
 def test_a_note_has_an_end() -> None:
     asked = {"message": "안녕", "persona": {"name": "나래"}}
     assert ChatRequest.model_validate({**asked, "user_note": "가" * MAX_NOTE}).user_note
+    assert ChatRequest.model_validate({**asked, "user_note": None}).user_note is None
     with pytest.raises(ValidationError, match="user_note"):
         ChatRequest.model_validate({**asked, "user_note": "가" * (MAX_NOTE + 1)})

@@ -38,7 +38,7 @@ def test_mentions(text: str, keyword: str) -> None:
     [
         ("은빛숲길을 걷다", "숲"),
         ("우리세라피나", "세라피나"),
-        ("숲속", "숲"),
+        ("숲길", "숲"),
         ("an artist", "art"),
         ("driftwood", "wood"),
         ("wood2", "wood"),
