@@ -196,8 +196,8 @@ IN_KOREAN = {
     "llm_api_key": "서버가 요구하는 API 키.",
     "llm_models": "요청에서 고를 수 있는 모델. 쉼표로 구분하며, 첫 번째가 기본 모델입니다.",
     "llm_format": "이 모델들의 프롬프트 형식. 정하지 않으면 모델 이름으로 정합니다.",
-    "llm_context": "컨텍스트 길이(토큰). 정하지 않으면 모델 이름으로 정합니다. 서버가 받는 길이까지만 "
-    "씁니다.",
+    "llm_context": "컨텍스트 길이(토큰). 정하지 않으면 모델 이름으로 정합니다. "
+    "서버가 받는 길이까지만 씁니다.",
     "llm_tokenizer": "모델의 `tokenizer.json` 파일. `server`면 vLLM이나 llama.cpp에 물어봅니다. "
     "정하지 않으면 토큰 수를 어림합니다.",
     "llm_connect_timeout": "서버 연결을 기다리는 시간(초).",
@@ -207,9 +207,10 @@ IN_KOREAN = {
     "llm_deadline": "답변 하나의 제한 시간(초).",
     "llm_retries": "첫 시도가 실패한 뒤 다시 시도하는 횟수.",
     "llm_concurrency": "동시에 생성하는 답변 수.",
-    "llm_stops": "서버가 받는 중지 문자열의 수. 정하지 않으면 서버 종류에 따라 4개 이상을 보냅니다. "
-    "나머지는 여기서 살핍니다.",
-    "llm_path": "`llamacpp`: GGUF 파일. `huggingface`: 폴더. 정하지 않으면 이름으로 허브에서 받습니다.",
+    "llm_stops": "서버가 받는 중지 문자열의 수. 정하지 않으면 서버 종류에 따라 4개 이상을 "
+    "보냅니다. 나머지는 여기서 살핍니다.",
+    "llm_path": "`llamacpp`: GGUF 파일. `huggingface`: 폴더. 정하지 않으면 이름으로 "
+    "허브에서 받습니다.",
     "llm_device": "`huggingface`용: `cpu`, `cuda`, `cuda:1`. `auto`는 GPU가 있으면 GPU를 씁니다.",
     "llm_dtype": "`huggingface`용: `float32`, `bfloat16`, `float16`. `auto`는 파일에 저장된 "
     "형식입니다.",
