@@ -29,6 +29,8 @@ from replies.status import (
     Window,
     bare_opening,
     is_over,
+    open_fence,
+    rows_before,
     settled_windows,
     windows,
     without_unfinished,
@@ -102,6 +104,8 @@ def _whole(text: str) -> str:
         last = found[-1]
         if not is_complete(kept[last.end :].strip("*_ ")):  # a torn line, maybe of the window
             kept = text[: last.end if is_over(text, last) else last.start].rstrip()
+    if text[len(kept) : len(kept) + 1] == "\n":
+        kept = kept[: rows_before(text, len(kept) + 1)].rstrip()
     return kept[: bare_opening(kept)].rstrip() or text
 
 
@@ -241,6 +245,7 @@ class StreamReader:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
         more, known, self._again = settled_windows(text, self._again)
         self._windows += more
+        known = min(known, open_fence(text))
         found = [window for window in self._windows if window.start >= self._closed]
         text_known = text[:known]
         complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
