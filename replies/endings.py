@@ -41,7 +41,7 @@ _SPOKEN = re.compile(
     rf"|[는은던{_N}]데|[가-힣 ][자해봐줘])$"
 )
 """Ends that also join clauses."""
-_CALL = re.compile(
+_SPOKEN_TO = re.compile(
     r", ?(?:[가-힣]{1,5} )?(?:[가-힣]{0,5}(?:님|선배|언니|누나|오빠|형|씨)|[가-힣]{1,4} [군양]"
     r"|[가-힣]{1,3}[^앉잡받찾놓닫알않많좋안남갚팔살날작]아)$"
 )
@@ -55,7 +55,7 @@ def is_korean_end(text: str, *, spoken: bool) -> bool:
         text: the end of it, a few words.
         spoken: it is in speech whose quotation mark is not closed yet.
     """
-    if called := _CALL.search(text):
+    if called := _SPOKEN_TO.search(text):
         text, spoken = text[: called.start()], True
     if _SENTENCES.search(text) or (spoken and _SPOKEN.search(text)):
         return True

@@ -77,7 +77,7 @@ class Rules:
         if newline and any(map(str.isalnum, line)):
             named = at_limit or any(Tags.same_name(line, stop) for stop in self._tag_stops)
             if named and self.tags.may_begin(line):
-                return len(before)
+                return len(before) + 1  # the line above did end
         return len(text)
 
     def _overlap(self, text: str) -> int:

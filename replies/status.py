@@ -85,18 +85,21 @@ _PICTURES = re.compile(rf"[{_PICTURE}]+\s*")
 _DECORATED = re.compile(rf"[ \t>]*(?:[-*•·▪▸►▶◆◇■□●○✦★☆+][ \t]|[{_PICTURE}]|\*\*|\[)")
 _BULLET = re.compile(r"[ \t>]*[-*•·▪▸►▶◆└├+][ \t]+")
 _COLON = re.compile(r"[:：▶▷►](?:(?<=[:：])|(?<=\w .))")
-_SPLIT = re.compile("[|│┃║ㅣ]")
+_BARS, _BOTTOMS = "|│┃║", "└┗╚╰"
+_SPLIT = re.compile(f"[{_BARS}ㅣ]")
 _COMMAS = re.compile(r"\s?[,/·]\s|\s{2,}")
 _RULE = re.compile(r"[ \t]*+(?:[-=_*~─━═]{3,}+|[┌┏╔╭└┗╚╰][─━═]++[┐┓╗╮┘┛╝╯])[ \t]*+")
 _CROSSBAR = re.compile(r"[ \t]*+[├┣╠][─━═┼╋╬]{2,}+[┤┫╣]?[ \t]*+")
-_END = re.compile(rf"{_RULE.pattern}|[ \t]*+(?:</[^<>/\n]{{1,24}}>|\[/[^\[\]/\n]{{1,24}}\])[ \t]*+")
+_CLOSING_LINE = re.compile(
+    rf"{_RULE.pattern}|[ \t]*+(?:</[^<>/\n]{{1,24}}>|\[/[^\[\]/\n]{{1,24}}\])[ \t]*+"
+)
 _TABLE_RULE = frozenset("|-: \t")
 _RULE_ROW = ("-",)
 _FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})[^`~\n]{0,24}")
 _BACKTICKS = re.compile(r"^[ \t]*+`{3,}+[^`\n]{0,200}+$", re.MULTILINE)
 _SERIES = re.compile(r"(?:[\[【〔〈《][^\[\]【】〔〕〈〉《》\n]{2,100}[\]】〕〉》]\s*+){2,20}")
 """Brackets side by side, one for each pair."""
-_EDGES_OF_BRACKETS = re.compile(r"\s*[\[\]【】〔〕〈〉《》]\s*")
+_EDGES_OF_BRACKETS = re.compile(r"[\[\]【】〔〕〈〉《》]")
 _BRACKETED_KEY = re.compile(
     r"[\[【〔〈《<](?P<key>[^\[\]【】〔〕〈〉《》<>\n]{1,24})[\]】〕〉》>]\s?(?P<value>[^\s:：].*)"
 )
@@ -115,7 +118,10 @@ _ENDS_PROSE = frozenset('.!?…~"”」’')
 _SAID = re.compile(rf"[ \t*_]{{0,40}}[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?…~](?:\s|$)")
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
-_TORN = re.compile(r"(?:[\[【〔][^\[\]【】〔〕\n]{2,100}+[\]】〕]\s?){0,12}[\[【〔][^\]】〕]{0,60}")
+_TORN = re.compile(r"[\[【〔][^\]】〕]{0,60}")
+_TORN_SERIES = re.compile(
+    r"(?:[\[【〔][^\[\]【】〔〕\n]{2,100}[\]】〕]\s?){1,12}[\[【〔][^\[\]【】〔〕]{0,60}"
+)
 _KOREAN_OR_PICTURE = re.compile(rf"[가-힣{_PICTURE}]")
 _PROSE = re.compile(r"[\w\"“‘「『][^:：|│\n]{0,400}?[.!?…\"”」]")
 """The beginning of a line that is none of a window, however it goes on."""
@@ -231,13 +237,17 @@ def without_unfinished(text: str) -> str | None:
         None where no window stands at the end of the text, which has no white space there.
     """
     found = windows(text)
-    if found and found[-1].end == len(text) and found[-1].closed:
+    last = found[-1] if found else None
+    if last and last.end == len(text) and last.closed:
         return text
-    start = min(open_fence(text), bare_opening(text))
-    if found and (
-        found[-1].end > start or (found[-1].end == start and not is_over(text, found[-1]))
-    ):
-        start = found[-1].start
+    start = fence = open_fence(text)
+    if fence == len(text):
+        start = min(bare_opening(text), _torn_line(text))
+        if start < len(text):
+            start = rows_before(text, start)
+    joins = fence == len(text) and last and last.end >= start and not is_over(text, last)
+    if last and (joins or len(text[: last.end].rstrip()) > start):
+        start = last.start
     elif start == len(text):
         line = max(text.rfind("\n") + 1, len(text) - 2 * LONGEST_LINE)
         if torn := _INLINE_OPEN.search(text, line):
@@ -245,7 +255,7 @@ def without_unfinished(text: str) -> str | None:
             start = torn.start() if row and row.told else start
     if start == len(text):
         return None
-    kept = text[: _with_rule(text, rows_before(text, start))].rstrip()
+    kept = text[: _with_rule(text, start)].rstrip()
     return kept[: bare_opening(kept)].rstrip()
 
 
@@ -341,14 +351,16 @@ def _scan(text: str, lines: list[Span], *, growing: bool) -> tuple[list[Window],
         if growing and (block.is_open or (window and window.end == len(text))):
             return found, begin
         if window:
-            found.append(window)
+            start = max(window.start, found[-1].end if found else 0)  # behind the white space
+            found.append(window._replace(start=start))
         row = block.after
     return found, lines[-1][1] + 1
 
 
 def _block(text: str, lines: list[Span], row: int) -> _Block:
     """Reads the window that begins at a line, with the rule and the headings before it."""
-    at, heading, ruled = row, "", bool(_RULE.fullmatch(text, *lines[row]))
+    at, heading = row, ""
+    ruled = bool(_RULE.fullmatch(text, *lines[row]) or _CROSSBAR.fullmatch(text, *lines[row]))
     if ruled:
         at = _filled(lines, at + 1)
     while at < min(len(lines), row + 6) and (kind := _heading(text[slice(*lines[at])])):
@@ -448,7 +460,7 @@ def _listed(text: str, lines: list[Span], row: int, at: int, before: str) -> _Bl
     if not _is_window(text, lines, row, rows, before, is_tail=touches):
         return _Block(last + 1, is_open=touches)
     closed = rows[-1].bracketed
-    if not touches and _END.fullmatch(text, *lines[number]):
+    if not touches and _CLOSING_LINE.fullmatch(text, *lines[number]):
         last, closed = number, True
     return _Block(last + 1, _window(text, lines, row, last, rows, closed=closed), touches)
 
@@ -703,22 +715,19 @@ def bare_opening(text: str, *, growing: bool = False) -> int:
     last = text[line:].strip()
     if not last or last[0].isalnum():
         return len(text)
-    if last[0] in "|│┃║" and (last == last[0] or last[-1] != last[0]):
-        return _table_start(text, line)
     if last[0] in "[【〔" and _TORN.fullmatch(last):
         is_opening = growing or _KOREAN_OR_PICTURE.search(last) is not None
     elif fence := _FENCE.fullmatch(last):
         is_opening = text.count(fence["mark"]) % 2 == 1
     elif not last.strip(_FRAME):
-        is_opening = last[0] not in "└┗╚╰" or last[-1] not in "┘┛╝╯"
+        is_opening = last[0] not in _BOTTOMS or last[-1] not in "┘┛╝╯"
     elif len(last) > 40:
         is_opening = False
     elif growing:
         bare = _bare(last).casefold()
         is_opening = any(word.startswith(bare) for word in _HEADING_WORDS)
     else:
-        bare = _bare(last)
-        is_opening = bool(_HEADING.fullmatch(bare)) or (last[0] in "[【〔" and _is_key(bare))
+        is_opening = _HEADING.fullmatch(_bare(last)) is not None
     return _with_rule(text, line) if is_opening else len(text)
 
 
@@ -726,14 +735,25 @@ def _with_rule(text: str, line: int) -> int:
     """The beginning of a line, or of the rule above it."""
     before = text[:line].rstrip()
     above = before.rfind("\n") + 1
-    return above if _RULE.fullmatch(before, above) else line
+    is_rule = _RULE.fullmatch(before, above) and before[above:].lstrip()[0] not in _BOTTOMS
+    return above if is_rule else line
 
 
-def _table_start(text: str, line: int) -> int:
-    """Where the table begins whose last line, at `line`, is torn."""
+def _torn_line(text: str) -> int:
+    """Where the last line begins, if it is of a window and torn: a key in brackets, a bracket
+    behind others, or a row of a table, which goes with those above; the length of the text if not.
+    """
+    line = text.rfind("\n") + 1
+    last = text[line:].strip()
+    if last[:1] in _PARTNER and (
+        (_closes(last) and _is_key(_bare(last))) or _TORN_SERIES.fullmatch(last)
+    ):
+        return line
+    if last[:1] not in _BARS or (len(last) > 1 and last[-1] == last[0]):
+        return len(text)
     for _ in range(_MOST_LINES):
         above = text.rfind("\n", 0, line - 1) + 1 if line else 0
-        if above == line or text[above] not in "|│┃║┌┏╔╭├┣╠":
+        if above == line or text[above] not in f"{_BARS}┌┏╔╭├┣╠":
             break
         line = above
     return line
