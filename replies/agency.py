@@ -1,6 +1,7 @@
 """Whether narration tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
 
-Only deliberate acts count: what the user sees or feels is the narrator's to tell.
+Deliberate acts count, and in Korean thoughts and feelings that the user is said to have (생각했다,
+두려움을 느꼈다): what the user sees, and what the body feels, is the narrator's to tell.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ _DEEDS_KO = """
     말 대답 인사 결심 다짐 고백 키스 입맞춤 포옹 질문 부탁 손짓 미소 악수 노크 출발 설명
     거절 승낙 동의 약속 사과 명령 선택 결정 공격 반격 방어 운전 요리 전화 주문 응시 확인
     제안 선언 항의 반문 재촉 칭찬 으쓱 심호흡 응수 수락 재회 도망 포기 준비 시작 정리 청소
-    연주 노래 기도 경례 맹세 항복 저항 외면
+    연주 노래 기도 경례 맹세 항복 저항 외면 생각 고민 궁리 후회 원망 의심 기대 걱정 그리워 미워
+    두려워 슬퍼 기뻐 부끄러워 부러워 괴로워 즐거워 안타까워
 """
-"""Nouns that 하다 makes acts of."""
+"""Nouns that 하다 makes acts of, and what it makes thoughts and feelings of."""
 _IRREGULAR_KO = {
     "젓": "저어",
     "짓": "지어",
@@ -122,6 +124,8 @@ _STEMS = (*(s.replace("_", " ") for s in _STEMS_KO.split()), *(f"{n}하" for n i
 _STEM_ENDS = frozenset(_STEMS) | {f"{s}으" for s in _STEMS if final_consonant(s[-1]) not in "ㄹ"}
 _INFINITIVE_ENDS = frozenset(form for stem in _STEMS for form in _infinitives(stem))
 _FINAL_ENDS = frozenset(form for stem in _STEMS for form in _finals(stem))
+_LONGEST_ACT = 60
+"""Characters of a clause before -자."""
 _LONGEST_FORM = max(map(len, _FINAL_ENDS))
 _SUFFERED_KO = (
     *("끌려", "실려", "밀려", "쫓겨", "불려", "휩쓸려", "흘러", "달아", "떠", "겁", "느"),
@@ -135,6 +139,18 @@ _HELPED = re.compile(
 """A verb that helps another in its infinitive: 바라봐 주었다, 집어 들었다, 앉아 있다."""
 _MEANT = re.compile(r"(?:기 시작|지 않|[려러]고? |으?셨|으?십|으?신|고 있)\S{0,8}[다요]$")
 _JOINED = re.compile(r"(?:고(?! (?:싶|있))|며|면서)(?=[ ,])")
+_BESIDE = re.compile(r"(?:며|면서|고서?)$")
+_BEFORE_ANOTHER = re.compile(r"자(?:마자)?(?=[ ,]|$)")
+_SAYING = re.compile(
+    r"(?:말|대답|답|질문|설명|고백|부탁)하$|(?:묻|외치|부르|속삭이|중얼거리|소리치)$"
+)
+_FEELS = re.compile(
+    r"(?:[가-힣]감|두려움|무서움|공포|슬픔|기쁨|분노|외로움|그리움|부끄러움|서운함|미안함|고마움|질투"
+    r"|설렘|사랑|후회|불안|긴장|행복|절망|안도|연민|애정|미움|증오|호감|흥분|쓸쓸함|허전함|답답함)"
+    r"[을를] (?:\S{1,6} )?(?:느[끼꼈낀낌껴]|품[었는으]|억[누눌])\S{0,5}$"
+)
+_THINKS = re.compile(r"[다라자냐까]고 (?:\S{1,6} ){0,2}생각\S{0,5}$")
+"""Whoever is named in a thought: 민준은 그녀가 예쁘다고 생각했다."""
 _OF_BODY = re.compile(
     r"(?<![가-힣])(?:눈물|말|웃음|한숨|소리|손|몸|목소리|얼굴|생각|마음|힘|피|땀|시선|고개|입|다리"
     r"|발|심장|가슴|숨|목|어깨|무릎|기억|시간|차례|눈|배|머리|온몸)[이가] (?:\S{1,8} )?\S{1,8}$"
@@ -202,8 +218,8 @@ def acts_of(cast: Cast) -> Acts:
 def acts_for_user(texts: Iterable[str], patterns: Acts) -> bool:
     """Whether narration tells what the user does: "You walk over", "민준은 고개를 끄덕였다".
 
-    Reported, never cut. Only deliberate acts at the start of a sentence or clause count: what the
-    user sees or feels is the narrator's to tell, and a condition ("if you follow") is no act.
+    Reported, never cut. Only what is deliberate at the start of a sentence or clause counts: what
+    the user sees is the narrator's to tell, and a condition ("if you follow") is no act.
     """
     return any(_acts(match[0], patterns) for text in texts for match in _SENTENCE.finditer(text))
 
@@ -233,6 +249,10 @@ def _acts_korean(sentence: str, subject: re.Match[str], others: re.Pattern[str])
         return False
     if any(rival["topic"] for rival in others.finditer(f"{before} ")):
         return False
+    if _leads_to_another(clause, others):
+        return True
+    if is_topic and _THINKS.search(clause[-40:]):
+        return True
     if not is_topic and _RELATIVE.search(clause):
         return False
     rivals = list(islice(others.finditer(clause), 4))
@@ -245,8 +265,30 @@ def _acts_korean(sentence: str, subject: re.Match[str], others: re.Pattern[str])
     )
 
 
+def _leads_to_another(clause: str, others: re.Pattern[str]) -> bool:
+    """Whether the user's act is what another's follows: 손을 내밀자 그녀가 웃었다.
+
+    Words do not count: 민준이 묻자 takes up what the user wrote.
+    """
+    joined = _BEFORE_ANOTHER.search(clause)
+    if joined is None or joined.start() > _LONGEST_ACT:
+        return False
+    act = clause[: joined.start()]
+    strange = others.search(clause, 0, joined.start()) or _RELATIVE.search(act)
+    return not (strange or _SAYING.search(act)) and _ends_in(act, _STEM_ENDS)
+
+
+def is_direction(words: str) -> bool:
+    """Whether Korean words tell a deed, as a sentence or as what goes with speech: 웃으며."""
+    words = words.rstrip(" ,.…~")
+    joined = _BESIDE.search(words)
+    return _is_act(words) or (joined is not None and _ends_in(words[: joined.start()], _STEM_ENDS))
+
+
 def _is_act(clause: str) -> bool:
     """Whether a clause ends in a deliberate act."""
+    if _FEELS.search(clause[-40:]):
+        return True
     if _OF_BODY.search(clause[-40:]) or _HURT.search(clause[-20:]):
         return False
     end = clause[-24:]

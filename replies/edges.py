@@ -105,7 +105,7 @@ _BARE_ENDING = re.compile(
 """Korean and Japanese sentences often end without a mark; `replies.endings` knows Hangul."""
 
 _COMPLETE = re.compile(
-    rf"(?:[{_STOP}{_SOFT}][{_CLOSERS}]*|[」』】〉》)）”»]|(?<=[가-힣.!?…~])>|(?<=\S)[\"*])$"
+    rf"(?:(?:[{_STOP}]|(?<![{_SOFT}])[{_SOFT}]{{1,40}}+)[{_CLOSERS}]*|[」』】〉》)）”»]|(?<=[가-힣.!?…~])>|(?<=\S)[\"*])$"
 )
 _KOREAN_BRACKET = re.compile(r"\[[^\[\]\n]{0,200}[가-힣][^\[\]\n]{0,200}\]$")
 _BRACKETS = (("(", ")"), ("（", "）"), ("[", "]"))
@@ -123,7 +123,9 @@ def is_complete(text: str) -> bool:
         return True
     if text.endswith("]") and _KOREAN_BRACKET.search(text, max(0, len(text) - _LONGEST_TAIL)):
         return True
-    return _COMPLETE.search(text) is not None and not _abbreviates(text, len(text))
+    if not (found := _COMPLETE.search(text)) or _abbreviates(text, len(text)):
+        return False
+    return not _leads(text, found.start())
 
 
 def _is_aside(line: str) -> bool:
@@ -145,7 +147,9 @@ def last_end(text: str, start: int = 0) -> int:
     found = start
     for match in _END.finditer(text, start):
         end = match.end()
-        if end > found and not _abbreviates(text, end) and not _is_mention(text, match):
+        if end > found and not (
+            _abbreviates(text, end) or _is_mention(text, match) or _leads(text, match.start())
+        ):
             found = end
     return found
 
@@ -170,6 +174,17 @@ def _is_mention(text: str, match: re.Match[str]) -> bool:
         and text[before] not in f"\n,:{_CLOSERS}{_STOP}"
         and not (_SOFT_END.match(text, before))
     )
+
+
+def _leads(text: str, start: int) -> bool:
+    """Whether the picture at `start` stands before what it marks: `📍 …` at the beginning of a
+    line or cell."""
+    if not _SOFT_END.match(text, start):
+        return False
+    before = start
+    while before and text[before - 1] in " \t":
+        before -= 1
+    return not before or text[before - 1] in "\n|│┃"
 
 
 def _abbreviates(text: str, end: int) -> bool:

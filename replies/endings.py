@@ -31,7 +31,9 @@ _NONE = re.compile(
 _ENDS = re.compile(
     rf"(?:[요다죠네냐지야]|[{_L}]까|[{_B}]니까|[가라하두보먹놀쉬내앉돌열]자|구나|군|거든|잖아|더라|[{_SS}][어니나대]"
     rf"|[{_L}][게래걸]|는걸|려나|[던건인]가|[한간온는]대|렴|[{_SS}없있같많좋싫않먹찾받입앉잡읽씻놓]음|함|됨|[거것뿐]임|아님"
-    rf"|모름|시오|[하이으]오|구려|[{_SS}{_B}겠않없있렇]소)$"
+    rf"|모름|시오|[하이으]오|구려|[{_SS}{_B}겠않없있렇]소"
+    rf"|[아어여와워봐해줘가세네게에예래데돼셔져거까]용|[{_SS}니좋프쁘싶없한간온된]당"
+    r"|[아어워해세네]염|세[욤욥영])$"
 )
 _SPOKEN = re.compile(
     rf"(?:[{_L}][러라]|[가-힣][아어여해워줘봐빠뻐파퍼꺼써켜져쳐내돼]"
@@ -39,6 +41,11 @@ _SPOKEN = re.compile(
     rf"|[는은던{_N}]데|[가-힣 ][자해봐줘])$"
 )
 """Ends that also join clauses."""
+_SPOKEN_TO = re.compile(
+    r", ?(?:[가-힣]{1,5} )?(?:[가-힣]{0,5}(?:님|선배|언니|누나|오빠|형|씨)|[가-힣]{1,4} [군양]"
+    r"|[가-힣]{1,3}[^앉잡받찾놓닫알않많좋안남갚팔살날작]아)$"
+)
+"""Who is spoken to, behind a whole sentence: 고마워요, 선배님."""
 
 
 def is_korean_end(text: str, *, spoken: bool) -> bool:
@@ -48,6 +55,8 @@ def is_korean_end(text: str, *, spoken: bool) -> bool:
         text: the end of it, a few words.
         spoken: it is in speech whose quotation mark is not closed yet.
     """
+    if called := _SPOKEN_TO.search(text):
+        text, spoken = text[: called.start()], True
     if _SENTENCES.search(text) or (spoken and _SPOKEN.search(text)):
         return True
     return _ENDS.search(text) is not None and _NONE.search(text) is None

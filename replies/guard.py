@@ -74,7 +74,9 @@ class Rules:
             at_limit: whether the model was cut off. Only then a last line that is part of a name
                 is a torn tag; else it must be the whole name of one of the stop strings.
         """
-        if torn := _PARTIAL.search(text, max(0, len(text) - 64)):
+        tail = text[-64:]
+        begins = "<" in tail or "[" in tail or "#" in tail  # most have none, and a search is slow
+        if begins and (torn := _PARTIAL.search(text, max(0, len(text) - 64))):
             return torn.start()
         size = self._overlap(text)
         if size and self._is_torn(text, size, at_limit):
@@ -83,7 +85,7 @@ class Rules:
         if newline and any(map(str.isalnum, line)):
             named = at_limit or any(Tags.same_name(line, stop) for stop in self._tag_stops)
             if named and self.tags.may_begin(line):
-                return len(before)
+                return len(before) + 1  # the line above did end
         return len(text)
 
     def _overlap(self, text: str) -> int:

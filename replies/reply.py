@@ -29,6 +29,8 @@ from replies.status import (
     Window,
     bare_opening,
     is_over,
+    open_fence,
+    rows_before,
     settled_windows,
     windows,
     without_unfinished,
@@ -104,7 +106,14 @@ def _whole(text: str) -> str:
         last = found[-1]
         if not is_complete(kept[last.end :].strip("*_ ")):  # a torn line, maybe of the window
             kept = text[: last.end if is_over(text, last) else last.start].rstrip()
-    return kept[: bare_opening(kept)].rstrip() or text
+    return kept[: _without_opening(text, len(kept))] or text
+
+
+def _without_opening(text: str, end: int) -> int:
+    """The end of a text that was trimmed to `end`, without what began a window there."""
+    if text[end : end + 1] == "\n":
+        end = len(text[: rows_before(text, end + 1)].rstrip())
+    return len(text[: bare_opening(text[:end])].rstrip())
 
 
 _READ_AT_ONCE = 4_096
@@ -252,6 +261,7 @@ class StreamReader:
         """The new pieces of complete paragraphs, once speech in quotation marks sets the style."""
         more, known, self._again = settled_windows(text, self._again)
         self._windows += more
+        known = min(known, open_fence(text))
         found = [window for window in self._windows if window.start >= self._closed]
         text_known = text[:known]
         complete = [part for part in paragraphs(text_known, self._closed, found) if part[1] < known]
@@ -277,7 +287,8 @@ def _certain_end(text: str, part: tuple[int, int, bool], is_last: bool) -> int:
     whole = text[:end].rstrip()
     if is_status or bare_opening(whole) < len(whole):
         return 0
-    return last_end(text if is_last else text[:end], start)
+    certain = last_end(text if is_last else text[:end], start)
+    return certain if _without_opening(text, certain) == certain else 0
 
 
 _RULE = " \t\n-=_#>*"

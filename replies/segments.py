@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Literal, NamedTuple
 
 from language.korean import is_syllable, syllables_ending_in
+from replies.agency import is_direction
 from replies.edges import is_complete
 from replies.status import Window
 from replies.tags import NARRATOR, Cast
@@ -58,6 +59,7 @@ _ANGLED = re.compile(
     r"(?:(?<=\n)|\A|(?<=[.!?…~)*] ))"
     r"(?:<(?=[^<>\n]{0,300}[가-힣])[^<>\n/=]{2,300}>|〈[^〈〉\n]{1,300}〉)"
 )
+_BOLD = re.compile(r"(?<!\*)\*\*(?=[^\s*])([^*\n]{2,300})(?<=\S)\*\*(?!\*)")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -179,6 +181,8 @@ def pieces(
     marked = list(_quotations(text, start, end)) if quotes else []
     if text.find("<", start, end) >= 0 or text.find("〈", start, end) >= 0:
         marked += _angled(text, start, end)
+    if not text.isascii() and text.find("**", start, end) >= 0:
+        marked += _bold(text, start, end, _taken(marked, start, end))
     if text.find("*", start, end) >= 0:
         taken = _taken(marked, start, end)
         for star in _starred(text, start, end, taken):
@@ -194,12 +198,21 @@ def pieces(
 
 
 def _angled(text: str, start: int, end: int) -> Iterator[Piece]:
-    """Korean sentences in <…> or 〈…〉, as some write speech; a word in <…> is a title or a tag."""
+    """Korean sentences in <…> or 〈…〉: speech, or a deed; a word in <…> is a title or a tag."""
     for match in _ANGLED.finditer(text, start, end):
         inner = match[0][1:-1].strip()
-        is_said = text[match.start()] == "〈" or is_complete(inner)
-        if is_said and not _is_title(text, match.start(), match.end()):
-            yield Piece(match.start(), match.end(), "quote")
+        tells = _tells_deed(inner)
+        counts = tells or text[match.start()] == "〈" or is_complete(inner)
+        if counts and not _is_title(text, match.start(), match.end()):
+            yield Piece(match.start(), match.end(), "stage" if tells else "quote")
+
+
+def _bold(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece]:
+    """Korean deeds in bold; other bold words are stressed."""
+    for match in _BOLD.finditer(text, start, end):
+        at, until = match.span()
+        if 1 not in taken[at - start : until - start] and _tells_deed(match[1]):
+            yield Piece(at, until, "stage")
 
 
 def _dashed(text: str, start: int, end: int, taken: bytearray) -> Iterator[Piece]:
@@ -424,6 +437,7 @@ _DONE = re.compile(
     rf"|[{_NOUN_FORMS}][.…~]*)$"
 )
 """How a Korean stage direction ends: told (연다.), joined (쉬며…) or as a noun (끄덕임)."""
+_OF_MINE = re.compile(r"(?:나|난|내|저|전|제|우리|너|넌|네)(?:는|가|도|희)? ")
 _FELT = re.compile(
     rf"(?:[{syllables_ending_in('ㅆ')}]어|잖아|겠지|[으]?ㄹ까|[가-힣](?:네요?|거야|는데))$"
 )
@@ -494,6 +508,11 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
         and not _NAMED_AFTER.match(text, end)
         and bool(_DONE.search(text, start, end - 1))
     )
+
+
+def _tells_deed(inner: str) -> bool:
+    """Whether a Korean sentence tells what somebody does, and is not said of oneself."""
+    return not _OF_MINE.match(inner) and is_direction(inner)
 
 
 def _thinks(inner: str) -> bool:

@@ -54,7 +54,8 @@ _HEADINGS = """
 _ANY_KEY_KO = "(?:" + "|".join(_KEYS_KO.split()) + ")"
 _KEY_KO = re.compile(_ANY_KEY_KO + r"(?:\s?\([^()]{1,12}\)|치|값|수치)?$")
 _KEY_EN = re.compile("(?<![a-z])(?:" + "|".join(_KEYS_EN.split()) + ")$", re.IGNORECASE)
-_HEADING = re.compile("|".join(h.strip() for h in _HEADINGS.split("|")), re.IGNORECASE)
+_HEADING_WORDS = tuple(word.strip() for word in _HEADINGS.split("|"))
+_HEADING = re.compile("|".join(_HEADING_WORDS), re.IGNORECASE)
 _NO_KEY = re.compile(  # heads of letters, remarks to the reader, thoughts
     r"(?:보낸|보내는|받는)\s?(?:사람|이|곳)|제목|수신|발신|추신|참고|주의|속마음|생각|속으로|요약|요지|결론|질문|답"
     r"|from|to|subject|dear|p\.?s\.?|note|warning|remember|ooc|thoughts?|re|q|a|system",
@@ -74,7 +75,8 @@ _KEYED = re.compile(
 """A figure behind its key, without a colon: 신뢰 30."""
 _SMILEY = re.compile(r"[-^o']?[)(\]\\DPpOo3/]{1,3}(?=[\s.,!?~♡]|$)")
 _NO_KEY_MARK = re.compile(r"[.!?…,;\"“”「」『』\n]")
-_MARKS = " \t*_`~#>|│┃└├╰╭┌┐┘=—–-•·▪▸►▶◆◇■□●○✦✧★☆+"
+_FRAME = "─━═│┃║┌┐└┘├┤┏┓┗┛┣┫╔╗╚╝╠╣╭╮╰╯"
+_MARKS = f" \t*_`~#>|{_FRAME}=—–-•·▪▸►▶◆◇■□●○✦✧★☆+"
 _OPEN, _CLOSE = "[【〔〈《<{(（", "]】〕〉》>})）"
 _PARTNER = dict(zip(_OPEN, _CLOSE, strict=True))
 _QUOTES = "\"“”'‘’「」『』«»"
@@ -82,13 +84,29 @@ _PICTURE = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u
 _PICTURES = re.compile(rf"[{_PICTURE}]+\s*")
 _DECORATED = re.compile(rf"[ \t>]*(?:[-*•·▪▸►▶◆◇■□●○✦★☆+][ \t]|[{_PICTURE}]|\*\*|\[)")
 _BULLET = re.compile(r"[ \t>]*[-*•·▪▸►▶◆└├+][ \t]+")
-_COLON = re.compile("[:：]")
-_SPLIT = re.compile("[|│┃ㅣ]")
+_COLON = re.compile(r"[:：▶▷►](?:(?<=[:：])|(?<=\w .))")
+_BARS, _BOTTOMS = "|│┃║", "└┗╚╰"
+_SPLIT = re.compile(f"[{_BARS}ㅣ]")
 _COMMAS = re.compile(r"\s?[,/·]\s|\s{2,}")
-_RULE = re.compile(r"[ \t]*+[-=_─━*~]{3,}+[ \t]*+")
+_RULE = re.compile(r"[ \t]*+(?:[-=_*~─━═]{3,}+|[┌┏╔╭└┗╚╰][─━═]++[┐┓╗╮┘┛╝╯])[ \t]*+")
+_CROSSBAR = re.compile(r"[ \t]*+[├┣╠][─━═┼╋╬]{2,}+[┤┫╣]?[ \t]*+")
+_CLOSING_LINE = re.compile(
+    rf"{_RULE.pattern}|[ \t]*+(?:</[^<>/\n]{{1,24}}>|\[/[^\[\]/\n]{{1,24}}\])[ \t]*+"
+)
 _TABLE_RULE = frozenset("|-: \t")
 _RULE_ROW = ("-",)
 _FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})[^`~\n]{0,24}")
+_BACKTICKS = re.compile(r"^[ \t]*+`{3,}+[^`\n]{0,200}+$", re.MULTILINE)
+_SERIES = re.compile(r"(?:[\[【〔〈《][^\[\]【】〔〕〈〉《》\n]{2,100}[\]】〕〉》]\s*+){2,20}")
+"""Brackets side by side, one for each pair."""
+_EDGES_OF_BRACKETS = re.compile(r"[\[\]【】〔〕〈〉《》]")
+_BRACKETED_KEY = re.compile(
+    r"[\[【〔〈《<](?P<key>[^\[\]【】〔〕〈〉《》<>\n]{1,24})[\]】〕〉》>]\s?(?P<value>[^\s:：].*)"
+)
+_PICTURED = re.compile(rf"[{_PICTURE}♡♥]+\s*(?P<key>[^\s:：|]{{1,12}})\s(?P<value>\S.*)")
+_LOOSE = re.compile(rf"\s*(?P<picture>[{_PICTURE}♡♥]+)\s*(?P<value>[^\s|{_QUOTES}][^|\n]{{0,60}})")
+_ENDS_SAID = re.compile(r"[.!?…~요다♡]$")
+_WHEN = re.compile(r"\d{1,2}월 ?\d{1,2}일|(?<!\d)\d{1,2}(?::\d\d|시)(?!\d)|[월화수목금토일]요일")
 _ANNOUNCES = re.compile(r"[:：]\s*$|이렇게|다음|아래|follow|below", re.IGNORECASE)
 _HINT = re.compile(r"[:：|│\d■□▮▯▰▱█▓▒░♥♡❤🖤🤍💗💔★☆●○⬛⬜🟥🟩]|```|~~~")
 _LINE_HINT = re.compile(rf"[ \t]*[^\w\s{_QUOTES}.,!?…]|[^\n:：]{{1,40}}[:：|]|\w{{1,9}}[ \t]*$")
@@ -101,6 +119,9 @@ _SAID = re.compile(rf"[ \t*_]{{0,40}}[{_QUOTES}]|[^\n]{{0,{LONGEST_LINE}}}?[.!?�
 _FIGURE_BEGINS = re.compile(rf"[ \t*_]*(?:[+\-−]?\d|[{_PICTURE}]|$|{_ANY_KEY_KO}\s?\d)")
 """Behind the colon of a tag: a number, perhaps with its key before."""
 _TORN = re.compile(r"[\[【〔][^\]】〕]{0,60}")
+_TORN_SERIES = re.compile(
+    r"(?:[\[【〔][^\[\]【】〔〕\n]{2,100}[\]】〕]\s?){1,12}[\[【〔][^\[\]【】〔〕]{0,60}"
+)
 _KOREAN_OR_PICTURE = re.compile(rf"[가-힣{_PICTURE}]")
 _PROSE = re.compile(r"[\w\"“‘「『][^:：|│\n]{0,400}?[.!?…\"”」]")
 """The beginning of a line that is none of a window, however it goes on."""
@@ -108,7 +129,8 @@ _INLINE = re.compile(
     r"[*`]{0,3}(?:\[[^\[\]\n]{3,300}\]|【[^【】\n]{3,300}】|〔[^〔〕\n]{3,300}〕)[*`]{0,3}"
 )
 _INLINE_OPEN = re.compile(
-    r"(?<=[\s.!?…~\"”」』*])[*`]{0,3}[\[【〔](?P<inner>[^\[\]【】〔〕\n]{2,300})\Z"
+    r"(?<=[\s.!?…~\"”」』*])[*`]{0,3}(?:[\[【〔][^\[\]【】〔〕\n]{2,100}[\]】〕]\s?){0,12}"
+    r"[\[【〔](?P<inner>[^\[\]【】〔〕\n]{2,300})\Z"
 )
 
 
@@ -134,6 +156,7 @@ class _Row(NamedTuple):
         told: how many of its keys and values only a status window has.
         marked: a bullet, a picture, bold letters or a bracket sets it apart from prose.
         bracketed: one pair of brackets encloses it.
+        pictured: a picture stands at its beginning.
         cells: of a table.
         is_list: the key stands alone, above the items of a list.
     """
@@ -142,6 +165,7 @@ class _Row(NamedTuple):
     told: int = 0
     marked: bool = False
     bracketed: bool = False
+    pictured: bool = False
     cells: tuple[str, ...] = ()
     is_list: bool = False
 
@@ -213,13 +237,45 @@ def without_unfinished(text: str) -> str | None:
         None where no window stands at the end of the text, which has no white space there.
     """
     found = windows(text)
-    if found and found[-1].end == len(text):
-        return text if found[-1].closed else text[: found[-1].start].rstrip()
-    start = bare_opening(text)
-    if start == len(text) and (torn := _INLINE_OPEN.search(text, text.rfind("\n") + 1)):
-        row = _row(f"[{torn['inner']}]")
-        start = torn.start() if row and row.told else start
-    return None if start == len(text) else text[:start].rstrip()
+    last = found[-1] if found else None
+    if last and last.end == len(text) and last.closed:
+        return text
+    start = fence = open_fence(text)
+    if fence == len(text):
+        start = min(bare_opening(text), _torn_line(text))
+        if start < len(text):
+            start = rows_before(text, start)
+    joins = fence == len(text) and last and last.end >= start and not is_over(text, last)
+    if last and (joins or len(text[: last.end].rstrip()) > start):
+        start = last.start
+    elif start == len(text):
+        line = max(text.rfind("\n") + 1, len(text) - 2 * LONGEST_LINE)
+        if torn := _INLINE_OPEN.search(text, line):
+            row = _row(f"[{torn['inner']}]")
+            start = torn.start() if row and row.told else start
+    if start == len(text):
+        return None
+    kept = text[: _with_rule(text, start)].rstrip()
+    return kept[: bare_opening(kept)].rstrip()
+
+
+def rows_before(text: str, start: int) -> int:
+    """Where the marked lines of a window begin that stand right above a torn line at `start`."""
+    for _ in range(_MOST_ABOVE):
+        above = text.rfind("\n", 0, start - 1) + 1 if start > 1 else start
+        row = _row(text[above : start - 1]) if above < start else None
+        if not (row and row.told and row.marked):
+            break
+        start = above
+    return start
+
+
+def open_fence(text: str) -> int:
+    """Where a fence of backticks begins that is not closed; the length of the text if none is."""
+    if "```" not in text:
+        return len(text)
+    fences = [found.start() for found in _BACKTICKS.finditer(text)]
+    return fences[-1] if len(fences) % 2 else len(text)
 
 
 def is_status(line: str) -> bool:
@@ -295,14 +351,16 @@ def _scan(text: str, lines: list[Span], *, growing: bool) -> tuple[list[Window],
         if growing and (block.is_open or (window and window.end == len(text))):
             return found, begin
         if window:
-            found.append(window)
+            start = max(window.start, found[-1].end if found else 0)  # behind the white space
+            found.append(window._replace(start=start))
         row = block.after
     return found, lines[-1][1] + 1
 
 
 def _block(text: str, lines: list[Span], row: int) -> _Block:
     """Reads the window that begins at a line, with the rule and the headings before it."""
-    at, heading, ruled = row, "", bool(_RULE.fullmatch(text, *lines[row]))
+    at, heading = row, ""
+    ruled = bool(_RULE.fullmatch(text, *lines[row]) or _CROSSBAR.fullmatch(text, *lines[row]))
     if ruled:
         at = _filled(lines, at + 1)
     while at < min(len(lines), row + 6) and (kind := _heading(text[slice(*lines[at])])):
@@ -317,7 +375,7 @@ def _block(text: str, lines: list[Span], row: int) -> _Block:
     first = text[slice(*lines[at])]
     if fence := _FENCE.fullmatch(first):
         return _fenced(text, lines, row, at, fence["mark"])
-    if _OPENS_BRACKET.match(first) and not _closes(first):
+    if (opened := _OPENS_BRACKET.match(first)) and _PARTNER[opened[0][-1]] not in first:
         return _bracketed(text, lines, row, at)
     return _listed(text, lines, row, at, heading or ("rule" if ruled else ""))
 
@@ -387,7 +445,9 @@ def _listed(text: str, lines: list[Span], row: int, at: int, before: str) -> _Bl
             rows.append(entry)
         elif rows and _BULLET.match(line) and rows[-1].is_list:
             rows[-1] = _with_item(rows[-1], line)
-        elif not (rows and _heading(line)):
+        elif rows and number == last + 1 and (entry := _loose(line, rows[-1])):
+            rows.append(entry)
+        elif not (rows and (_heading(line) or _CROSSBAR.fullmatch(line))):
             break
         else:
             number = _filled(lines, number + 1)
@@ -400,7 +460,7 @@ def _listed(text: str, lines: list[Span], row: int, at: int, before: str) -> _Bl
     if not _is_window(text, lines, row, rows, before, is_tail=touches):
         return _Block(last + 1, is_open=touches)
     closed = rows[-1].bracketed
-    if not touches and _RULE.fullmatch(text, *lines[number]):
+    if not touches and _CLOSING_LINE.fullmatch(text, *lines[number]):
         last, closed = number, True
     return _Block(last + 1, _window(text, lines, row, last, rows, closed=closed), touches)
 
@@ -476,6 +536,14 @@ def _with_item(entry: _Row, line: str) -> _Row:
     return entry._replace(pairs=(*known, (key, f"{value}, {item}" if value else item)))
 
 
+def _loose(line: str, above: _Row) -> _Row | None:
+    """A picture and words, below a line of a window that begins with a picture, too."""
+    found = _LOOSE.fullmatch(line.rstrip()) if above.pictured else None
+    if found is None or _COLON.search(line) or _ENDS_SAID.search(found["value"]):
+        return None
+    return _Row(((found["picture"], found["value"]),), marked=True, pictured=True)
+
+
 def _row(line: str, *, sure: bool = False, piped: bool = False) -> _Row | None:
     """Reads a line; None where it is none of a window.
 
@@ -499,11 +567,14 @@ def _row(line: str, *, sure: bool = False, piped: bool = False) -> _Row | None:
         if len(cells) > 1 and not any(map(_COLON.search, cells)) and any(cells):
             told = sum(_is_key(cell) or _is_figure(cell) for cell in cells)
             return _Row(told=told, cells=cells)
+    if bare[:1] in _PARTNER and _SERIES.fullmatch(bare):
+        bare, bracketed = "|".join(_EDGES_OF_BRACKETS.split(bare)), True
     parts = [part for part in map(str.strip, _SPLIT.split(bare)) if part]
+    piped |= len(parts) > 1
     if len(parts) == 1 and len(_COLON.findall(bare)) > 1:
         commas = [part for part in _COMMAS.split(bare) if part]
         parts = commas if all(map(_COLON.search, commas)) else parts
-    read = [_pair(part, sure=sure or bracketed, piped=piped or len(parts) > 1) for part in parts]
+    read = [_pair(part, sure=sure or bracketed, piped=piped) for part in parts]
     found = [entry for entry in read if entry]
     told = sum(number for _, number in found)
     if not found or (len(found) < len(read) and not (bracketed and told and len(parts) > 1)):
@@ -512,14 +583,18 @@ def _row(line: str, *, sure: bool = False, piped: bool = False) -> _Row | None:
         return None
     pairs = tuple(e[0] if e else ("", p.strip(_MARKS)) for e, p in zip(read, parts, strict=True))
     is_list = len(pairs) == 1 and not pairs[0][1]
-    return _Row(pairs, told, marked or bracketed, bracketed, is_list=is_list)
+    pictured = not inner[0].isalnum() and _LOOSE.match(inner) is not None
+    return _Row(pairs, told, marked or bracketed, bracketed, pictured, is_list=is_list)
 
 
 def _pair(part: str, *, sure: bool, piped: bool) -> tuple[Pair, int] | None:
     """A key and a value, and which of them only a window has, counted."""
     part = part.strip()
     colon = _COLON.search(part)
-    return _with_colon(part, colon, sure=sure) if colon else _without_colon(part, piped=piped)
+    found = _with_colon(part, colon, sure=sure) if colon else None
+    if found or (colon and part[0].isalpha() and not piped):
+        return found
+    return _without_colon(part, piped=piped)
 
 
 def _without_colon(part: str, *, piped: bool) -> tuple[Pair, int] | None:
@@ -527,10 +602,16 @@ def _without_colon(part: str, *, piped: bool) -> tuple[Pair, int] | None:
     figure = _KEYED.fullmatch(part.strip(_MARKS))
     if figure and (key := _key(figure["key"])) and _is_key(key):
         return (key, figure["value"]), 2
+    apart = None
+    if not part[0].isalnum():
+        apart = _BRACKETED_KEY.fullmatch(part) or _PICTURED.fullmatch(part)
+    if apart and _is_key(key := _key(apart["key"])) and not _ENDS_SAID.search(apart["value"]):
+        told = (not _NO_KEY.fullmatch(key)) + _is_figure(apart["value"])
+        return (key, apart["value"]), told
     picture = _PICTURES.match(part)
     if picture and piped and picture.end() < len(part):
         return (picture[0].strip(), part[picture.end() :].strip(_MARKS)), 1
-    return None
+    return (("", part), 1) if piped and _WHEN.search(part) else None
 
 
 def _with_colon(part: str, colon: re.Match[str], *, sure: bool) -> tuple[Pair, int] | None:
@@ -588,12 +669,12 @@ def _is_said(key: str, written: str, value: str) -> bool:
 def _heading(line: str) -> Literal["known", "other", ""]:
     """Whether a line is the heading of a window: by its words, or by the marks around it."""
     inner = line.strip()
-    if not inner or len(inner) > 40:
+    if not inner or len(inner) > 40 or inner[1:2] == "/":
         return ""
     bare = _bare(inner)
     if _HEADING.fullmatch(bare):
         return "known"
-    if not bare or len(bare) > _LONGEST_KEY or _NO_KEY_MARK.search(bare):
+    if not bare or len(bare) > _LONGEST_KEY or _NO_KEY_MARK.search(bare) or "|" in bare:
         return ""
     dressed = _closes(inner.strip("*_` ")) or inner[0] == "#"
     bold = inner.startswith("**") and inner.endswith("**")
@@ -638,17 +719,44 @@ def bare_opening(text: str, *, growing: bool = False) -> int:
         is_opening = growing or _KOREAN_OR_PICTURE.search(last) is not None
     elif fence := _FENCE.fullmatch(last):
         is_opening = text.count(fence["mark"]) % 2 == 1
-    else:
+    elif not last.strip(_FRAME):
+        is_opening = last[0] not in _BOTTOMS or last[-1] not in "┘┛╝╯"
+    elif len(last) > 40:
+        is_opening = False
+    elif growing:
         bare = _bare(last).casefold()
-        words = map(str.strip, _HEADINGS.split("|"))
-        is_opening = len(last) <= 40 and any(
-            word.startswith(bare) if growing else word == bare for word in words
-        )
-    if not is_opening:
-        return len(text)
+        is_opening = any(word.startswith(bare) for word in _HEADING_WORDS)
+    else:
+        is_opening = _HEADING.fullmatch(_bare(last)) is not None
+    return _with_rule(text, line) if is_opening else len(text)
+
+
+def _with_rule(text: str, line: int) -> int:
+    """The beginning of a line, or of the rule above it."""
     before = text[:line].rstrip()
     above = before.rfind("\n") + 1
-    return above if _RULE.fullmatch(before, above) else line
+    is_rule = _RULE.fullmatch(before, above) and before[above:].lstrip()[0] not in _BOTTOMS
+    return above if is_rule else line
+
+
+def _torn_line(text: str) -> int:
+    """Where the last line begins, if it is of a window and torn: a key in brackets, a bracket
+    behind others, or a row of a table, which goes with those above; the length of the text if not.
+    """
+    line = text.rfind("\n") + 1
+    last = text[line:].strip()
+    if last[:1] in _PARTNER and (
+        (_closes(last) and _is_key(_bare(last))) or _TORN_SERIES.fullmatch(last)
+    ):
+        return line
+    if last[:1] not in _BARS or (len(last) > 1 and last[-1] == last[0]):
+        return len(text)
+    for _ in range(_MOST_LINES):
+        above = text.rfind("\n", 0, line - 1) + 1 if line else 0
+        if above == line or text[above] not in f"{_BARS}┌┏╔╭├┣╠":
+            break
+        line = above
+    return line
 
 
 def _lines(text: str, start: int) -> Iterator[Span]:

@@ -2,7 +2,8 @@
 `[Name] (softly)：` and their kin.
 
 A tag ends in a colon and its name is on the list of voices, so "Note:" and "12:30" are none.
-In Korean other marks will do: `[민준] 네.`, `민준 | 네.`, `민준 "네."`, or `**민준**` above words.
+In Korean other marks will do: `[민준] 네.`, `민준 | 네.`, `민준 - 네.`, `**민준** 네.`,
+`민준 "네."`, `민준(웃으며) 네.`, `민준 → 세라: 네.`, or the name in a line of its own above words.
 At a line start any marks may stand around the name. An item of a list is none, though, nor is what
 a quotation begins with, and after a sentence inside a line only what cannot be prose counts: a name
 in brackets or bold, a bare one with a quotation behind it, or the `USER:` of Vicuna.
@@ -183,15 +184,18 @@ _BOUNDARY = rf'(?:\.{_TITLED}|[!?…~。！？"”」』»)]|\*(?<=\S\*))[ \t]{{
 _SHOUTED = "|".join(f"(?<=(?-i:{name}):)" for name in ("USER", "HUMAN", "ASSISTANT"))
 
 _NO_COLON = (
-    rf"[ \t>]{{0,4}}(?P<bold>#{{1,4}}{_GAP}|[*_]{{2,3}})?(?P<bracket>[\[【<＜〈「『《〔])?"
+    rf"[ \t>]{{0,4}}(?P<bold>#{{1,4}}{_GAP}|[*_]{{2,3}})?(?P<bracket>[\[【<＜〈「『《〔(（])?"
     rf"[*_]{{0,3}}{_GAP}?(?P<name>%s)"
-    rf"{_HONORIFIC}{_GAP}?[*_]{{0,3}}(?(bracket)[\]】>＞〉」』》〕][*_]{{0,3}})"
-    rf"(?P<behind>{_GAPS}(?:[|│｜>›»▶▷](?![|>]){_GAPS}|(?=[{OPENING_QUOTES}]))|{_GAPS})"
+    rf"{_HONORIFIC}{_GAP}?(?P<shut>[*_]{{0,3}})(?(bracket)[\]】>＞〉」』》〕)）][*_]{{0,3}})"
+    rf"(?P<remark>{_GAP}?[(（][^()（）\n\d]{{1,40}}[)）])?"
+    rf"(?P<behind>{_GAPS}(?:[|│｜>›»▶▷](?![|>]){_GAPS}|(?=[{OPENING_QUOTES}])"
+    rf"|[-–—](?=[ \t]){_GAPS}|(?:→|[-=]>){_GAPS}[^\n{_COLON}|]{{1,20}}[{_COLON}]{_GAPS})|{_GAPS})"
 )
 """A name at the beginning of a line; `Tags.without_colon` looks at what follows."""
 _PRONOUNS = frozenset(("나", "당신", "you", "あなた"))
 _PARTICLES = re.compile(rf"(?:{NAME_PARTICLES}|이?라[고며는]?|이?란)(?![가-힣])")
 _NARRATES = re.compile(r"다\.?[\s)]*$")
+_CALLS = re.compile(r"(?:씨|님|군|양|선배|오빠|언니|누나|형|아|야)(?![가-힣])|[,.!?…~]")
 _FIGURE = re.compile(r"[ \t]*[+-]?\d")
 _KOREAN = re.compile("[가-힣]")
 _LONGEST_LOOK = 300
@@ -275,16 +279,20 @@ class Tags:
         if match is None or voice is None:
             return None
         rest, known = _line(text, match.end(), end)
-        above = not rest.strip() and not match["behind"].strip()
-        if above and known and (match["bracket"] or match["bold"]):
+        above = not rest.strip() and not (match["behind"].strip() or match["remark"])
+        if above and known:
             begin = match.end() + len(rest)
             while begin < end and text[begin].isspace():
                 begin += 1
             rest, known = _line(text, begin, end)
         if not (known or final):
             return "open"
-        is_tag = _is_said(match, rest, above=above) and not self._lists(text, start)
-        return Tag(start, match.end(), voice) if is_tag else None
+        is_tag = _is_said(match, rest, above=above, whole=known) and not self._lists(text, start)
+        if above and not (match["bracket"] or match["bold"]):
+            bare = not text[match.end("name") : match.end()].strip()  # 민준 씨 is a call
+            is_tag = is_tag and bare and is_complete(text[:start].rstrip() or ".")
+        keep = f"{match['remark'].strip()} " if match["remark"] else ""
+        return Tag(start, match.end(), voice, keep) if is_tag else None
 
     def _lists(self, text: str, start: int) -> bool:
         """Whether the line before says that a list follows, or is an item of it."""
@@ -371,25 +379,46 @@ def _line(text: str, start: int, end: int) -> tuple[str, bool]:
     return text[start : newline if newline >= 0 else until], whole
 
 
-def _is_said(match: re.Match[str], rest: str, *, above: bool) -> bool:
+def _is_said(match: re.Match[str], rest: str, *, above: bool, whole: bool) -> bool:
     """Whether what follows a name without a colon may be its bearer's words.
 
     Args:
         rest: the words.
         above: the name stands in a line of its own above them.
+        whole: their line is known to its end; else the token limit may have torn it.
     """
     name = fold(match["name"])
     if not rest.strip() or not (_KOREAN.search(name) or _KOREAN.search(rest)):
         return False
+    if above and (match["bracket"] or match["bold"]):
+        return not is_status(rest)
     if above:
-        return bool(match["bracket"] or match["bold"]) and not is_status(rest)
-    if behind := match["behind"].strip():
+        torn = not whole and " " in rest.strip()
+        return name not in _PRONOUNS and _is_sentence(rest, torn=torn)
+    if (behind := match["behind"].strip()) and (behind in "-–—" or behind[-1] in _COLON):
+        return name not in _PRONOUNS and _is_sentence(rest)
+    if behind:
         ranks = behind == ">" and ">" in rest
         return name not in _PRONOUNS and not ranks and not _FIGURE.match(rest)
     if not match["bracket"]:
-        return name not in _PRONOUNS and rest[0] in OPENING_QUOTES
+        if name in _PRONOUNS or rest[0] in OPENING_QUOTES:
+            return name not in _PRONOUNS
+        dressed = match["remark"] or (match["bold"] and match["shut"] and match["behind"])
+        return bool(dressed) and not _PARTICLES.match(rest) and _is_sentence(rest)
     apart = bool(match["behind"]) or not _PARTICLES.match(rest)
     return apart and (match["bracket"] in "[【<＜〔" or not _NARRATES.search(rest))
+
+
+def _is_sentence(rest: str, *, torn: bool = False) -> bool:
+    """Whether words behind or below a name are speech: a quotation, or a sentence that no narrator
+    tells and that does not call the name: 씨, 이리 와. Its end may be `torn`."""
+    torn |= len(rest) >= _LONGEST_LOOK
+    rest = rest.strip()
+    if rest[0] in OPENING_QUOTES:
+        return True
+    if _FIGURE.match(rest) or _NARRATES.search(rest) or _CALLS.match(rest) or is_status(rest):
+        return False
+    return torn or is_complete(rest)
 
 
 def _lists(text: str, start: int, end: int) -> bool:

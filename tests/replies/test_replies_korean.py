@@ -89,8 +89,19 @@ def test_a_status_window_is_a_piece_of_its_own(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", STATUS["window"], ids=lambda case: case["text"][:12])
 def test_an_unfinished_window_is_dropped_whole(case: dict[str, Any]) -> None:
     for end in range(len(case["text"]) // 2, len(case["text"]) - 2):
+        if case["text"][:end].endswith(tuple(case.get("ends", ""))):
+            continue
         left = read(f"어서 와.\n\n{case['text'][:end]}", "length").text
         assert left == "어서 와.", case["text"][:end]
+
+
+@pytest.mark.parametrize("torn", STATUS["torn"]["texts"])
+def test_what_is_torn_of_a_window_goes_with_its_marks(torn: str) -> None:
+    assert read(f"어서 와.\n\n{torn}", "length").text == "어서 와."
+
+
+def test_a_finished_window_stays_before_an_open_fence() -> None:
+    assert read("응.\n\n[신뢰: 15]\n\n```\n하린", "length").text == "응.\n\n[신뢰: 15]"
 
 
 @pytest.mark.parametrize("text", STATUS["none"]["texts"])
@@ -180,6 +191,13 @@ PARTS = (
         "네",
         " ",
         "📍 ",
+        "📍 장소 숲\n",
+        "┌──┐\n",
+        "│ 체력: 3 │\n",
+        "[/INFO]\n",
+        "[장소] 숲\n",
+        "〔체력: 3〕",
+        "《4월 2일 | 숲》",
         "a: b",
         "💬",
     ),
@@ -228,6 +246,16 @@ def test_a_stream_with_windows_gives_the_same(text: str, sizes: list[int]) -> No
     [
         *("[호감도: 1 | ", "```\n", "a: 1\n", "- 민수: 30\n", "|a|b|\n", "【상태창】\n", "---\n"),
         *("[\n", "[민수]\n", "ㅡ가", "(가다", "<가", "민수는 가며 ", "HP: 1, ", "인벤토리:\n"),
+        *("〔체력: 1〕", "📍 가\n", "│가\n", "├──┤\n", "<가며> ", "**가다** ", "민수\n가\n"),
+        *(
+            "민수가 가자 ",
+            "민수(가) ",
+            "💗 | ",
+            "민수 → 가",
+            "민수는 공포를 ",
+            "가, 가님",
+            "[장소] 가\n",
+        ),
         *("```\n가\n", "민수 | 네\n", "하린: 가\n", "a: 가나\n"),
     ],
 )
