@@ -98,6 +98,12 @@ class BrokenOff(LLMError):
         super().__init__(message, retryable=True)
 
 
+NO_STREAM = (
+    "the LLM server sent something that is no stream of completions; check that its address is "
+    "that of an OpenAI-compatible API, and ends where `/completions` follows, mostly in `/v1`"
+)
+
+
 class Loading(LLMError):
     """The server has not loaded its model yet."""
 
@@ -167,6 +173,10 @@ class Silence:
         self._seconds, self._idle, self._time = first, idle, asyncio.get_running_loop().time
         self._ends = self._time() + first
         self.begun = False
+        self.loading = False
+        """Whether all that it says is that it is loading its model."""
+        self.strange = False
+        """Whether all that came are chunks without choices."""
 
     def heard(self, event: Event) -> Event:
         """The event, which may be the first token, or a step on the way to it."""
@@ -183,6 +193,8 @@ class Silence:
             async with asyncio.timeout_at(ends):
                 return await answer
         except TimeoutError:
+            if self.loading:
+                raise Loading from None
             raise LLMError(
                 f"the LLM server sent nothing for {self._seconds:g} s; try again later",
                 retryable=True,
@@ -232,6 +244,10 @@ class Bounded(httpx2.AsyncByteStream):
 
 
 async def _bound(response: httpx2.Response) -> None:
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    streams = response.request.url.path.endswith("/completions")
+    if streams and response.is_success and kind in {"text/html", "application/json"}:
+        raise Unreadable(NO_STREAM)
     if response.headers.get("content-encoding", "identity") != "identity":
         raise Unreadable("the LLM server compresses its answer unasked; switch that off there")
     response.stream = Bounded(response)
@@ -259,6 +275,8 @@ class About:
 
     served: Served | None = None
     silent_until: float = 0.0
+    waited: bool = False
+    """Whether it was waited for as long as the question may take; then a reply waits the rest."""
 
 
 class OpenAIServerLLM(StreamingLLM):
@@ -300,9 +318,11 @@ class OpenAIServerLLM(StreamingLLM):
         about = self._about
         if about.served is None and time.monotonic() >= about.silent_until:
             try:
-                async with asyncio.timeout(self.first_token_timeout):
+                # the reply has the other half, if it is not loaded by then
+                async with asyncio.timeout(self.first_token_timeout / 2):
                     about.served = await _when_loaded(self._models)
             except (LLMError, TimeoutError) as error:  # the reply will say so, if it has none
+                about.waited = isinstance(error, TimeoutError)
                 about.silent_until = time.monotonic() + PAUSE
                 log.debug("the LLM server does not list its models yet: %s", error)
         return about.served
@@ -377,11 +397,12 @@ class OpenAIServerLLM(StreamingLLM):
     ) -> AsyncGenerator[Event, None]:
         """What is heard of a reply, the last with its finish reason. Raises LLMError."""
         room = Room(cast(int, fields["max_tokens"]))
-        silence = Silence(self.first_token_timeout, self.idle_timeout)
+        first = self.first_token_timeout / (2 if self._about.waited else 1)
+        silence = Silence(first, self.idle_timeout)
         once_more = self.max_retries > 0
         while True:
             try:
-                opened = _when_loaded(partial(self._open, prompt, fields))
+                opened = _when_loaded(partial(self._open, prompt, fields), silence)
                 async with await silence.broken_by(opened) as stream:
                     event = await self._next(stream, room, silence)
                     while event.finish_reason is None:
@@ -418,8 +439,10 @@ class OpenAIServerLLM(StreamingLLM):
     async def _next(self, stream: Stream, room: Room, silence: Silence) -> Event:
         """The next event that says something. Raises LLMError, also when there is none."""
         try:
-            event = await silence.broken_by(_telling(stream, room))
+            event = await silence.broken_by(_telling(stream, room, silence))
         except StopAsyncIteration:
+            if silence.strange:
+                raise LLMError(NO_STREAM) from None
             raise BrokenOff("the LLM server hung up before the reply was complete") from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             failure = _failure(error)
@@ -500,13 +523,19 @@ def foremost(stop: Sequence[str], most: int) -> list[str]:
     return sorted(stop, key=rank)[:most] if len(stop) > most else list(stop)
 
 
-async def _when_loaded(ask: Callable[[], Awaitable[T]]) -> T:
+async def _when_loaded(ask: Callable[[], Awaitable[T]], silence: Silence | None = None) -> T:
     """What the server answers once it has loaded its model; the caller limits the time."""
     for pause in chain(POLLS, repeat(POLLS[-1])):
         try:
-            return await ask()
+            answer = await ask()
         except Loading:
+            if silence:
+                silence.loading = True
             await asyncio.sleep(pause)
+        else:
+            if silence:
+                silence.loading = False
+            return answer
     raise AssertionError("pauses have no end")
 
 
@@ -517,10 +546,11 @@ def _one_of(choice: Sequence[str]) -> dict[str, object]:
     return {"structured_outputs": {"choice": list(choice)}, "grammar": f"root ::= {grammar}"}
 
 
-async def _telling(stream: Stream, room: Room) -> Event:
+async def _telling(stream: Stream, room: Room, silence: Silence) -> Event:
     """The next event that says something, as far as there is room for it."""
-    while (event := room.take(_event(await anext(stream)))) == Event():
-        pass
+    while (event := room.take(_event(chunk := await anext(stream)))) == Event():
+        silence.strange = not (isinstance(chunk, dict) and "choices" in chunk)
+    silence.strange = False
     return event
 
 
@@ -590,10 +620,7 @@ def _failure(error: Exception, context: int | None = None) -> LLMError:
                 "the LLM server reported an error in the middle of its answer", retryable=True
             )
         case _:
-            return LLMError(
-                "the LLM server sent something that is no stream of completions; "
-                "check that its address is that of an OpenAI-compatible API"
-            )
+            return LLMError(NO_STREAM)
 
 
 def _refusal(status: int, body: object, context: int | None) -> LLMError:

@@ -21,7 +21,8 @@ SHOWN = 5
 def count_of(raw: object, name: str) -> int | None:
     """The count that an object of an answer holds under this name, if it is one."""
     value = raw.get(name) if isinstance(raw, dict) else None
-    return value if isinstance(value, int) and 0 <= value <= MOST else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return value if is_count else None
 
 
 @dataclass(frozen=True)

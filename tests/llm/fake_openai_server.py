@@ -107,6 +107,17 @@ def lists(*entries: dict[str, Any], owned_by: str = "vllm") -> Behaviour:
     return behave
 
 
+def strange(kind: str, body: bytes) -> Behaviour:
+    """Something that is no stream of completions."""
+
+    async def behave(peer: Peer) -> None:
+        await peer.head(content_type=kind)
+        await peer.send(body)
+        await peer.raw(b"0\r\n\r\n")
+
+    return behave
+
+
 async def die(peer: Peer) -> None:
     """Hangs up before anything was said."""
     await peer.hang_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tests.llm.fake_openai_server import (
     mute,
     refuse,
     say,
+    strange,
 )
 from tests.support import MakePipeline, ask
 
@@ -304,8 +306,28 @@ async def test_a_server_that_loads_its_model_is_waited_for(
 async def test_the_wait_for_it_has_an_end(server: FakeServer, llm_of: Make) -> None:
     server.will(loading)
     error = (await failing(llm_of(max_retries=0, first_token_timeout=0.6)))[1]
-    assert (error.retryable, "0.6 s" in error.message) == (True, True)
+    assert (error.retryable, "is loading its model" in error.message) == (True, True)
     assert 2 <= len(server.requests) <= 4
+
+
+async def test_question_and_reply_wait_for_it_together(server: FakeServer, llm_of: Make) -> None:
+    server.will(loading)
+    model, started = llm_of(max_retries=0, first_token_timeout=1.0), time.monotonic()
+    server.models = loading
+    assert await model.about() is None
+    assert "is loading its model" in (await failing(model))[1].message
+    assert time.monotonic() - started < 1.9
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/event-stream"])
+async def test_an_address_that_is_none_of_completions(
+    kind: str, server: FakeServer, llm_of: Make
+) -> None:
+    body = b'data: {"content": "Hello"}\n\n' if kind == "text/event-stream" else b"<html>{}"
+    server.will(strange(kind, body))
+    error = (await failing(llm_of(max_retries=2)))[1]
+    assert "mostly in `/v1`" in error.message and not error.retryable
+    assert len(server.requests) == 1
 
 
 async def test_words_make_no_loading_server(server: FakeServer, llm_of: Make) -> None:
@@ -369,14 +391,14 @@ async def test_a_prompt_that_is_read_step_by_step_may_take_long(
 ) -> None:
     server.models = LLAMA_CPP
     server.will(reads(*range(0, 1001, 100), pause=0.1))
-    times: dict[str, Any] = {"first_token_timeout": 0.5, "idle_timeout": 0.5}
+    times: dict[str, Any] = {"first_token_timeout": 0.8, "idle_timeout": 0.5}
     told: list[object] = []
     model = await known(llm_of(**times))
     said = await model.ainvoke("x", stop=["\nDana:"], config={"callbacks": [Reading(told)]})
     assert (said, told) == ("Good evening.", [*range(0, 101, 10)])
     server.models = refuse(404)
     error = (await failing(await known(llm_of(**times)), stop=["\nDana:"]))[1]
-    assert "nothing for 0.5 s" in error.message
+    assert "nothing for 0.8 s" in error.message
 
 
 async def test_the_first_token_has_a_limit_of_its_own(server: FakeServer, llm_of: Make) -> None:
