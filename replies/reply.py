@@ -26,6 +26,7 @@ from replies.edges import (
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
 from replies.status import (
+    BARS,
     Window,
     bare_opening,
     is_over,
@@ -288,6 +289,8 @@ def _certain_end(text: str, part: tuple[int, int, bool], is_last: bool) -> int:
     if is_status or bare_opening(whole) < len(whole):
         return 0
     certain = last_end(text if is_last else text[:end], start)
+    if text[text.rfind("\n", 0, certain) + 1] in BARS:  # a table goes as far as it is torn
+        return 0
     return certain if _without_opening(text, certain) == certain else 0
 
 

@@ -85,8 +85,10 @@ _PICTURES = re.compile(rf"[{_PICTURE}]+\s*")
 _DECORATED = re.compile(rf"[ \t>]*(?:[-*•·▪▸►▶◆◇■□●○✦★☆+][ \t]|[{_PICTURE}]|\*\*|\[)")
 _BULLET = re.compile(r"[ \t>]*[-*•·▪▸►▶◆└├+][ \t]+")
 _COLON = re.compile(r"[:：▶▷►](?:(?<=[:：])|(?<=\w .))")
-_BARS, _BOTTOMS = "|│┃║", "└┗╚╰"
-_SPLIT = re.compile(f"[{_BARS}ㅣ]")
+BARS = "|│┃║"
+"""What the rows of a table begin with."""
+_BOTTOMS = "└┗╚╰"
+_SPLIT = re.compile(f"[{BARS}ㅣ]")
 _COMMAS = re.compile(r"\s?[,/·]\s|\s{2,}")
 _RULE = re.compile(r"[ \t]*+(?:[-=_*~─━═]{3,}+|[┌┏╔╭└┗╚╰][─━═]++[┐┓╗╮┘┛╝╯])[ \t]*+")
 _CROSSBAR = re.compile(r"[ \t]*+[├┣╠][─━═┼╋╬]{2,}+[┤┫╣]?[ \t]*+")
@@ -108,7 +110,7 @@ _LOOSE = re.compile(rf"\s*(?P<picture>[{_PICTURE}♡♥]+)\s*(?P<value>[^\s|{_QU
 _ENDS_SAID = re.compile(r"[.!?…~요다♡]$")
 _WHEN = re.compile(r"\d{1,2}월 ?\d{1,2}일|(?<!\d)\d{1,2}(?::\d\d|시)(?!\d)|[월화수목금토일]요일")
 _ANNOUNCES = re.compile(r"[:：]\s*$|이렇게|다음|아래|follow|below", re.IGNORECASE)
-_HINT = re.compile(r"[:：|│\d■□▮▯▰▱█▓▒░♥♡❤🖤🤍💗💔★☆●○⬛⬜🟥🟩]|```|~~~")
+_HINT = re.compile(rf"[:：|│║\]】〕》\d■□▮▯▰▱█▓▒░♥♡{_PICTURE}]|```|~~~")
 _LINE_HINT = re.compile(rf"[ \t]*[^\w\s{_QUOTES}.,!?…]|[^\n:：]{{1,40}}[:：|]|\w{{1,9}}[ \t]*$")
 _TABLE_HEADS = re.compile(
     "항목|구분|이름|스탯|속성|값|수치|내용|key|stat|item|name|attribute|value|status", re.IGNORECASE
@@ -192,7 +194,7 @@ def windows(text: str) -> list[Window]:
 def _may_hold(text: str) -> bool:
     """Whether there may be a window in a text; most hold none."""
     if text.isascii():
-        return ":" in text or "|" in text or "```" in text
+        return ":" in text or "|" in text or "]" in text or "```" in text
     return _HINT.search(text) is not None
 
 
@@ -425,7 +427,7 @@ def _bracketed(text: str, lines: list[Span], row: int, at: int) -> _Block:
             others += 1
         number += 1
     if others > (closing < 0):  # the last line of an open one may be torn
-        return _Block(row + 1)
+        return _Block(row + 1, is_open=closing < 0)
     last = number - 1
     if closing >= 0 and text[closing + 1 : lines[last][1]].strip(" \t*`"):
         return _Block(row + 1)
@@ -749,11 +751,11 @@ def _torn_line(text: str) -> int:
         (_closes(last) and _is_key(_bare(last))) or _TORN_SERIES.fullmatch(last)
     ):
         return line
-    if last[:1] not in _BARS or (len(last) > 1 and last[-1] == last[0]):
+    if last[:1] not in BARS or (len(last) > 1 and last[-1] == last[0]):
         return len(text)
     for _ in range(_MOST_LINES):
         above = text.rfind("\n", 0, line - 1) + 1 if line else 0
-        if above == line or text[above] not in f"{_BARS}┌┏╔╭├┣╠":
+        if above == line or text[above] not in f"{BARS}┌┏╔╭├┣╠":
             break
         line = above
     return line

@@ -241,6 +241,16 @@ def test_a_stream_with_windows_gives_the_same(text: str, sizes: list[int]) -> No
         assert [e for e in [*events, *rest] if not isinstance(e, str)] == result.contents
 
 
+@pytest.mark.parametrize("text", STATUS["streams"]["texts"])
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_a_stream_keeps_the_pieces_that_it_told(text: str, reason: FinishReason) -> None:
+    for size in range(1, 9):
+        reader = StreamReader(cast_of("character", ("하린",), "남궁민수"))
+        events = [e for at in range(0, len(text), size) for e in reader.feed(text[at : at + size])]
+        rest, result = reader.finish(reason)
+        assert [e for e in [*events, *rest] if not isinstance(e, str)] == result.contents
+
+
 @pytest.mark.parametrize(
     "unit",
     [
