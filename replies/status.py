@@ -671,7 +671,7 @@ def _is_said(key: str, written: str, value: str) -> bool:
 def _heading(line: str) -> Literal["known", "other", ""]:
     """Whether a line is the heading of a window: by its words, or by the marks around it."""
     inner = line.strip()
-    if not inner or len(inner) > 40 or inner[1:2] == "/":
+    if not inner or len(inner) > 40 or inner[1:2] == "/" or inner[:3] == "```":
         return ""
     bare = _bare(inner)
     if _HEADING.fullmatch(bare):
