@@ -69,7 +69,7 @@ def test_a_reply_that_breaks_off_is_kept_and_marked(jobs: JobServer) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("does", "retryable"),
-    [("REFUSES", False), ("OVERLOADED", True), ("GARBAGE", True), ("NOTHING", True)],
+    [("REFUSES", False), ("OVERLOADED", True), ("GARBAGE", False), ("NOTHING", True)],
 )
 def test_a_model_that_said_nothing_fails_the_job(
     jobs: JobServer, stream: bool, does: str, retryable: bool
