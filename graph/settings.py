@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
@@ -176,17 +183,28 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Without the empty ones, so that `model_fields_set` holds what the operator chose."""
+        return {name: it for name, it in values.items() if it != "" or _is_path(cls, name)}
+
     @field_validator("*", mode="before")
     @classmethod
     def _not_blank(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str) or value.strip():
             return value
-        field = cls.model_fields[str(info.field_name)]
-        if Path in (field.annotation, *get_args(field.annotation)):
+        if _is_path(cls, str(info.field_name)):
             raise ValueError("is empty; name a file or folder, or leave the variable out")
         if value:
             raise ValueError("holds spaces only; give it a value, or leave it empty")
-        return field.default
+        return value  # a default
+
+
+def _is_path(kind: type[BaseSettings], name: str) -> bool:
+    """Whether the field of this name is a path, or may be one."""
+    field = kind.model_fields.get(name)
+    return field is not None and Path in (field.annotation, *get_args(field.annotation))
 
 
 IN_KOREAN = {

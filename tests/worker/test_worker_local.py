@@ -52,20 +52,45 @@ def test_where_nothing_is_set_the_smallest_model_answers(environment: dict[str, 
     assert "make model" in turn.remark(turn.SMALLEST, payload())
 
 
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("variable", ["IYAGI_LLM", "IYAGI_LLM_PATH", "IYAGI_LLM_MODELS"])
-@pytest.mark.parametrize("place", ["environment", "file"])
-def test_what_the_operator_set_wins(
-    environment: dict[str, str], variable: str, place: str, tmp_path: Path
-) -> None:
-    value = {"IYAGI_LLM": "scripted", "IYAGI_LLM_PATH": "x", "IYAGI_LLM_MODELS": "x"}[variable]
+def set_in(place: str, environment: dict[str, str], folder: Path, **values: str) -> None:
+    """Sets variables in the environment, or in `.env`."""
     if place == "file":
-        (tmp_path / ".env").write_text(f"{variable}={value}\n", encoding="utf-8")
+        lines = [f"{name}={value}\n" for name, value in values.items()]
+        (folder / ".env").write_text("".join(lines), encoding="utf-8")
     else:
-        environment[variable] = value
+        environment.update(values)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_backend_that_the_operator_set_wins(
+    environment: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    set_in(place, environment, tmp_path, IYAGI_LLM="scripted", IYAGI_LLM_MODELS="x")
     before = dict(environment)
     assert turn.take_smallest(payload()) == ""
     assert environment == before
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("variable", ["IYAGI_LLM_PATH", "IYAGI_LLM_MODELS", "IYAGI_LLM_URL"])
+@pytest.mark.parametrize("place", ["environment", "file"])
+@pytest.mark.parametrize("backend", [{}, {"IYAGI_LLM": ""}])
+def test_a_model_without_a_backend_is_said(
+    environment: dict[str, str], variable: str, place: str, backend: dict[str, str], tmp_path: Path
+) -> None:
+    set_in(place, environment, tmp_path, **{variable: "x"}, **backend)
+    before = dict(environment)
+    assert f"{variable} needs IYAGI_LLM, which is not set" in turn.take_smallest(payload())
+    assert environment == before
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_an_empty_choice_is_none(environment: dict[str, str], place: str, tmp_path: Path) -> None:
+    set_in(place, environment, tmp_path, IYAGI_LLM="", IYAGI_LLM_MODELS="")
+    assert turn.take_smallest(payload()) == ""
+    assert environment["IYAGI_LLM_MODELS"] == turn.SMALLEST
 
 
 @pytest.mark.usefixtures("installed")
@@ -203,7 +228,9 @@ def test_other_lines_stay(before: str, after: str) -> None:
         (None, None, True), ("scripted", None, False), ("llamacpp", None, True),
         (None, "IYAGI_LLM=openai", False), (None, "export IYAGI_LLM = 'llamacpp'", True),
         (None, "#IYAGI_LLM=openai", True), (None, "IYAGI_LLM_URL=x", True),
-        ("openai", "IYAGI_LLM=llamacpp", False),
+        ("openai", "IYAGI_LLM=llamacpp", False), (None, "IYAGI_LLM=llamacpp # mine", True),
+        (None, "IYAGI_LLM='openai'\t# a server", False), (None, "IYAGI_LLM= # none", True),
+        (None, "IYAGI_LLM=llamacpp\nIYAGI_LLM=openai", False),
     ],
 )  # fmt: skip
 def test_who_chose_a_backend_gets_no_model_installed(
