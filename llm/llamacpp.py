@@ -165,7 +165,7 @@ class LlamaCppLLM(OpenAIServerLLM):
         except RuntimeError:  # it says no more than that
             raise LLMError(
                 f"llama.cpp cannot load the model {self.model!r}: its file is broken or of a kind "
-                "that it does not know; fetch it anew, or take another: make model"
+                "that it does not know; delete it and fetch it anew, or take another: make model"
             ) from None
         self.base_url, self.api_key = f"{server.listening_address}/v1", SecretStr(key)
         self._server = server
