@@ -151,6 +151,8 @@ class LlamaCppLLM(OpenAIServerLLM):
             return
         path = self.path or fetch(self.model, self.folder)
         header = read_header(path)
+        # Not known at the start where the file was not here; the server tells it to who plans.
+        self.context_length = min(self.context_length, header.context_length or self.context_length)
         needed = path.stat().st_size + self.context_length * header.bytes_per_token + OVERHEAD
         free = free_memory()
         if free is not None and needed > free:  # it would be killed, or swap without an end

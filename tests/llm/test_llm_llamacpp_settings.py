@@ -146,3 +146,26 @@ async def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, package: Modul
     package.CommonParams, package.Server = Params, refuse  # type: ignore[attr-defined]
     _, error = await failing(made(tmp_path, llm_path=toy(tmp_path)).llm)
     assert "cannot load the model 'Toy-ChatML'" in error.message
+
+
+async def test_a_file_that_comes_later_is_loaded_with_the_context_it_was_trained_for(
+    tmp_path: Path, package: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Params:
+        def __init__(self) -> None:
+            self.model = self.cpuparams = self.cpuparams_batch = ModuleType("part")
+
+    asked = []
+
+    class Server:
+        listening_address = "http://127.0.0.1:1"
+
+        def __init__(self, params: Any) -> None:
+            asked.append(params.n_ctx)
+
+    package.CommonParams, package.Server = Params, Server  # type: ignore[attr-defined]
+    monkeypatch.setattr("llm.llamacpp.fetch", lambda *_: toy(tmp_path, context=1024))
+    model = made(tmp_path, llm_models="gemma-3-1b")
+    assert model.layout.context_length == model.llm.context_length == 4096
+    await model.llm._ready()
+    assert asked == [model.llm.context_length] == [1024]
