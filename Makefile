@@ -7,8 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The backend that the operator chose, in the environment or in .env; `make run` takes a model of
 # its own where there is none. What runs a model in this process is installed where it is wanted.
-LLM := $(or $(IYAGI_LLM),$(shell sed -nE 's/^[[:space:]]*(export[[:space:]]+)?IYAGI_LLM[[:space:]]*=//p' \
-    $(or $(IYAGI_ENV_FILE),.env) 2>/dev/null | tr -d "[:space:]'\""))
+IYAGI_ENV_FILE ?= .env
+LLM := $(or $(IYAGI_LLM),$(shell sed -nE 's/[[:space:]]+\#.*//; s/^[[:space:]]*(export[[:space:]]+)?IYAGI_LLM[[:space:]]*=//p' \
+    $(or $(IYAGI_ENV_FILE),/dev/null) 2>/dev/null | tail -n 1 | tr -d "[:space:]'\""))
 LOCAL := $(if $(filter llamacpp,$(LLM)),$(VENV)/.local)
 
 STUDIO_PORT ?= 2024

@@ -157,12 +157,14 @@ def _in_process(settings: Settings) -> Model:
         first_token_timeout=settings.llm_deadline,
         idle_timeout=settings.llm_deadline,
     )
-    return _model(settings.model_copy(update={"llm_context": context}), name, llm)
+    return _model(settings, name, llm, context)
 
 
-def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
+def _model(settings: Settings, name: str, llm: BaseLLM, context: int | None = None) -> Model:
+    """One model, with this context length; None: the settings' or the preset's."""
     preset, about = preset_for(name), getattr(llm, "about", None)
-    most = settings.llm_context or preset.worth
+    context = context or settings.llm_context
+    most = context or preset.worth
     file = _tokenizer_file(settings)
     count = _count(settings, preset.tokens, llm, file)
     added = added_tokens(file) if file else frozenset()
@@ -172,7 +174,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM) -> Model:
         llm=llm,
         layout=preset.layout(
             format=settings.llm_format,
-            context_length=settings.llm_context,
+            context_length=context,
             place=settings.prompt_place,
             volatile_tokens=settings.prompt_notes_tokens,
             keep=settings.prompt_keep,

@@ -5,14 +5,40 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def _is_path(kind: type[BaseSettings], name: str) -> bool:
+    """Whether the field of this name is a path, or may be one."""
+    field = kind.model_fields.get(name)
+    return field is not None and Path in (field.annotation, *get_args(field.annotation))
+
+
+def _not_blank(cls: type[BaseSettings], value: object, info: ValidationInfo) -> object:
+    """The value; raises ValueError where it is a text of nothing."""
+    if not isinstance(value, str) or value.strip():
+        return value
+    if _is_path(cls, str(info.field_name)):
+        raise ValueError("is empty; name a file or folder, or leave the variable out")
+    if value:
+        raise ValueError("holds spaces only; give it a value, or leave it empty")
+    return value  # a default
 
 
 class Settings(BaseSettings):
@@ -176,17 +202,21 @@ class Settings(BaseSettings):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _not_blank(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, str) or value.strip():
-            return value
-        field = cls.model_fields[str(info.field_name)]
-        if Path in (field.annotation, *get_args(field.annotation)):
-            raise ValueError("is empty; name a file or folder, or leave the variable out")
-        if value:
-            raise ValueError("holds spaces only; give it a value, or leave it empty")
-        return field.default
+    def _unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Without the empty ones, so that `model_fields_set` holds what the operator chose."""
+        return {name: it for name, it in values.items() if it != "" or _is_path(cls, name)}
+
+    _filled = field_validator("*", mode="before")(_not_blank)
+
+    @field_validator("llm_api_key", "embedder_api_key")
+    @classmethod
+    def _sendable(cls, key: SecretStr) -> SecretStr:
+        value = key.get_secret_value()
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("holds a character that no key has; copy the key anew")
+        return key
 
 
 IN_KOREAN = {
@@ -267,14 +297,7 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: names the variable, what is wrong and how to cure it.
     """
-    try:
-        settings = Settings(_env_file=os.environ.get("IYAGI_ENV_FILE", ROOT / ".env"))
-    except ValidationError as error:
-        fault = error.errors(include_input=False)[0]
-        variable = "_".join(str(part) for part in fault["loc"]).upper()
-        raise SettingsError(
-            f"IYAGI_{variable}: {fault['msg'].removeprefix('Value error, ').lower()}"
-        ) from None
+    settings = _read(Settings)
     for choice, needed in _NEEDS.items():
         name, value = choice.split("=")
         if getattr(settings, name) == value and not all(getattr(settings, it) for it in needed):
@@ -296,6 +319,42 @@ def load_settings() -> Settings:
     elif settings.llm == "huggingface":
         _check_huggingface(settings)
     return settings
+
+
+class _Place(BaseSettings):
+    """The one setting that `load_index_dir` wants."""
+
+    model_config = Settings.model_config
+
+    index_dir: Path = Settings.model_fields["index_dir"].default
+
+    _filled = field_validator("*", mode="before")(_not_blank)
+
+
+def load_index_dir() -> Path:
+    """`index_dir` alone, also where other settings are at fault.
+
+    Raises:
+        SettingsError: as above.
+    """
+    return _read(_Place).index_dir
+
+
+def _read(kind: type[S]) -> S:
+    """Settings of this kind, each checked by itself. Raises SettingsError."""
+    file = os.environ.get("IYAGI_ENV_FILE", ROOT / ".env")
+    try:
+        return kind(_env_file=file)
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        variable = "_".join(str(part) for part in fault["loc"]).upper()
+        raise SettingsError(
+            f"IYAGI_{variable}: {fault['msg'].removeprefix('Value error, ').lower()}"
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{Path(file).name} is not UTF-8; save it as such") from None
+    except OSError as error:
+        raise SettingsError(f"{Path(file).name} cannot be read: {error.strerror}") from None
 
 
 def _check_llamacpp(settings: Settings) -> None:

@@ -53,6 +53,11 @@ def source(name: str) -> str:
     """
     row = in_process().get(name)
     place = row.gguf if row else name
+    if place.endswith(".gguf") and ":" not in place:
+        raise SettingsError(
+            "IYAGI_LLM_MODELS: a file of this machine is named by IYAGI_LLM_PATH; a model of the "
+            "hub is `org/repository:file.gguf`"
+        )
     if ".." in place or not (_HUB.fullmatch(place) or _PACKAGE.fullmatch(place)):
         raise SettingsError(
             f"IYAGI_LLM_MODELS: {name[:100]!r} is no model for llamacpp; write "
@@ -104,6 +109,28 @@ def fetch(name: str, folder: Path) -> Path:
     return path
 
 
+def fetch_whole(name: str, folder: Path) -> Path:
+    """As `fetch`; a file that was downloaded earlier and is no model is fetched anew.
+
+    Raises:
+        SettingsError: as `fetch`.
+        LLMError: as `fetch`, or the hub's own file is no model.
+    """
+    path = fetch(name, folder)
+    try:
+        read_header(path)
+    except LLMError:
+        if not path.is_relative_to(folder):  # of a package
+            raise
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(error) from None
+        path = fetch(name, folder)
+        read_header(path)
+    return path
+
+
 @dataclass(frozen=True)
 class _Promise:
     """What the hub says of a file before it sends it."""
@@ -118,16 +145,9 @@ def _download(owner: str, file: str, path: Path) -> None:
     What a broken download left is kept beside it, named by the sum that the hub promises, so that
     the next one goes on there. One process at a time writes it.
     """
-    # The variables of the hub's own tools: mirrors and tokens are set up once for all of them.
-    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    token = os.environ.get("HF_TOKEN")
-    url = f"{hub.rstrip('/')}/{owner}/resolve/main/{file}"
-    with httpx.Client(
-        headers={"Accept-Encoding": "identity"}
-        | ({"Authorization": f"Bearer {token}"} if token else {}),
-        follow_redirects=True,  # to the hub's store, which gets no token: httpx sees to that
-        timeout=httpx.Timeout(30.0),
-    ) as client:
+    hub, client = _connect()
+    url = f"{hub}/{owner}/resolve/main/{file}"
+    with client:
         try:
             promise = _promise(client.head(url), f"{owner}:{file}")
             whole = path.with_name(f"{promise.sha256}.part")
@@ -153,6 +173,33 @@ def _download(owner: str, file: str, path: Path) -> None:
                 "name a file in IYAGI_LLM_PATH",
                 retryable=True,
             ) from None
+
+
+def _connect() -> tuple[str, httpx.Client]:
+    """The hub's address and what asks it, by the variables of the hub's own tools: mirrors and
+    tokens are set up once for all of them. Raises LLMError where these cannot be used."""
+    hub = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    token = os.environ.get("HF_TOKEN") or ""
+    if not (token.isascii() and token.isprintable()):
+        raise LLMError("HF_TOKEN holds a character that no token has; copy the token anew")
+    try:
+        address = httpx.URL(hub)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise LLMError("HF_ENDPOINT is no address; write https://, then the hub's host")
+    try:
+        return hub, httpx.Client(
+            headers={"Accept-Encoding": "identity"}
+            | ({"Authorization": f"Bearer {token}"} if token else {}),
+            follow_redirects=True,  # to the hub's store, which gets no token: httpx sees to that
+            timeout=httpx.Timeout(30.0),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise LLMError(
+            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names a proxy that cannot be used here; write "
+            "http://host:port (SOCKS needs: pip install socksio), or unset it"
+        ) from None
 
 
 def _check_sum(file: Path, promise: _Promise) -> None:
@@ -250,7 +297,10 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
-                raise LLMError("the model is no GGUF file; take one that ends in .gguf")
+                raise LLMError(
+                    "the model is no GGUF file; fetch it anew (make model) or name another in "
+                    "IYAGI_LLM_PATH"
+                )
             _version, _tensors, count = _unpack(file, "<IQQ")
             for _ in range(min(count, 10_000)):
                 key = _text(file)
@@ -260,7 +310,8 @@ def read_header(path: Path) -> Header:
                 known[key.partition(".")[2]] = _value(file, kind)
     except (OSError, struct.error, ValueError, OverflowError) as error:
         raise LLMError(
-            f"the model's file cannot be read ({type(error).__name__}); fetch it anew"
+            f"the model's file cannot be read ({type(error).__name__}); fetch it anew (make model) "
+            "or name another in IYAGI_LLM_PATH"
         ) from None
     width = known.get("embedding_length", 0) // max(known.get("attention.head_count", 1), 1)
     heads = known.get("attention.head_count_kv", known.get("attention.head_count", 0))

@@ -6,7 +6,7 @@ How the contract of `llm/__init__.py` is met:
   this process knows; `OpenAIServerLLM` asks it as it asks any server.
 - The model is found or downloaded, and loaded, in a thread of its own when it is first needed:
   for the worker in its warm-up turn. All who come meanwhile wait for the same; a failure is told
-  to all of them, and the next one tries anew.
+  to all of them and to the rest of the turn, and a later turn tries anew.
 - One reply at a time: two would only share the cores. The server has two slots, so that a reply
   need not wait for one that was just left, and keeps the beginnings of chats in memory.
 """
@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -45,6 +46,10 @@ core .7 s with 256 and 17 s with 2,048."""
 
 CACHE_MIB = 128
 """Memory for beginnings of chats that are in no slot: four of SmolLM2's, at least one of any."""
+
+PAUSE = 30.0
+"""Seconds for which a failure is remembered. A turn needs the model three times (its context, its
+tokens, its reply), and each would wait for the same download to fail."""
 
 OVERHEAD = 100_000_000
 """Bytes that the server and its computing take beside weights and context."""
@@ -92,6 +97,7 @@ class LlamaCppLLM(OpenAIServerLLM):
 
     _server: Any = PrivateAttr(None)
     _loading: Future[None] | None = PrivateAttr(None)
+    _failed_at: float = PrivateAttr(0.0)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -126,9 +132,18 @@ class LlamaCppLLM(OpenAIServerLLM):
         if self._server is not None:
             return
         with self._lock:
-            if self._loading is None or self._loading.done():
-                self._loading = _in_background(self._load)
-        await asyncio.wrap_future(self._loading)
+            loading = self._loading
+            if loading is None or (loading.done() and time.monotonic() > self._failed_at + PAUSE):
+                loading = self._loading = _in_background(self._try_to_load)
+        await asyncio.wrap_future(loading)
+
+    def _try_to_load(self) -> None:
+        """In the thread: `_load`, and when it failed."""
+        try:
+            self._load()
+        except BaseException:
+            self._failed_at = time.monotonic()
+            raise
 
     def _load(self) -> None:
         """In the thread: starts the server, which loads the model."""
@@ -136,6 +151,8 @@ class LlamaCppLLM(OpenAIServerLLM):
             return
         path = self.path or fetch(self.model, self.folder)
         header = read_header(path)
+        # Not known at the start where the file was not here; the server tells it to who plans.
+        self.context_length = min(self.context_length, header.context_length or self.context_length)
         needed = path.stat().st_size + self.context_length * header.bytes_per_token + OVERHEAD
         free = free_memory()
         if free is not None and needed > free:  # it would be killed, or swap without an end
@@ -150,7 +167,7 @@ class LlamaCppLLM(OpenAIServerLLM):
         except RuntimeError:  # it says no more than that
             raise LLMError(
                 f"llama.cpp cannot load the model {self.model!r}: its file is broken or of a kind "
-                "that it does not know; fetch it anew, or take another: make model"
+                "that it does not know; delete it and fetch it anew, or take another: make model"
             ) from None
         self.base_url, self.api_key = f"{server.listening_address}/v1", SecretStr(key)
         self._server = server

@@ -17,17 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from cards.files import write_file
-from graph.settings import ROOT, load_settings
-from llm.gguf import fetch, free_memory, source
+from graph.settings import ROOT, load_index_dir
+from llm.gguf import fetch_whole, free_memory, source
 from llm.llamacpp import runtime
 from llm.presets import in_process
-from schemas.errors import IyagiError
+from schemas.errors import IyagiError, SettingsError
 from schemas.terminal import in_terminal
 
 OF_ANOTHER = ("IYAGI_LLM_PATH", "IYAGI_LLM_FORMAT", "IYAGI_LLM_CONTEXT", "IYAGI_LLM_TOKENIZER")
 """What an earlier choice may have set, and would be wrong of the new one."""
 
-_LINE = re.compile(r"\s{0,99}(?:export\s{1,9})?(\w{1,99})\s{0,99}=", re.ASCII)
+_LINE = re.compile(r"\s{0,99}(export\s{1,9})?(\w{1,99})\s{0,99}=", re.ASCII)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,18 +79,49 @@ def ask(console: Console) -> str | None:
 def changed(text: str, values: Mapping[str, str]) -> str:
     """The text of an `.env` file with these variables set; lines that `OF_ANOTHER` names become
     comments, all others stay."""
+    lines = text.split("\n")  # no other mark ends a line of such a file
+    if last := lines.pop():
+        lines.append(last)
+    end = "\r" if lines and lines[0].endswith("\r") else ""
     kept, left = [], dict(values)
-    for line in text.splitlines():
+    for line in lines:
         match = _LINE.match(line)
-        name = match[1].upper() if match else ""
-        if name in left:
-            kept.append(f"{name}={left.pop(name)}")
+        name = match[2].upper() if match else ""
+        if match and name in left:
+            kept.append(f"{match[1] or ''}{name}={left.pop(name)}{end}")
         elif name in values:  # set twice: the last would win
             continue
         else:
             kept.append(f"# {line}" if name in OF_ANOTHER else line)
-    kept += [f"{name}={value}" for name, value in left.items()]
+    kept += [f"{name}={value}{end}" for name, value in left.items()]
     return "\n".join(kept) + "\n"
+
+
+def env_file() -> Path:
+    """The file that the choice goes into. Raises SettingsError where there is to be none."""
+    named = os.environ.get("IYAGI_ENV_FILE")
+    if named == "":
+        raise SettingsError("IYAGI_ENV_FILE is empty: name the file for the choice, or unset it")
+    return Path(named or ROOT / ".env")
+
+
+def read_env(file: Path) -> str:
+    """The text of the file that will be written, empty where there is none.
+
+    Raises:
+        SettingsError: it cannot be read or written.
+    """
+    try:
+        with file.open("r+b") as opened:  # for writing, too: what cannot be is told now
+            return opened.read().decode()
+    except FileNotFoundError:
+        if os.access(file.parent, os.W_OK):
+            return ""
+        raise SettingsError(f"{file.name} cannot be written: no such folder") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file.name} is not UTF-8; save it as such") from None
+    except OSError as error:
+        raise SettingsError(f"{file.name} cannot be written: {error.strerror}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,22 +130,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False)
     try:
         runtime()
-        settings = load_settings()
+        folder = load_index_dir() / "models"  # other settings may be what this is to mend
         name = args.model or ask(console)
         if not name:
             console.print("Nothing was chosen. Without a terminal: make model MODEL=name")
             return 2
         source(name)
-        fetch(name, settings.index_dir / "models")
+        file = env_file()
+        before = read_env(file)
+        fetch_whole(name, folder)
     except IyagiError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2 if error.code == "settings" else 1
-    file = Path(os.environ.get("IYAGI_ENV_FILE") or ROOT / ".env")
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
     values = {"IYAGI_LLM": "llamacpp", "IYAGI_LLM_MODELS": name}
     write_file(file, changed(before, values).encode(), force=True)
     console.print(f"{name} answers from now on, by {file.name}. Try: make run, or make play")
-    if stronger := [each for each in values if each in os.environ]:
+    if stronger := [each for each in (*values, *OF_ANOTHER) if each in os.environ]:
         console.print(f"But {' and '.join(stronger)} in the environment wins: unset it.")
     return 0
 

@@ -179,12 +179,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def take_smallest(payload: dict[str, Any]) -> str:
     """Sets the environment to the smallest real model, where the operator chose none and it is
-    here; else says why `scripted` answers, or nothing where the operator chose."""
+    here; else says why `scripted` answers, or nothing where the operator chose a backend."""
     from graph.settings import load_settings
 
     settings = load_settings()
-    if settings.model_fields_set & {"llm", "llm_models", "llm_path"}:
+    chosen = settings.model_fields_set
+    if "llm" in chosen:
         return ""
+    if meant := [
+        f"IYAGI_{it.upper()}" for it in ("llm_path", "llm_models", "llm_url") if it in chosen
+    ]:
+        return (
+            f"no model wrote this: {' and '.join(meant)} needs IYAGI_LLM, which is not set; set it "
+            "to llamacpp, openai or huggingface"
+        )
     if note := speechless(SMALLEST, payload):  # in bytes, as it reads them, a card would not fit
         return f"no model wrote this: {note}"
     from llm.gguf import find

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from llm.gguf import cores, fetch, find, free_memory, read_header, source
+from llm.gguf import cores, fetch, fetch_whole, find, free_memory, read_header, source
 from llm.presets import in_process, preset_for
 from schemas.errors import LLMError, SettingsError
 from schemas.formats import FORMATS
@@ -247,6 +247,51 @@ def test_a_broken_header_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.gguf").write_bytes(content)
     with pytest.raises(LLMError, match=r"fetch it anew|no GGUF"):
         read_header(tmp_path / "x.gguf")
+
+
+def test_a_download_that_is_broken_is_fetched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    path = tmp_path / NAME.replace(":", "/")
+    path.parent.mkdir(parents=True)
+    for broken in (b"", b"<html>", header(*SHAPE)[:50]):
+        path.write_bytes(broken)
+        with serving(Hub(header(*SHAPE))) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            assert fetch_whole(NAME, tmp_path) == fetch_whole(NAME, tmp_path) == path
+            assert path.read_bytes() == header(*SHAPE)
+            assert hub.gets == [None]
+
+
+def test_what_the_hub_has_and_is_no_model_is_said(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(LLMError, match="no GGUF"):
+        fetch_whole(NAME, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HF_TOKEN", "hf_ключ"), ("HF_TOKEN", "hf_a\nb"), ("HF_ENDPOINT", "mirror.example"),
+        ("HF_ENDPOINT", "ftp://mirror.example"), ("HF_ENDPOINT", "https://"),
+        ("HF_ENDPOINT", "http://hub:many"), ("HTTPS_PROXY", "socks5://127.0.0.1:1"),
+        ("HTTPS_PROXY", "gopher://127.0.0.1:1"), ("HTTPS_PROXY", "http://proxy:many"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_cannot_be_used_is_named(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for name in ("https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    assert variable in failure(tmp_path).message
+    assert (hub.heads, hub.gets) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["/models/small.gguf", "./small.gguf", "small.gguf"])
+def test_a_path_among_the_names_is_told_where_it_belongs(name: str) -> None:
+    with pytest.raises(SettingsError, match="IYAGI_LLM_PATH"):
+        source(name)
 
 
 def test_this_machine_tells_its_cores_and_memory() -> None:

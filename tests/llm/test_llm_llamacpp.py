@@ -208,7 +208,9 @@ async def test_all_who_come_first_wait_for_one_load(
     assert len(loads) == 1
 
 
-async def test_a_file_that_is_broken_is_one_line(file: Path, tmp_path: Path) -> None:
+async def test_a_file_that_is_broken_is_one_line(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "broken.gguf"
     with file.open("rb") as whole:
         broken.write_bytes(whole.read(3_000_000))
@@ -217,7 +219,8 @@ async def test_a_file_that_is_broken_is_one_line(file: Path, tmp_path: Path) -> 
     assert said == ""
     assert "fetch it anew" in error.message
     broken.unlink()
-    broken.symlink_to(file)  # mended: the next one who asks need not start the process anew
+    broken.symlink_to(file)  # mended: a later turn need not start the process anew
+    monkeypatch.setattr("llm.llamacpp.PAUSE", -1.0)
     assert (await reply(llm, max_new_tokens=1))[1]["usage"]["completion_tokens"] == 1
     await llm.aclose()
 

@@ -14,7 +14,7 @@ from graph.services import make_services
 from graph.settings import Settings, load_settings
 from llm.llamacpp import LlamaCppLLM
 from prompts.served import ServedCount
-from schemas.errors import SettingsError
+from schemas.errors import LLMError, SettingsError
 from tests.llm.asking import failing
 
 
@@ -114,15 +114,25 @@ def test_a_name_has_its_preset_before_its_file_is_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("package")
-async def test_a_model_that_cannot_be_had_is_one_line_and_tried_again(
+async def test_a_model_that_cannot_be_had_is_one_line_and_tried_once_a_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    tries = []
+
+    def unreachable(*given: object) -> Path:
+        tries.append(given)
+        raise LLMError("the hub cannot be reached", retryable=True)
+
+    monkeypatch.setattr("llm.llamacpp.fetch", unreachable)
     llm = made(tmp_path, llm_models="gemma-3-1b").llm
-    for _ in range(2):
-        said, error = await failing(llm)
-        assert (said, error.retryable) == ("", True)
-        assert "IYAGI_LLM_PATH" in error.message
+    assert await llm.about() is None
+    with pytest.raises(LLMError, match="cannot be reached"):
+        await llm.tokenize("a text")
+    said, error = await failing(llm)
+    assert (said, error.retryable, len(tries)) == ("", True, 1)
+    monkeypatch.setattr("llm.llamacpp.PAUSE", -1.0)  # a turn that comes later
+    await failing(llm)
+    assert len(tries) == 2
 
 
 async def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, package: ModuleType) -> None:
@@ -136,3 +146,26 @@ async def test_what_llama_cpp_refuses_is_one_line(tmp_path: Path, package: Modul
     package.CommonParams, package.Server = Params, refuse  # type: ignore[attr-defined]
     _, error = await failing(made(tmp_path, llm_path=toy(tmp_path)).llm)
     assert "cannot load the model 'Toy-ChatML'" in error.message
+
+
+async def test_a_file_that_comes_later_is_loaded_with_the_context_it_was_trained_for(
+    tmp_path: Path, package: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Params:
+        def __init__(self) -> None:
+            self.model = self.cpuparams = self.cpuparams_batch = ModuleType("part")
+
+    asked = []
+
+    class Server:
+        listening_address = "http://127.0.0.1:1"
+
+        def __init__(self, params: Any) -> None:
+            asked.append(params.n_ctx)
+
+    package.CommonParams, package.Server = Params, Server  # type: ignore[attr-defined]
+    monkeypatch.setattr("llm.llamacpp.fetch", lambda *_: toy(tmp_path, context=1024))
+    model = made(tmp_path, llm_models="gemma-3-1b")
+    assert model.layout.context_length == model.llm.context_length == 4096
+    await model.llm._ready()
+    assert asked == [model.llm.context_length] == [1024]

@@ -17,7 +17,7 @@ import pytest
 
 from graph.settings import ROOT
 from llm.presets import in_process
-from schemas.errors import SettingsError
+from schemas.errors import LLMError, SettingsError
 from scripts import model, turn
 
 MOCK = ROOT / "data" / "mock"
@@ -52,20 +52,45 @@ def test_where_nothing_is_set_the_smallest_model_answers(environment: dict[str, 
     assert "make model" in turn.remark(turn.SMALLEST, payload())
 
 
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize("variable", ["IYAGI_LLM", "IYAGI_LLM_PATH", "IYAGI_LLM_MODELS"])
-@pytest.mark.parametrize("place", ["environment", "file"])
-def test_what_the_operator_set_wins(
-    environment: dict[str, str], variable: str, place: str, tmp_path: Path
-) -> None:
-    value = {"IYAGI_LLM": "scripted", "IYAGI_LLM_PATH": "x", "IYAGI_LLM_MODELS": "x"}[variable]
+def set_in(place: str, environment: dict[str, str], folder: Path, **values: str) -> None:
+    """Sets variables in the environment, or in `.env`."""
     if place == "file":
-        (tmp_path / ".env").write_text(f"{variable}={value}\n", encoding="utf-8")
+        lines = [f"{name}={value}\n" for name, value in values.items()]
+        (folder / ".env").write_text("".join(lines), encoding="utf-8")
     else:
-        environment[variable] = value
+        environment.update(values)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_backend_that_the_operator_set_wins(
+    environment: dict[str, str], place: str, tmp_path: Path
+) -> None:
+    set_in(place, environment, tmp_path, IYAGI_LLM="scripted", IYAGI_LLM_MODELS="x")
     before = dict(environment)
     assert turn.take_smallest(payload()) == ""
     assert environment == before
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("variable", ["IYAGI_LLM_PATH", "IYAGI_LLM_MODELS", "IYAGI_LLM_URL"])
+@pytest.mark.parametrize("place", ["environment", "file"])
+@pytest.mark.parametrize("backend", [{}, {"IYAGI_LLM": ""}])
+def test_a_model_without_a_backend_is_said(
+    environment: dict[str, str], variable: str, place: str, backend: dict[str, str], tmp_path: Path
+) -> None:
+    set_in(place, environment, tmp_path, **{variable: "x"}, **backend)
+    before = dict(environment)
+    assert f"{variable} needs IYAGI_LLM, which is not set" in turn.take_smallest(payload())
+    assert environment == before
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_an_empty_choice_is_none(environment: dict[str, str], place: str, tmp_path: Path) -> None:
+    set_in(place, environment, tmp_path, IYAGI_LLM="", IYAGI_LLM_MODELS="")
+    assert turn.take_smallest(payload()) == ""
+    assert environment["IYAGI_LLM_MODELS"] == turn.SMALLEST
 
 
 @pytest.mark.usefixtures("installed")
@@ -131,7 +156,7 @@ def chosen(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list
     """What was fetched."""
     fetched: list[tuple[str, Path]] = []
     monkeypatch.setattr(model, "runtime", lambda: None)
-    monkeypatch.setattr(model, "fetch", lambda *given: fetched.append(given))
+    monkeypatch.setattr(model, "fetch_whole", lambda *given: fetched.append(given))
     return fetched
 
 
@@ -183,7 +208,9 @@ def test_a_name_that_means_nothing_is_refused(
     [
         ("", "A=1\nB=2\n"),
         ("B=0\nX=y\nA=0", "B=2\nX=y\nA=1\n"),
-        ("export A = 'old'\n  b=0\n", "A=1\nB=2\n"),
+        ("export A = 'old'\n  b=0\n", "export A=1\nB=2\n"),
+        ("X=1\r\nA=0\r\nY=2\r\n", "X=1\r\nA=1\r\nY=2\r\nB=2\r\n"),
+        ("X=a\u2028B=c\x0bd\n", "X=a\u2028B=c\x0bd\nA=1\nB=2\n"),
         ("A=0\nA=3\n#A=4\n", "A=1\n#A=4\nB=2\n"),
         (
             "IYAGI_LLM_PATH=/x\nIYAGI_LLM_URL=u\n",
@@ -196,6 +223,59 @@ def test_other_lines_stay(before: str, after: str) -> None:
     assert model.changed(before, {"A": "1", "B": "2"}) == after
 
 
+def refused(capsys: pytest.CaptureFixture[str], status: int = 2) -> str:
+    """The one line with which a choice is refused."""
+    assert model.main(["gemma-3-1b"]) == status
+    [line] = capsys.readouterr().err.splitlines()
+    return str(line)
+
+
+@pytest.mark.usefixtures("chosen")
+def test_what_stands_in_the_file_and_is_wrong_is_mended(tmp_path: Path) -> None:
+    text = "IYAGI_LLM=llamacpp\nIYAGI_LLM_PATH=/gone.gguf\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    assert model.main(["gemma-3-1b"]) == 0
+    assert (tmp_path / ".env").read_text(encoding="utf-8") == (
+        "IYAGI_LLM=llamacpp\n# IYAGI_LLM_PATH=/gone.gguf\nIYAGI_LLM_MODELS=gemma-3-1b\n"
+    )
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_download(
+    chosen: list[tuple[str, Path]], environment: dict[str, str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin.env").write_bytes("# für\n".encode("latin-1"))
+    for name, why in [("folder", "cannot be written"), ("none/.env", "cannot be written"),
+                      ("latin.env", "is not UTF-8")]:  # fmt: skip
+        environment["IYAGI_ENV_FILE"] = str(tmp_path / name)
+        assert why in refused(capsys)
+    environment["IYAGI_ENV_FILE"] = ""
+    assert "IYAGI_ENV_FILE is empty" in refused(capsys)
+    assert not chosen
+
+
+def test_a_file_that_is_no_model_is_not_written_into_the_file(
+    chosen: list[tuple[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def broken(*_: object) -> None:
+        raise LLMError("the model is no GGUF file")
+
+    monkeypatch.setattr(model, "fetch_whole", broken)
+    assert "no GGUF" in refused(capsys, 1)
+    assert not chosen and not (tmp_path / ".env").exists()
+
+
+@pytest.mark.usefixtures("chosen")
+def test_each_variable_that_wins_is_named(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment["IYAGI_LLM_PATH"] = "/mine.gguf"
+    assert model.main(["gemma-3-1b"]) == 0
+    assert "But IYAGI_LLM_PATH in the environment wins" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 @pytest.mark.parametrize(
     ("environment_value", "file", "installs"),
@@ -203,7 +283,9 @@ def test_other_lines_stay(before: str, after: str) -> None:
         (None, None, True), ("scripted", None, False), ("llamacpp", None, True),
         (None, "IYAGI_LLM=openai", False), (None, "export IYAGI_LLM = 'llamacpp'", True),
         (None, "#IYAGI_LLM=openai", True), (None, "IYAGI_LLM_URL=x", True),
-        ("openai", "IYAGI_LLM=llamacpp", False),
+        ("openai", "IYAGI_LLM=llamacpp", False), (None, "IYAGI_LLM=llamacpp # mine", True),
+        (None, "IYAGI_LLM='openai'\t# a server", False), (None, "IYAGI_LLM= # none", True),
+        (None, "IYAGI_LLM=llamacpp\nIYAGI_LLM=openai", False),
     ],
 )  # fmt: skip
 def test_who_chose_a_backend_gets_no_model_installed(
