@@ -60,6 +60,8 @@ _FOLDED = {
     for code in chain.from_iterable(_RANGES)
     if (plain := _folded_character(chr(code))) != chr(code)
 }
+_APART = {code: plain or " " for code, plain in _FOLDED.items()}
+"""As a tokenizer reads that keeps what is not seen: a word may begin behind it."""
 _LOOK_ALIKE: dict[int, str] = {
     **{ord(sign): alike for sign, alike in zip("<>[]#:", "‹›⟦⟧♯∶", strict=True)},
     **{
@@ -124,10 +126,11 @@ def neutralise(
     if form.names_open_turns and names:
         patterns = (*patterns, _role_lines((*names, form.user_label or "")))
     spans = _spans(text, patterns, added)
-    if (folded := _fold(text)) is not text and (found := _spans(folded, patterns, added)):
-        # Of each character that is left, which one of the text it was.
-        places = [at for at, sign in enumerate(text) for _ in _FOLDED.get(ord(sign), sign)]
-        spans += [(places[start], places[end - 1] + 1) for start, end in found]
+    for table in (_FOLDED, _APART) if _UNUSUAL.search(text) else ():
+        if found := _spans(text.translate(table), patterns, added):
+            # Of each character that is left, which one of the text it was.
+            places = [at for at, sign in enumerate(text) for _ in table.get(ord(sign), sign)]
+            spans += [(places[start], places[end - 1] + 1) for start, end in found]
     parts, done = [text[:opening]], opening
     for start, end in sorted(spans):
         if end > done:
