@@ -60,8 +60,21 @@ _FOLDED = {
     for code in chain.from_iterable(_RANGES)
     if (plain := _folded_character(chr(code))) != chr(code)
 }
-_APART = {code: plain or " " for code, plain in _FOLDED.items()}
-"""As a tokenizer reads that keeps what is not seen: a word may begin behind it."""
+
+
+def _ends_in_mark(character: str) -> bool:
+    """Whether a normaliser makes a letter and a mark of it: behind the mark a word may begin."""
+    made = unicodedata.decomposition(character)
+    last = unicodedata.normalize("NFD", character)[-1] if made and made[0] != "<" else character
+    return last != character and unicodedata.category(last) == "Mn"
+
+
+_APART = {code: plain or " " for code, plain in _FOLDED.items()} | {
+    code: _FOLDED.get(code, chr(code)) + " "
+    for code in chain.from_iterable(_RANGES)
+    if _ends_in_mark(chr(code))
+}
+"""As tokenizers read that keep what is not seen, and marks: a word may begin behind these."""
 _LOOK_ALIKE: dict[int, str] = {
     **{ord(sign): alike for sign, alike in zip("<>[]#:", "‹›⟦⟧♯∶", strict=True)},
     **{

@@ -228,6 +228,8 @@ def test_words_survive_and_twice_is_once(form: Format, text: str) -> None:
 
 
 @given(form=st.sampled_from(FORMS), text=hostile)
+@example(form=FORMATS["vicuna"], text="\u00c0USER:")
+@example(form=FORMATS["vicuna"], text="\u0439USER:")
 def test_normalising_brings_no_token_back(form: Format, text: str) -> None:
     """Whatever a tokenizer's normaliser does to the text."""
     bare = replace(form, names_open_turns=False)
