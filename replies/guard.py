@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from replies.agency import acts_of
 from replies.edges import HEADED, TOKEN
-from replies.status import LONGEST_LINE, is_entry, may_be_entry
+from replies.status import is_entry, may_be_entry
+from replies.status_lines import LONGEST_LINE
 from replies.tags import OPENING_QUOTES, Cast, Tag, Tags
 from schemas.formats import CONTROL_TOKENS
 from schemas.response import Cut

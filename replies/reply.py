@@ -26,7 +26,6 @@ from replies.edges import (
 from replies.guard import Guard, rules_of
 from replies.segments import PAIRS, Piece, paragraphs, pieces, segments, typed, wrapping
 from replies.status import (
-    BARS,
     Window,
     bare_opening,
     is_over,
@@ -36,6 +35,7 @@ from replies.status import (
     windows,
     without_unfinished,
 )
+from replies.status_lines import BARS
 from replies.tags import Cast
 from schemas.response import Cut, FinishReason, ParsedReply, ResponseContent
 

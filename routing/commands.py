@@ -45,12 +45,7 @@ def command_in(text: str) -> Command | None:
     joined, whole = "".join(telling), "".join(words)
     if not joined:
         return None
-    asked = {
-        joined: None,
-        **dict.fromkeys(_unasked(joined)),
-        whole: None,
-        **dict.fromkeys(_unasked(whole)),
-    }
+    asked = {joined, whole, *_unasked(joined), *_unasked(whole)}
     to_you = any(map(_YOU.fullmatch, words))
     wonders = _WONDERS.search(text) is not None
     for kind in _kinds():
@@ -103,7 +98,8 @@ def _kinds() -> list[_Kind]:
 @cache
 def _words() -> dict[str, re.Pattern[str]]:
     """The words that the slots `asking` and `filler` list."""
-    return {name: re.compile(_table()["slots"][name]) for name in ("asking", "filler")}
+    slots = _table()["slots"]
+    return {name: re.compile(slots[name]) for name in ("asking", "filler")}
 
 
 def _table() -> dict[str, Any]:

@@ -280,4 +280,4 @@ def test_a_copy_of_the_prompts_own_words_is_cut(raw: str, kept: str) -> None:
     reader = StreamReader(SERA, headings=HEADINGS)
     for letter in raw:
         shown += "".join(event for event in reader.feed(letter) if isinstance(event, str))
-    assert raw.startswith(shown) and len(shown) <= max(len(kept), 0)
+    assert kept.startswith(shown)
