@@ -222,13 +222,15 @@ def remark(model: str, payload: dict[str, Any]) -> str:
 
 
 def speechless(model: str, payload: dict[str, Any]) -> str:
-    """That the model does not write the character's language, and which do; empty if it does."""
+    """That a model of `make model` does not write the character's language, and which do; empty if
+    it does. Of other models nobody knows: many write more than they were made for."""
     try:
         request = ChatRequest.model_validate(payload)
     except ValidationError:  # the turn says so, and better
         return ""
     language = language_of(request.persona, request.message)
-    if language in preset_for(model).languages:
+    offered = in_process()
+    if (preset := preset_for(model)) not in offered.values() or language in preset.languages:
         return ""
-    able = ", ".join(name for name, row in in_process().items() if language in row.languages)
+    able = ", ".join(name for name, row in offered.items() if language in row.languages)
     return f"{model} writes no {LANGUAGE[language]}; these do: {able} (make model)"

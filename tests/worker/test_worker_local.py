@@ -125,7 +125,7 @@ def test_so_does_a_library_that_is_missing(
 def test_a_request_that_is_wrong_is_told_by_the_turn() -> None:
     assert turn.speechless(turn.SMALLEST, {"message": 5}) == ""
     assert turn.speechless("kanana-1.5-2.1b", payload(".ko")) == ""
-    assert "no Korean" in turn.speechless("PygmalionAI/Pygmalion-3-12B", payload(".ko"))
+    assert "no Korean" in turn.speechless("gemma-3-1b-it.gguf", payload(".ko"))
 
 
 @pytest.mark.llamacpp
@@ -302,3 +302,12 @@ def test_who_chose_a_backend_gets_no_model_installed(
     ).stdout  # fmt: skip
     assert bool(re.search(r"-r requirements-local\.lock", planned)) is installs
     assert "handler --local" in planned
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("smollm2-135m", True), ("org/my-own-korean-8b", False), ("PygmalionAI/Eleusis-12B", False)],
+)
+def test_only_models_that_are_offered_are_said_to_write_no_korean(name: str, told: bool) -> None:
+    asked = {"message": "안녕", "persona": {"name": "하늘", "language": "ko"}}
+    assert ("writes no Korean" in turn.speechless(name, asked)) is told
