@@ -24,7 +24,7 @@ const KO = {
   prompt: "프롬프트 전문", raw: "모델이 쓴 원문", progress: "스토리 진행",
   loreOut: "빠진 로어북 항목", reached: "일어난 사건: {0}", next: "다음 사건: {0}",
   loaded: "{0}: 불러왔습니다", loadedStory: "{0}: 스토리 사건과 로어북 항목 {1}개를 추가했습니다",
-  stopped: "답변을 멈췄습니다", ms: "{0} ms", saved: "대화를 저장했습니다",
+  reading: "모델이 프롬프트를 읽는 중입니다({0}%)", stopped: "답변을 멈췄습니다", ms: "{0} ms", saved: "대화를 저장했습니다",
   lost: "서버에 연결할 수 없습니다. 서버가 켜져 있는지 확인해 주세요.",
   cuts: "잘라 낸 부분", warning: "주의", unread: "일부를 쓰지 못했습니다", failed: "문제가 생겼습니다",
 };
@@ -306,7 +306,7 @@ const EN = {
   instruction: "instruction", cut: "{0} messages are outside of the window.",
   prompt: "The exact prompt", raw: "The raw reply", progress: "Story", loreOut: "Lore left out",
   reached: "Reached: {0}", next: "Next: {0}", loaded: "{0}: loaded", loadedStory: "{0}: {1} events and lore added",
-  stopped: "Stopped", lost: "The server cannot be reached; check that it runs.", ms: "{0} ms",
+  reading: "The model is reading the prompt ({0} %)", stopped: "Stopped", lost: "The server cannot be reached; check that it runs.", ms: "{0} ms",
   saved: "Saved", cuts: "Left out", warning: "Note", unread: "A part is missing",
   failed: "Something went wrong",
 };
@@ -498,7 +498,10 @@ async function send(message) {
 
 function onEvent(event, item, said) {
   const atEnd = $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < 80;
-  if (event.type === "token") item.querySelector(".text").append(event.text);
+  if (event.type === "token") {
+    if (!item.querySelector(".text").textContent) notice("");
+    item.querySelector(".text").append(event.text);
+  } else if (event.step === "reading") notice(t("reading", event.percent));
   else if (event.type === "segment" && event.content.type === "narration" &&
            event.content.speaker !== chat.request.persona.name) setSpeaker(item, "narrator");
   else if (event.type === "error") throw new Error(errorWords(event.error));

@@ -286,6 +286,18 @@ def test_escape_stops_a_reply_and_gives_the_words_back(page: Page, says: Scripte
     assert page.one("#message").get_attribute("value") == "Tell me all."
 
 
+def test_how_far_the_model_has_read_is_shown_until_it_writes(page: Page) -> None:
+    page.say("Hello there.")
+    page.answered()
+    tell = """const item = document.createElement("li");
+        item.append(Object.assign(document.createElement("p"), { className: "text" }));
+        for (const event of arguments) onEvent(event, item, {});
+        return document.getElementById("notice").textContent"""
+    reading = {"type": "status", "step": "reading", "percent": 40}
+    assert "40 %" in page.js(tell, reading)
+    assert page.js(tell, reading, {"type": "token", "text": "Well"}) == ""
+
+
 def test_korean_by_the_browsers_language(page: Page, says: ScriptedLLM) -> None:
     page.open("ko-KR")
     assert (
