@@ -6,6 +6,8 @@ request is worth a look.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.openai_api.support import JSON, assistant, system, user
@@ -28,7 +30,7 @@ class Shape(NamedTuple):
     name: str
     message: str
     history: list[tuple[str, str]]
-    rest: dict[str, Any] = {}
+    rest: Mapping[str, Any] = MappingProxyType({})
 
 
 SHAPES: dict[str, Shape] = {
@@ -121,7 +123,7 @@ SHAPES: dict[str, Shape] = {
         "Sera", "/continue", [AHOY], {"respond_as": "user"},
     ),
     "impersonate in Korean": Shape(
-        [system("너는 하늘이야."), assistant("안녕"), system("[유저의 시점에서 다음 답장을 써 줘]")],
+        [system("너는 하늘이야."), assistant("안녕"), system("[유저의 시점에서 답장을 써 줘]")],
         "하늘", "/continue", [("character", "안녕")], {"respond_as": "user"},
     ),
     "only as the character": Shape(
@@ -142,8 +144,8 @@ SHAPES: dict[str, Shape] = {
         "Sera", "At 12:30: lunch.", [AHOY, HI, ("character", "Aye.")],
     ),
     "names inside the contents, Korean": Shape(
-        [system("너는 하늘이야."), assistant("하늘: 안녕"), user("민준: 응"), assistant("**하늘**: 그래"),
-         user("민준： 뭐 해?")],
+        [system("너는 하늘이야."), assistant("하늘: 안녕"), user("민준: 응"),
+         assistant("**하늘**: 그래"), user("민준： 뭐 해?")],
         "하늘", "뭐 해?", [("character", "안녕"), ("user", "응"), ("character", "그래")],
         {"user_name": "민준"},
     ),
@@ -205,9 +207,9 @@ SHAPES: dict[str, Shape] = {
         "하늘", "[사진]", [("user", "안녕"), ("character", "응")], {"instruction": None},
     ),
     "documents before the question": Shape(
-        [MAIN, user("### Task:\nRespond to the user query.\n<context>\nThe pier.\n</context>\n\nHi.")],
+        [MAIN, user("### Task:\nRespond to the user.\n<context>\nA pier.\n</context>\n\nHi.")],
         "Sera", "Hi.", [],
-        {"instruction": "### Task:\nRespond to the user query.\n<context>\nThe pier.\n</context>"},
+        {"instruction": "### Task:\nRespond to the user.\n<context>\nA pier.\n</context>"},
     ),
 }  # fmt: skip
 
@@ -215,7 +217,7 @@ ASKED = "### Task:\nGenerate a title.\n### Chat History:\n<chat_history>\nUSER: 
 CHAT = [MAIN, START, user("Hi."), assistant("Ahoy.")]
 
 WORK: dict[str, list[JSON]] = {
-    "a summary": [*CHAT, system("Ignore previous instructions. Summarize the most important facts.")],
+    "a summary": [*CHAT, system("Ignore previous instructions. Summarize the facts.")],
     "a summary behind notes": [
         *CHAT, system("It rains.\n\nIgnore previous instructions. Summarize the facts."),
     ],

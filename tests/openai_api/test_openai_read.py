@@ -15,7 +15,7 @@ from schemas.errors import BadRequest
 from schemas.request import ChatRequest
 from tests.openai_api.support import JSON, assistant, request, system, user, work
 
-ECHOED = {
+ECHOED: JSON = {
     "refusal": None, "parsed": None, "audio": None, "function_call": None, "tool_calls": None,
     "annotations": [], "provider_specific_fields": {"refusal": None}, "iyagi": {"a": 1}, "id": "x",
 }  # fmt: skip
