@@ -79,8 +79,13 @@ class ChatError(Exception):
         return cls(error["message"], str(error.get("code") or "unknown"), retryable=retryable)
 
 
-def connect(url: str, key: str | None = None) -> httpx.AsyncClient:
+def connect(url: str, key: str | None = None, server_key: str | None = None) -> httpx.AsyncClient:
     """Connections to a server, for any number of chats; to be closed at the end.
+
+    Args:
+        url: of the server.
+        key: as `Authorization`: one of the server's, or Runpod's where its load balancer is asked.
+        server_key: one of the server's (`IYAGI_API_KEYS`), behind the load balancer.
 
     Raises:
         ValueError: no address of a server.
@@ -91,9 +96,10 @@ def connect(url: str, key: str | None = None) -> httpx.AsyncClient:
         address = httpx.URL()
     if address.scheme not in ("http", "https") or not address.host:
         raise ValueError("url: must begin with http:// or https://, and name a host")
+    headers = {"Authorization": f"Bearer {key}" if key else "", "X-API-Key": server_key or ""}
     return httpx.AsyncClient(
         base_url=address,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers={name: value for name, value in headers.items() if value},
         timeout=httpx.Timeout(SILENCE, connect=10.0),
         limits=httpx.Limits(max_connections=None),
     )
@@ -246,6 +252,9 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--url", required=True, help="such as https://ENDPOINT.api.runpod.ai")
     parse.add_argument("--key-env", metavar="NAME", help="the environment variable with the key")
     parse.add_argument(
+        "--server-key-env", metavar="NAME", help="the same for Iyagi's own key, behind Runpod's"
+    )
+    parse.add_argument(
         "--persona", type=Path, help="a card (PNG, CHARX, JSON) or a persona (JSON); default: Nell"
     )
     parse.add_argument("--session", help="id of the chat; default: a new one")
@@ -305,18 +314,23 @@ def _typed() -> Iterator[str]:
         return
 
 
+def _secret(name: str | None) -> str | None:
+    """An environment variable that is to be there."""
+    if name and not os.environ.get(name):
+        raise ValueError(f"the environment variable {name} is not set")
+    return os.environ[name] if name else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 done, 1 the last turn failed, 2 the input is at fault."""
     args = parser().parse_args(argv)
-    key = os.environ.get(args.key_env) if args.key_env else None
 
     async def run() -> int:
-        async with connect(args.url, key) as http:
+        keys = (_secret(args.key_env), _secret(args.server_key_env))
+        async with connect(args.url, *keys) as http:
             return await talk(http, opening(args), _typed())
 
     try:
-        if args.key_env and not key:
-            raise ValueError(f"the environment variable {args.key_env} is not set")
         return asyncio.run(run())
     except (IyagiError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

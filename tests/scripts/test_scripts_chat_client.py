@@ -166,7 +166,7 @@ async def test_of_a_long_chat_the_newest_lines_are_sent(fake: Fake) -> None:
         ("7", (7, 7)),
         ("100000", (60, 60)),
         ("9" * 5_000, (60, 60)),
-        (formatdate(time.time() + 30, usegmt=True), (1, 30)),
+        ("in half a minute", (1, 30)),
         (formatdate(0, usegmt=True), (0, 0)),
         ("soon", (1, 2)),
         (None, (1, 2)),
@@ -175,6 +175,8 @@ async def test_of_a_long_chat_the_newest_lines_are_sent(fake: Fake) -> None:
 async def test_it_waits_as_long_as_the_server_asks(
     fake: Fake, pauses: list[float], after: str | None, waits: tuple[float, float]
 ) -> None:
+    if after == "in half a minute":
+        after = formatdate(time.time() + 30, usegmt=True)
     fake.answers = [refused(503, **({"Retry_After": after} if after else {})), said()]
     async with connect(fake.url) as http:
         await Chat(http, CHAT).reply("Hello.")
@@ -353,7 +355,18 @@ def test_in_the_terminal(
     assert [it["message"] for it in fake.asked] == ["Hello.", "Still here?"]
     assert {it["session_id"] for it in fake.asked} == {"c1"} and fake.asked[1]["user_id"] == "u1"
     assert {headers["authorization"] for headers in fake.headers} == {"Bearer s3cret"}
+    assert not any("x-api-key" in headers for headers in fake.headers)
     assert fake.workers == [None, "w1"]
+
+
+def test_two_keys_where_two_are_asked_for(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.answers = [said()]
+    monkeypatch.setenv("PLATFORM", "of Runpod")
+    monkeypatch.setenv("OURS", "of Iyagi")
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello.\n"))
+    assert main(["--url", fake.url, "--key-env", "PLATFORM", "--server-key-env", "OURS"]) == 0
+    (headers,) = fake.headers
+    assert (headers["authorization"], headers["x-api-key"]) == ("Bearer of Runpod", "of Iyagi")
 
 
 def test_in_the_terminal_a_turn_that_failed(
