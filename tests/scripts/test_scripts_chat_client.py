@@ -26,7 +26,7 @@ from starlette.routing import Route
 
 from scripts import chat_client
 from scripts.chat_client import TRIES, WORKER, Chat, ChatError, connect, main
-from tests.support import free_port
+from tests.support import MakePipeline, RecordingLLM, free_port
 
 PERSONA = {"name": "Mara", "first_message": "Mind the step."}
 CHAT = {"persona": PERSONA, "user_id": "u1", "session_id": "c1", "user_name": "Min"}
@@ -314,6 +314,30 @@ async def test_to_leave_hangs_up(fake: Fake) -> None:
         async for _ in events:
             break
     assert await asyncio.to_thread(left.wait, 10)
+
+
+async def test_what_it_sends_goes_on_from_what_the_worker_has_cached(
+    make_pipeline: MakePipeline,
+) -> None:
+    llm = RecordingLLM(replies=["*waves* Good evening.", "Always."])
+    pipeline = make_pipeline(llm)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        assert asked.pop("stream") is True
+        return httpx.Response(200, content=sse(*[it async for it in pipeline.stream(asked)]))
+
+    transport = httpx.MockTransport(answer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://iyagi") as http:
+        chat = Chat(http, {**CHAT, "respond_as": "character"})
+        await chat.reply("Hello.")
+        response = await chat.reply("Still here?")
+    await pipeline.drain()
+    assert response["session_id"] == "c1"
+    first, second = llm.prompts
+    known = first[: first.index("Hello.") + len("Hello.")]
+    assert "Mind the step." in known and second.startswith(known)
+    assert second.count("Mind the step.") == second.count("*waves* Good evening.") == 1
 
 
 TEXT = st.text(st.characters(codec="utf-8"))
