@@ -54,13 +54,13 @@ MARGIN = 2
 """Lines more that count as remembered: the places of lines shift where some are left out."""
 
 LINES = 500_000
-"""Kept on disk, in 80 MB: 5,000 of each of 100 users. The oldest go first."""
+"""Kept on disk, in 50 MB: 5,000 of each of 100 users. The oldest go first."""
 
 LINES_IN_MEMORY = 50_000
 """The same where there is no file."""
 
 NARRATIONS = 200_000
-"""Kept on disk, in 15 MB; the oldest go first."""
+"""Digests kept on disk, two of a long one, in 10 MB; the oldest go first."""
 
 BEGINNING = 80
 """Characters by which a reply is known again that the client has cut or that was gone on with."""
