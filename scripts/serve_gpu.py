@@ -222,6 +222,9 @@ def run(settings: Settings, env: Mapping[str, str], asked: Asked) -> int:
     url = f"http://127.0.0.1:{settings.vllm_port}"
     command = vllm_command(model, path, settings.vllm_port, settings.vllm_args)
     serving = [sys.executable, *program(env, sys.argv[1:])]
+    balanced = "server" in serving
+    if balanced:
+        serving += ["--wait", f"{settings.vllm_startup_timeout:.0f}"]
     drain = settings.job_deadline + DRAIN
     compiled = CompiledCode(env, MOUNTED)
     compiled.fetch()
@@ -237,7 +240,7 @@ def run(settings: Settings, env: Mapping[str, str], asked: Asked) -> int:
         except FileNotFoundError:
             raise SettingsError("there is no vllm here; this starts the GPU image") from None
         worker = None
-        if "server" in serving:
+        if balanced:
             worker = start(serving, worker_env(model, url, env), drain)
         if why := wait_for_health(server, url, settings.vllm_startup_timeout, asked, worker):
             print(f"error: {why}", file=sys.stderr, flush=True)
