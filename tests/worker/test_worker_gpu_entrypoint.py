@@ -198,7 +198,8 @@ def test_a_load_balancer_hears_that_the_server_starts_then_that_it_is_ready(
     loading.unlink()
     wait_until(lambda: entrypoint.ping() == 200, 40)
     url = f"http://127.0.0.1:{entrypoint.env['PORT']}/v1/chat/completions"
-    body = {"model": "iyagi", "messages": [{"role": "user", "content": "Good evening."}]}
+    said = {"role": "user", "content": "Good evening."}
+    body = {"model": "iyagi", "messages": [said], "persona": {"name": "Mara"}}
     answer = httpx.post(url, json=body, timeout=20)
     assert answer.json()["choices"][0]["message"]["content"] == "Good evening."
     entrypoint.process.send_signal(signal.SIGTERM)
