@@ -249,7 +249,8 @@ def run(settings: Settings, env: Mapping[str, str], asked: Asked) -> int:
             if asked.to_end:
                 return 0
             worker = start(serving, worker_env(model, url, env), drain)
-        compiled.keep()
+        if not asked.to_end and worker.poll() is None:  # else it may be half written
+            compiled.keep()
         return watch(server, worker, drain, asked)
 
 

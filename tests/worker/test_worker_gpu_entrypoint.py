@@ -33,6 +33,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 json.dump(sys.argv[1:], open(os.environ["VLLM_SEEN"], "w"))
 if os.environ.get("VLLM_DIES"):
     sys.exit(7)
+if root := os.environ.get("VLLM_CACHE_ROOT"):
+    compiled = os.path.join(root, "torch_compile_cache", "graph")
+    json.dump(os.path.exists(compiled), open(os.environ["VLLM_SEEN"] + ".compiled", "w"))
+    os.makedirs(os.path.dirname(compiled), exist_ok=True)
+    open(compiled, "w").close()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -268,7 +273,7 @@ def test_it_fails_fast_and_loud(
 
 
 def test_what_vllm_compiled_is_kept_on_the_volume_for_the_next_worker(
-    vllm: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that finds it all, one that adds to it, and one with too much of it."""
     volume = tmp_path / "volume"
@@ -304,6 +309,24 @@ def test_what_vllm_compiled_is_kept_on_the_volume_for_the_next_worker(
     stop(folder)
     worker("another endpoint")[0].fetch()
     assert not folder.exists()
+
+
+def test_the_next_vllm_finds_what_one_compiled_before_it_was_ready(
+    vllm: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, volume = tmp_path / "root", tmp_path / "volume"
+    volume.mkdir()
+    monkeypatch.setattr(serve_gpu, "MOUNTED", volume)
+    monkeypatch.setattr(serve_gpu, "watch", lambda *_: 0)  # it ends as soon as it has begun
+    monkeypatch.setenv("PATH", vllm["PATH"])
+    settings = Settings(_env_file=None, llm_models=("org/name",), vllm_port=free_port())
+    env = {**vllm, "VLLM_CACHE_ROOT": str(root), "RUNPOD_ENDPOINT_ID": "ep"}
+    for found in (False, True):
+        assert serve_gpu.run(settings, env, serve_gpu.Asked()) == 0
+        rp_volume_cache._join_pending_syncs()
+        shutil.rmtree(root)
+        seen = Path(vllm["VLLM_SEEN"] + ".compiled").read_text(encoding="utf-8")
+        assert json.loads(seen) is found
 
 
 @pytest.mark.parametrize("place", ["", "volume/cache"])

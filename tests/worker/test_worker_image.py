@@ -296,9 +296,9 @@ def test_the_load_balanced_listing_is_the_other_one_without_what_its_queue_needs
 
 
 def test_the_hubs_tests_have_the_documented_fields_and_inputs_that_are_understood() -> None:
+    from openai_api.read import read_chat
     from schemas.request import ChatRequest
     from worker.dispatch import CHAT, read_job
-    from openai_api.read import read_chat
 
     assert set(TESTS) == {"tests", "config"}
     assert set(TESTS["config"]) == {"gpuTypeId", "gpuCount", "env", "allowedCudaVersions"}
