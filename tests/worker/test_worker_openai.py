@@ -225,3 +225,33 @@ async def test_the_narrator_speaks_only_where_it_is_asked_for(door: Door) -> Non
     door.llm.prompts.clear()
     await door.chat(line("system", "You are Mara."), scene, message, HI)
     assert f"Narrator: {message['content'].strip()}" in door.llm.prompts[0]
+
+
+async def test_narration_stays_narration_when_a_client_sends_it_back(door: Door) -> None:
+    scene = line("user", "*I open the door and look around.*")
+    told = await door.chat(line("system", "You are Mara."), scene, respond_as="narrator")
+    text = told["choices"][0]["message"]["content"].strip()
+    door.llm.prompts.clear()
+    await door.chat(line("system", "You are Mara."), scene, line("assistant", text), HI)
+    assert f"Narrator: {text}" in door.llm.prompts[0]
+
+
+async def test_a_chat_is_known_again_where_the_user_is(
+    make_pipeline: MakePipeline, folder: Path
+) -> None:
+    pipeline = make_pipeline(RecordingLLM(), standing_memory=True)
+    door = Door(Dispatcher(pipeline, folder, deadline=60), RecordingLLM())
+    said = [line("user", "The lamp burns."), line("assistant", "I lit it at dusk, as always.")]
+    said += [line("user", "Who rows?"), line("assistant", "Old Finn does, on Sundays.")]
+
+    async def session(*messages: JSON, **beside: Any) -> str:
+        told = await door.chat(*messages, **beside)
+        return str(told["iyagi"]["session_id"])
+
+    first = await session(*said, HI, user="u")
+    assert await session(*said[1:], HI, line("assistant", "Aye."), HI, user="u") == first
+    assert await session(*said, HI, user="v") != first
+    assert (await session(*said, HI)).startswith("new-")
+    assert await session(*said, HI, user="u", session_id="mine") == "mine"
+    title = await door.chat(TASK, user="u")
+    assert "iyagi" not in title
