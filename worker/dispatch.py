@@ -373,9 +373,8 @@ class Dispatcher:
 
     def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
         """Remembers that a reply is the narrator's: a client sends it back as the character's."""
-        self.pipeline.services.conversations.heard_narration(
-            f"{payload.get('reply_start') or ''}{told}"
-        )
+        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
+        self.pipeline.services.conversations.heard_narration(whole)
 
     def _narrated(self, text: str) -> bool:
         return self.pipeline.services.conversations.narrated(text)
