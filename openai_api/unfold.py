@@ -16,6 +16,9 @@ from openai_api.lines import Line, Role
 from openai_api.names import Cast, fold, in_main_prompt, members_of, prefixed
 
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
+NEWEST = 50
+"""Paragraphs or lines at the end of a text among which a client's own instructions stand."""
+
 _EXAMPLES: dict[str, Role] = {
     "exampleuser": "example_user",
     "exampleassistant": "example_assistant",
@@ -31,11 +34,13 @@ def unfold(lines: Sequence[Line]) -> list[Line]:
     lines = _of_single(lines) or lines
     found: list[Line] = []
     talking = False
+    said = max((row for row, line in enumerate(lines) if line.role != "system"), default=-1)
     for row, line in enumerate(lines):
         last = row == len(lines) - 1
-        example = _EXAMPLES.get(fold(line.name)) if line.name and not talking else None
-        if example:
-            found.append(line._replace(role=example, name=None))
+        example = _EXAMPLES.get(fold(line.name)) if line.name else None
+        line = line._replace(name=None) if example else line
+        if example and not talking and (line.role == "system" or row < said):
+            found.append(line._replace(role=example))
         elif line.role == "system":
             found += _told_apart(line) if talking else _marked(line)
         elif (
@@ -72,21 +77,21 @@ def _marked(line: Line, behind: Role = "system") -> list[Line]:
     marks = {row: mark for row, part in enumerate(parts) if (mark := _mark(part))}
     if not marks:
         return [line]
-    found: list[Line] = []
+    last_mark = max(marks)
+    found: list[tuple[Role, list[str]]] = []
     role: Role = "system"
     for row, part in enumerate(parts):
         if mark := marks.get(row):
-            found.append(line._replace(role=mark, text=part))
+            found.append((mark, [part]))
             role = behind if mark == "start" else "example_text"
             continue
-        later = any(at > row for at in marks)
-        if role == "example_text" and not later and prefixed(part) is None:
+        if role == "example_text" and row > last_mark and prefixed(part) is None:
             role = "system"
-        if found and found[-1].role == role:
-            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n\n{part}")
+        if found and found[-1][0] == role:
+            found[-1][1].append(part)
         else:
-            found.append(line._replace(role=role, text=part))
-    return found
+            found.append((role, [part]))
+    return [line._replace(role=role, text="\n\n".join(texts)) for role, texts in found]
 
 
 def _mark(part: str) -> Role | None:
@@ -102,9 +107,10 @@ def _without_instructions(line: Line) -> Iterator[Line]:
     cut = len(parts)
     while not line.shows and cut and phrases.bracketed(parts[cut - 1]):
         cut -= 1
-    own = (row for row, part in enumerate(parts) if phrases.bracketed(part) and _asks(part))
+    near = range(max(0, len(parts) - NEWEST), len(parts))
+    own = (row for row in near if phrases.bracketed(parts[row]) and _asks(parts[row]))
     cut = min(cut, next(own, cut))
-    if any(_is_users_turn(part) for part in parts[cut:]):
+    if any(_is_users_turn(part) for part in parts[max(cut, near.start) :]):
         cut = 0  # it is the user's turn to write: what stands before are notes, merged as well
     if line.text.lstrip().startswith("#") and (found := _question(line.text)):
         context, text = found
@@ -115,8 +121,8 @@ def _without_instructions(line: Line) -> Iterator[Line]:
     else:
         if cut:
             yield line._replace(text="\n\n".join(parts[:cut]))
-        for part in parts[cut:]:
-            yield line._replace(role="system", text=part, name=None)
+        notes = line._replace(role="system", text="\n\n".join(parts[cut:]), name=None)
+        yield from _told_apart(notes)
 
 
 def _asks(part: str) -> bool:
@@ -132,16 +138,16 @@ def _is_users_turn(part: str) -> bool:
 
 def _told_apart(line: Line) -> list[Line]:
     """A system line, in parts where a client joined an instruction of its own to others."""
-    found = [line._replace(text="")]
-    for text in line.text.split("\n"):
-        alone = _asks(text) or phrases.stops_the_play(text)
-        if alone and found[-1].text.strip():
-            found.append(line._replace(text=text))
+    texts = line.text.split("\n")
+    joined: list[list[str]] = [[]]
+    for row, text in enumerate(texts):
+        near = row == 0 or row >= len(texts) - NEWEST
+        if near and text.strip() and (_asks(text) or phrases.stops_the_play(text)):
+            joined += [[text], []]
         else:
-            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{text}".removeprefix("\n"))
-            if alone:
-                found.append(line._replace(text=""))
-    return [part for part in found if part.text.strip()] or [line]
+            joined[-1].append(text)
+    parts = ("\n".join(part) for part in joined)
+    return [line._replace(text=part) for part in parts if part.strip()] or [line]
 
 
 def _question(text: str) -> tuple[str, str] | None:
