@@ -142,7 +142,7 @@ def in_card(texts: Sequence[str]) -> Named:
             char = _without_copula(_cleaned(match["char"]), match)
         if user is None and (match := phrases.inside("player", text)):
             user = _without_copula(_cleaned(match["user"]), match)
-    return Named(char, user)
+    return Named(char, user if char is None or user is None or fold(user) != fold(char) else None)
 
 
 def _without_copula(name: str | None, match: re.Match[str]) -> str | None:

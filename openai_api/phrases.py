@@ -18,6 +18,9 @@ SPAN = 20_000
 _OPENING = '[(（［【{*"“ \t\r\n'
 """What may stand before a phrase that begins a text."""
 
+_LABEL = re.compile(r"(?:ooc|system|note|instructions?|시스템|지시|메모)\s?[:：]\s?", re.IGNORECASE)
+"""What may stand there too."""
+
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
 _SLOTS = {
     "{char}": r"[^\n\[\]\"“”]{1,40}?",
@@ -66,6 +69,8 @@ def begins(kind: str, text: str) -> re.Match[str] | None:
 def all_begin(kind: str, text: str) -> Iterator[re.Match[str]]:
     """Each phrase of a kind that a text begins with, in the order of the list."""
     text = text[:SPAN].lstrip(_OPENING)
+    if label := _LABEL.match(text):
+        text = text[label.end() :]
     return filter(None, (pattern.match(text) for pattern in _patterns(kind)))
 
 

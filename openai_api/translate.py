@@ -16,9 +16,10 @@ from language.normal import nfc
 from openai_api.errors import UnknownModel
 from openai_api.lines import Line
 from openai_api.names import Cast, as_name, fold
-from openai_api.overlap import Known, greeting_in
+from openai_api.overlap import SHORT, Known, greeting_in
 from openai_api.read import ChatBody, PromptBody
 from openai_api.scene import CONTINUE, Placed, Scene, read_scene
+from openai_api.unfold import paragraphs
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
 from schemas.request import MAX_INSTRUCTION, MAX_MESSAGE, Persona, StoryEvent
@@ -251,6 +252,10 @@ def _with_own_card(
     if scene.examples and not persona.example_dialogue.strip():
         update["example_dialogue"] = _checked(scene.examples, scene.card)
     instructions = [it for it in scene.instructions if not _repeats(it, persona, known)]
+    said = paragraphs(scene.message.text)
+    while len(said) > 1 and len(said[-1]) > SHORT and known.says(said[-1]):
+        said.pop()  # merged into the user's message
+        scene = replace(scene, message=scene.message._replace(text="\n\n".join(said)))
     return replace(scene, instructions=instructions), persona.model_copy(update=update)
 
 

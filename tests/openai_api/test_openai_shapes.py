@@ -175,3 +175,57 @@ def test_several_replies_have_seeds_of_their_own() -> None:
     asked = work(*CHAT, user("So?"), n=3, seed=2**32 - 1)
     assert [each["gen"]["seed"] for each in asked.payloads()] == [2**32 - 1, 0, 1]
     assert len(work(user("Hi."), n=2).payloads()) == 2
+
+
+NAMED = {
+    "You are Sera, a ferry pilot.": "Sera",
+    "You're Dr. Venn from Calder.": "Dr. Venn",
+    "I want you to act as Sherlock Holmes.": "Sherlock Holmes",
+    "You are a cat named Tom.": "Tom",
+    "From now on you are Sera.": "Sera",
+    '[Character("Sera") Age(30)]': "Sera",
+    "**Name:** Sera Vale\n**Age:** 30": "Sera Vale",
+    "The user's name is Robin. You are Sera.": "Sera",
+    "You are an expert. Write like Hemingway.": "Character",
+    "You are Korean and kind.": "Character",
+    "You are ChatGPT, a model.": "Character",
+    "너는 지금부터 하늘이야. 반말로 해.": "하늘",
+    "넌 이제 마라야": "마라",
+    "당신은 민준이라는 고등학생입니다.": "민준",
+    "네 이름은 하늘이고 뱃사공이야.": "하늘",
+    "유저 이름은 민준이야. 너는 하늘이야.": "하늘",
+    "마라와 민준의 가상 대화에서 마라의 다음 답장을 쓰세요.": "마라",
+    "너는 친절한 상담사야.": "캐릭터",
+}
+
+
+@pytest.mark.parametrize("card", NAMED)
+def test_a_card_names_the_character(card: str) -> None:
+    asked = request(system(card), user("Hi."))
+    assert asked.persona.name == NAMED[card] and card in asked.persona.description
+
+
+ASKED_OF = {
+    "[Reply as Sera.]": "character",
+    "Write as if it were night.": "character",
+    "[Respond in English as Sera would.]": "character",
+    "[민준의 다음 대사를 써 줘]": "character",
+    "[한국어로만 답하세요]": "character",
+    "[Write Robin's next message.]": "user",
+    "[Now impersonate the user.]": "user",
+    "(OOC: write Robin's reply)": "user",
+    "[System: speak as Robin]": "user",
+    "[유저 대신 답장을 써 줘]": "user",
+    "[내 대사를 대신 써 줘]": "user",
+}
+
+
+@pytest.mark.parametrize("words", ASKED_OF)
+def test_whose_line_an_instruction_asks_for(words: str) -> None:
+    asked = request(MAIN, START, user("Hi."), assistant("Ahoy."), system(words))
+    assert (asked.respond_as, asked.instruction) == (ASKED_OF[words], words)
+
+
+def test_the_cards_own_words_merged_into_a_message_are_no_words_of_the_user() -> None:
+    said = f"Hi.\n\n{filled(NELL.post_history_instructions)}"
+    assert request(user(said), model="Nell Harrow").message == "Hi."
