@@ -342,9 +342,9 @@ class Dispatcher:
         payload = await self._in_time(asyncio.to_thread(self._recognised, payload))
         async with aclosing(self._events(payload, live=live)) as events:
             async for event in events:
-                yield event
                 if event["type"] == "final" and event["response"]["responded_as"] == "narrator":
                     await asyncio.to_thread(self._heard_narration, payload, event["response"])
+                yield event
 
     def _bounded(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload with a reply that leaves the model room for the chat."""
@@ -361,28 +361,23 @@ class Dispatcher:
     def _recognised(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload with the id of the chat that it goes on with, where memory is kept for the
         user and the client names no chat. Blocks on the disk."""
-        conversations, user_id = self._conversations, payload.get("user_id")
-        kept = conversations and self.pipeline.services.readers["latin"].memory
-        if not kept or payload.get("session_id") is not None or not isinstance(user_id, str):
+        kept, user_id = self.pipeline.services.readers["latin"].memory, payload.get("user_id")
+        if kept is None or payload.get("session_id") is not None or not isinstance(user_id, str):
             return payload
         lines = [(line["role"], line["content"]) for line in payload["history"]]
         if payload["message"] != CONTINUE:
             lines.append(("user", payload["message"]))
         character = str(payload["persona"]["name"])
+        conversations = self.pipeline.services.conversations
         return {**payload, "session_id": conversations.session_of(user_id, character, lines)}
 
     def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
         """Remembers that a reply is the narrator's: a client sends it back as the character's."""
-        if self._conversations:
-            told = text_of(response)
-            self._conversations.heard_narration(f"{payload.get('reply_start') or ''}{told}")
-
-    @property
-    def _conversations(self) -> Any:
-        return getattr(self.pipeline.services, "conversations", None)
+        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
+        self.pipeline.services.conversations.heard_narration(whole)
 
     def _narrated(self, text: str) -> bool:
-        return bool(self._conversations and self._conversations.narrated(text))
+        return self.pipeline.services.conversations.narrated(text)
 
     def _find(self, name: str) -> characters.Character | None:
         return characters.find(name, self._characters)
