@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import openai
 import pytest
 
 from tests.clients.door import CARD, GREETING, LORE, MODEL, TASK_ANSWER, Door, open_door, said
@@ -355,3 +356,52 @@ def test_a_wrong_method_says_which_endpoints_there_are(door: Door, method: str, 
     answer = httpx.request(method, door.url + path)
     assert answer.status_code == 405
     assert "/v1/chat/completions" in error_of(answer)["message"]
+
+
+# ---- what OpenAI's own client makes of it ----
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server with two keys, each for three requests an hour."""
+    home = tmp_path_factory.mktemp("locked")
+    with open_door(home, IYAGI_API_KEYS="key-one,key-two", IYAGI_RATE_LIMIT="3/hour") as door:
+        yield door
+
+
+def client_of(door: Door, key: str = "none") -> openai.OpenAI:
+    return openai.OpenAI(base_url=door.url, api_key=key, max_retries=0)
+
+
+def test_errors_are_of_the_clients_own_kinds(door: Door) -> None:
+    lines: list[Any] = [user("Hello.")]
+    with client_of(door) as client:
+        with pytest.raises(openai.BadRequestError, match="tool") as refused:
+            client.chat.completions.create(model="Sera", messages=lines, tool_choice="required")
+        assert refused.value.param == "tool_choice"
+        with pytest.raises(openai.NotFoundError, match="gpt-4") as missing:
+            client.chat.completions.create(model="gpt-4", messages=lines)
+        assert missing.value.code == "model_not_found"
+        with pytest.raises(openai.NotFoundError, match="/v1/chat/completions"):
+            client.responses.create(model="Sera", input="Hello.")
+        with pytest.raises(openai.NotFoundError, match="/v1/chat/completions"):
+            client.embeddings.create(model="Sera", input="Hello.")
+
+
+def test_a_key_is_wanted_and_a_rate_is_kept(locked: Door) -> None:
+    lines: list[Any] = [user("Hello.")]
+    for key in ("none", "", "key-thre", "key-one,key-two"):
+        with (
+            client_of(locked, key or "x") as client,
+            pytest.raises(openai.AuthenticationError) as no,
+        ):
+            client.chat.completions.create(model="Sera", messages=lines)
+        assert "key" in str(no.value) and "key-one" not in str(no.value)
+    for key in ("key-one", "key-two"):
+        with client_of(locked, key) as client:
+            for _ in range(3):
+                client.chat.completions.create(model="Sera", messages=lines)
+            with pytest.raises(openai.RateLimitError, match="hour") as many:
+                client.chat.completions.create(model="Sera", messages=lines)
+        assert int(many.value.response.headers["retry-after"]) > 0
+        assert many.value.type
