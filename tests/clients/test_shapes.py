@@ -40,7 +40,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 @pytest.fixture
 def door(opened: Door) -> Door:
-    assert opened.work_ended()
     opened.clear()
     return opened
 
@@ -201,13 +200,14 @@ def test_what_was_sent_can_be_sent_back_whole(door: Door, stream: bool) -> None:
         lines.append(message)
 
 
-@pytest.mark.parametrize("language", ["English", "한국어"])
-def test_a_korean_user_is_answered_in_korean(door: Door, language: str) -> None:
+def test_a_korean_user_is_answered_in_korean(door: Door) -> None:
     """Whatever the language of the card; nothing of the kind stands in an English chat."""
-    who = PERSONA if language == "English" else "너는 라그나, 한쪽 눈을 잃은 대장장이다."
-    chat = [system(who), user("대장간이 뜨거워요?"), assistant("뜨겁지."), user("칼은요?")]
-    answered(post(door, model=MODEL, messages=chat))
+    chat = [user("대장간이 뜨거워요?"), assistant("뜨겁지."), user("칼은요?")]
+    answered(post(door, model=MODEL, messages=[system(PERSONA), *chat]))
     assert "한국어" in door.prompts[-1] or "Korean" in door.prompts[-1]
+    korean = "너는 라그나, 웁살라에서 한쪽 눈을 잃은 대장장이다."
+    answered(post(door, model=MODEL, messages=[system(korean), *chat]))
+    assert "라그나:" in door.prompts[-1] and "You " not in door.prompts[-1]
     answered(post(door, model=MODEL, messages=[system(PERSONA), user("Is the forge hot today?")]))
     assert "한국어" not in door.prompts[-1] and "Korean" not in door.prompts[-1]
 
@@ -311,6 +311,7 @@ def test_the_cost_is_told_where_it_is_asked_for(door: Door) -> None:
 def test_hanging_up_ends_the_work(door: Door, path: str, stream: bool) -> None:
     asked: JSON = {"messages": [user("It WAITS.")]} if path == CHAT else {"prompt": "It WAITS."}
     content = json.dumps({"model": "Sera", "stream": stream, **asked}).encode()
+    assert door.work_ended()
     at = urlsplit(door.url)
     with socket.create_connection((at.hostname or "", at.port or 0)) as line:
         head = [f"POST {at.path}{path} HTTP/1.1", f"Host: {at.netloc}", "Accept: */*"]
