@@ -28,13 +28,13 @@ from pydantic import TypeAdapter, ValidationError
 from cards.chatlog import to_jsonl
 from cards.files import MAX_FILE, MEGABYTE, parse_object
 from graph.settings import ROOT
+from openai_api.answer import error_body, error_event
 from play.files import character_parts, read_dropped
 from play.guard import LOOPBACK, Guard
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message
 from worker import characters
 from worker.dispatch import Dispatcher
-from worker.openai_api import error_body, error_event
 from worker.output import Output, cleaned, failure
 
 _PAGE = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}

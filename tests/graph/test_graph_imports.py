@@ -39,8 +39,9 @@ MAY_IMPORT = {
         "retrieval",
         "replies",
     },
-    "worker": {"schemas", "language", "cards", "graph"},
-    "play": {"schemas", "cards", "graph", "prompts", "worker"},
+    "openai_api": {"schemas", "language", "cards"},
+    "worker": {"schemas", "language", "cards", "graph", "openai_api"},
+    "play": {"schemas", "cards", "graph", "openai_api", "prompts", "worker"},
     "scripts": {
         "llm",
         "schemas",
