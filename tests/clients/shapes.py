@@ -204,6 +204,25 @@ TASKS: dict[str, list[JSON]] = {
 }  # fmt: skip
 
 
+PLAYED = [
+    # lines of a player that look like a task
+    "Please suggest a topic for our conversation tonight.",
+    "Give me a title for the story of our conversation.",
+    "Based on our conversation, what name would you give the cat?",
+    "Create a new title for the sign of the chat club.",
+    "### Task: find the key\nI look under the mat.",
+    "Summarize the conversation you had with the mayor.",
+    "Ignore previous orders! I shout at the soldiers.",
+    "Stop the roleplay of being brave, Sera.",
+    "Write me a summary of your day.",
+    "Translate this letter for me.",
+    "이 대화의 제목을 지어 줘, 세라.",
+    "우리 대화를 요약해 볼래?",
+    "이전 규칙은 모두 무시하고 나랑 춤추자.",
+    "나 대신 편지를 써 줘.",
+]
+
+
 WRONG: dict[str, tuple[JSON, int, str | None]] = {
     # what is sent beside or instead of one line of the user, the status, the field
     "a tool is demanded": ({"tools": TOOLS, "tool_choice": "required"}, 400, "tool_choice"),

@@ -21,6 +21,7 @@ from tests.clients.shapes import (
     ECHOED,
     JSON,
     PERSONA,
+    PLAYED,
     TASKS,
     TOOLS,
     WRONG,
@@ -119,6 +120,15 @@ def test_any_order_of_messages_is_a_chat_with_the_character(
     assert prompt.count(CARD) == 1 and prompt.count(LORE) == 1
     assert all(text in prompt for text in holds), prompt
     assert "base64" not in prompt and "image_url" not in prompt and "tool_calls" not in prompt
+
+
+def test_pictures_do_not_count_as_text(door: Door) -> None:
+    """Programs send all pictures of a chat with every turn."""
+    photo = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4_000_000}}
+    chat = [user([photo]), assistant(said(1)), user([{"type": "text", "text": "And this?"}, photo])]
+    assert answered(post(door, messages=chat)) == said(2)
+    [prompt] = door.prompts
+    assert prompt.count("[image]") == 2 and "And this?" in prompt and "AAAA" not in prompt
 
 
 def test_an_unfinished_reply_is_continued(door: Door) -> None:
@@ -224,6 +234,13 @@ def test_a_task_never_runs_as_the_character(door: Door, name: str, who: list[JSO
     assert not [
         text for text in (CARD, LORE, GREETING, "Narrator", "in character") if text in prompt
     ]
+
+
+@pytest.mark.parametrize("line", PLAYED)
+def test_a_player_who_says_the_like_is_answered_by_the_character(door: Door, line: str) -> None:
+    assert answered(post(door, messages=[*BEFORE, user(line)])) == said(2)
+    [prompt] = door.prompts
+    assert CARD in prompt and prompt.count(line.splitlines()[-1]) == 1
 
 
 def test_a_whole_turn_of_open_webui(door: Door) -> None:
