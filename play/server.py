@@ -38,7 +38,14 @@ from worker.dispatch import Dispatcher
 from worker.output import Output, cleaned, failure
 
 _PAGE = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
-_STATUS = {"bad_request": 400, "too_large": 413, "llm": 502, "deadline": 504}
+_STATUS = {
+    "bad_request": 400,
+    "model_not_found": 404,
+    "not_found": 404,
+    "too_large": 413,
+    "llm": 502,
+    "deadline": 504,
+}
 _MESSAGES = TypeAdapter(list[Message])
 
 

@@ -16,7 +16,7 @@ from openai_api.answer import chunks, completion, model_entry, model_list, text_
 from openai_api.errors import NotFound, UnknownModel
 from openai_api.read import Asked, ChatBody, PromptBody, read_chat, read_prompt, streams
 from openai_api.scene import CONTINUE
-from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work
+from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work, unknown_model
 from schemas.errors import BadRequest, LLMError
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
@@ -230,7 +230,7 @@ class Dispatcher:
             for entry in listed:
                 if known in (entry["id"], nfc(entry["id"].casefold())):
                     return entry
-        raise UnknownModel("no such model or character; see GET /v1/models", field="model")
+        raise unknown_model([entry["id"] for entry in listed])
 
     async def _turn(self, payload: dict[str, Any]) -> AsyncGenerator[Output, None]:
         streaming = payload.get("stream", False)
@@ -263,8 +263,9 @@ class Dispatcher:
 
     async def _chat(self, body: ChatBody) -> AsyncGenerator[Output, None]:
         """A chat completion: turns of a chat, or plain work."""
-        reading = asyncio.to_thread(chat_work, body, self._offered(), self._find, self._narrated)
-        work = await self._in_time(reading)
+        work = await self._read(
+            lambda: chat_work(body, self._offered(), self._find, self._narrated)
+        )
         outputs = self._answers([work], body)
         async with aclosing(outputs):
             async for output in outputs:
@@ -272,20 +273,29 @@ class Dispatcher:
 
     async def _prompts(self, body: PromptBody) -> AsyncGenerator[Output, None]:
         """A completion of texts."""
-        works = await self._in_time(
-            asyncio.to_thread(prompt_work, body, self._offered(), self._find)
-        )
+        works = await self._read(lambda: prompt_work(body, self._offered(), self._find))
         echoed = [text if body.echo else "" for text in body.prompts for _ in range(body.n)]
         outputs = self._answers(works, body, echoed)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
+    async def _read(self, reading: Callable[[], T]) -> T:
+        """What a request asks for, which may block on the disk."""
+
+        def read() -> T:
+            try:
+                return reading()
+            except UnknownModel:
+                raise unknown_model([entry["id"] for entry in self._listed()]) from None
+
+        return await self._in_time(asyncio.to_thread(read))
+
     async def _answers(
         self, works: Sequence[Work], asked: Asked, prompts: Sequence[str] | None = None
     ) -> AsyncGenerator[Output, None]:
         """The choices of one completion, at once or as events."""
-        model = asked.model or ANY_MODEL
+        model = asked.model
         each = [(work, self._bounded(payload)) for work in works for payload in work.payloads()]
         replies = [self._reply(*one, live=asked.stream) for one in each]
         async with aclosing(merged(replies)) as events:
