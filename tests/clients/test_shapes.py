@@ -268,6 +268,47 @@ def test_the_headers_of_open_webui_are_taken(door: Door) -> None:
     assert answered(httpx.post(door.url + CHAT, json=body, headers=headers)) == said(1)
 
 
+# ---- clients that send the newest lines alone ----
+
+OPEN_WEBUI = {"X-OpenWebUI-User-Id": "robin", "X-OpenWebUI-Chat-Id": "c-1"}
+KNOWN_BY: dict[str, tuple[JSON, dict[str, str]]] = {
+    "the headers of Open WebUI": ({}, OPEN_WEBUI),
+    "a session's header": ({"user": "kim"}, {"X-Iyagi-Session": "s-1"}),
+    "fields in the body": ({"user_id": "lee", "session_id": "s-1"}, {}),
+    "what was said": ({"user": "park"}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    home = tmp_path_factory.mktemp("remembering")
+    with open_door(home, IYAGI_STANDING_MEMORY="true") as door:
+        yield door
+
+
+@pytest.mark.parametrize("name", KNOWN_BY)
+def test_a_chat_is_remembered_beyond_what_is_sent(remembering: Door, name: str) -> None:
+    beside, headers = KNOWN_BY[name]
+
+    def say(lines: list[JSON], beside: JSON = beside, **more: str) -> str:
+        body = {"model": "Sera", "messages": lines[-11:], **beside}
+        answer = httpx.post(remembering.url + CHAT, json=body, headers={**headers, **more})
+        answered(answer)
+        return remembering.prompts[-1]
+
+    lines = [user("My grandmother Hildegard kept bees on the mainland.")]
+    for turn in range(14):
+        say(lines)
+        say([*lines[-10:], *TASKS["NextChat's title"][-1:]])
+        lines += [assistant(f"Wave number {turn}."), user(f"I count {turn} gulls over the pier.")]
+    lines[-1] = user("What was my grandmother's name, and what did she keep?")
+    prompt = say(lines)
+    assert "Hildegard" in prompt and "four to five word title" not in prompt
+    stranger: JSON = {key: "stranger" if "user" in key else value for key, value in beside.items()}
+    of_another = {"X-OpenWebUI-User-Id": "stranger"} if headers is OPEN_WEBUI else {}
+    assert "Hildegard" not in say(lines, stranger, **of_another)
+
+
 # ---- text completions ----
 
 
