@@ -17,6 +17,7 @@ from langgraph.types import StreamMode
 from pydantic import ValidationError
 
 from graph.build import Services, build_graph
+from graph.completion import complete
 from language.script import SCRIPTS
 from retrieval.chat import running_chat
 from retrieval.index import PART_SIZE
@@ -164,6 +165,12 @@ class Pipeline:
                 response: dict[str, Any] = event["response"]
         return response
 
+    async def complete(self, payload: object) -> AsyncGenerator[dict[str, Any], None]:
+        """Plain work of the model, without a turn: the events of `graph.completion.complete`."""
+        async with aclosing(complete(self.services.models, payload)) as events:
+            async for event in events:
+                yield event
+
     async def forget(self, chat: object) -> bool:
         """Deletes the standing memory of a chat; whether there was any. A turn of it that began
         before is not remembered, in this process; in another, if it found a memory.
@@ -214,14 +221,14 @@ class Pipeline:
         reply: it is logged, without any of the words.
         """
         request, response, readers = request_of(state), state["response"], self.services.readers
-        if response.error or not response.response_contents:
+        if response.error or not response.response_contents or response.responded_as == "user":
             return
         now = datetime.now(UTC)
         said = Message(role="user", name=request.user_name, content=request.message, timestamp=now)
         reply = Message(
             role=response.responded_as,
             name=state["prompt"].speaker_name or None,
-            content="".join(piece.text for piece in response.response_contents)[:MAX_TEXT],
+            content=_whole_reply(request, response)[:MAX_TEXT],
             timestamp=now,
         )
         messages = [*request.history, said, reply]
@@ -266,6 +273,11 @@ class Pipeline:
         await _until_remembered(self._turns)
         for reader in self.services.readers.values():
             await asyncio.to_thread(reader.embedder.flush)
+
+
+def _whole_reply(request: ChatRequest, response: ChatResponse) -> str:
+    """The reply with what was written of it before."""
+    return (request.reply_start or "") + "".join(it.text for it in response.response_contents)
 
 
 async def _until_remembered(turns: Iterable[_Turn]) -> None:

@@ -179,6 +179,7 @@ def _model(settings: Settings, name: str, llm: BaseLLM, context: int | None = No
             volatile_tokens=settings.prompt_notes_tokens,
             keep=settings.prompt_keep,
             recent_only=settings.recent_only,
+            reply_language=settings.reply_language,
         ),
         count=count,
         added_tokens=lambda: added or getattr(llm, "added_tokens", frozenset)(),

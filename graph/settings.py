@@ -136,6 +136,12 @@ class Settings(BaseSettings):
     recent_only: bool = Field(
         False, description="Backends send the end of a chat only, never its beginning."
     )
+    reply_language: str = Field(
+        "auto",
+        pattern=r"^(auto|card|[a-z]{2})$",
+        description="Of replies: `auto` follows the card, else the user; `card` the card alone; or "
+        "a code such as `ko`.",
+    )
 
     embedder: Literal["onnx", "huggingface", "tei"] = Field(
         "onnx",
@@ -294,6 +300,8 @@ IN_KOREAN = {
     "10분의 1입니다.",
     "prompt_keep": "대화 기록을 자를 때 남기는 비율.",
     "recent_only": "백엔드가 대화 전체가 아니라 최근 부분만 보낼 때 켭니다.",
+    "reply_language": "답변의 언어. `auto`는 카드를, 카드에 없으면 유저를 따릅니다. `card`는 "
+    "카드만 따르고, `ko` 같은 코드는 그 언어로 정합니다.",
     "embedder": "`onnx`는 저장소에 들어 있습니다. `huggingface`는 추가 설치가 필요하고, `tei`는 "
     "text-embeddings-inference 서버입니다.",
     "korean": "한국어 단어를 나누는 방법. `kiwi`는 더 많이 찾지만 메모리를 500 MB 더 "

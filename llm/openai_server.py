@@ -473,6 +473,8 @@ class OpenAIServerLLM(StreamingLLM):
         if fields["top_k"] == 0:
             fields["top_k"] = OFF["top_k"]
         fields["repeat_penalty"] = fields["repetition_penalty"]
+        if _goes_on(fields.get("messages")):  # vLLM's and SGLang's words; llama.cpp does so itself
+            fields |= {"continue_final_message": True, "add_generation_prompt": False}
         if choice := fields.pop("choice", None):
             fields |= _one_of(cast(Sequence[str], choice))
         most = kind.stops if self.max_stops is None else self.max_stops
@@ -500,6 +502,11 @@ class OpenAIServerLLM(StreamingLLM):
                 ),
             )
         return self._clients[loop]
+
+
+def _goes_on(messages: object) -> bool:
+    """Whether the last message is the beginning of the reply."""
+    return isinstance(messages, list) and bool(messages) and messages[-1]["role"] == "assistant"
 
 
 def _tokens(sampling: Mapping[str, Any]) -> int:

@@ -135,7 +135,7 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
     """
     request, prompt = request_of(state), state["prompt"]
     model = models.choose(request.model.name)
-    voices, stops = cast_of_turn(state), stops_of(state)
+    voices, stops, before = cast_of_turn(state), stops_of(state), request.reply_start or ""
     clock = asyncio.get_running_loop().time
     ends = clock() + model.deadline
 
@@ -143,7 +143,9 @@ async def node(state: State, runtime: Runtime[Context], *, models: Models) -> di
         runtime.stream_writer({"type": "status", "step": "reading", "percent": percent})
 
     async def write(sampling: dict[str, Any], *, last: bool) -> tuple[Generation, ParsedReply]:
-        live = LiveReply(voices, stops, headings_of(state), runtime.stream_writer, last=last)
+        live = LiveReply(
+            voices, stops, headings_of(state), runtime.stream_writer, before=before, last=last
+        )
         written = await generate_text(
             model.llm,
             prompt.prompt,

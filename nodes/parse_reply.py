@@ -30,13 +30,22 @@ def cast_of_turn(state: State) -> Cast:
     persona = (request.persona.name, *request.persona.aliases)
     user = dict.fromkeys([request.user_name or "", *_names(named, "user")])
     others = [name for name in _names(named, "character") if name not in (*persona, *user)]
+    names = tuple(name for name in user if name)
+    writer = state["route"].responded_as
+    if writer == "user":  # the guard turned round
+        own = dict.fromkeys((*names, state["prompt"].speaker_name, *USER_WORDS))
+        writer, persona, names = "character", tuple(own), persona
     return Cast(
-        speaker=state["route"].responded_as,
+        speaker=writer,
         persona=persona,
-        user=tuple(name for name in user if name),
+        user=names,
         others=tuple(others),
         narrator=tuple(_names(named, "narrator")),
     )
+
+
+USER_WORDS = ("User", "You", "유저")
+"""Under which a model may write the user's line, beside the name."""
 
 
 def _names(named: Iterable[tuple[Role, str | None]], role: Role) -> list[str]:
@@ -77,5 +86,6 @@ def reply_of(state: State) -> ParsedReply:
         cast_of_turn(state),
         stops=stops_of(state),
         headings=headings_of(state),
+        before=request_of(state).reply_start or "",
         finish_reason=generation.finish_reason,
     )

@@ -25,6 +25,8 @@ from schemas.state import (
     request_of,
 )
 
+AS_USER = "user: respond_as in the request"
+
 
 def route_turn(
     request: ChatRequest,
@@ -56,7 +58,7 @@ def route_turn(
         aliases=request.persona.aliases,
         user_name=request.user_name or "",
         others=sorted(speakers - own),
-        respond_as=request.respond_as,
+        respond_as="character" if request.respond_as == "user" else request.respond_as,
         narrator_plays_people=narrator_plays_people,
         trigger_similarity=trigger_similarity,
         vector=vector,
@@ -90,6 +92,8 @@ async def node(
     evidence is unsure, the model may be asked.
     """
     request = request_of(state)
+    if request.respond_as == "user":
+        return {"route": Route(responded_as="user", confidence=1, reason=AS_USER), "progress": None}
     context = context_of(request, runtime.context)
     upcoming = state["story"].upcoming
     known = await exemplars(state["script"])

@@ -50,6 +50,7 @@ def with_retrieved(
     """
     event = story.upcoming.event if progress and progress.event and story.upcoming else None
     narrates = route.responded_as == "narrator"
+    writes_user = route.responded_as == "user"
     if event and not (narrates or may_know(event, names_of(given.persona))):
         event = None
     witnessed = [event_chunk(event, None, ["reached"])] if event and not narrates else []
@@ -57,7 +58,8 @@ def with_retrieved(
     return given.model_copy(
         update={
             "chat_context": chat.context,
-            "story_context": [*lore.passing, *story.context, *witnessed],
+            # what the character knows, the user may not
+            "story_context": [*lore.passing, *(() if writes_user else story.context), *witnessed],
             # what is summed up or shown is told to the user, who is not to hear secrets so
             "narrator_only": [] if route.shows else story.narrator_only,
             "speaker": route.responded_as,
@@ -92,12 +94,21 @@ def build_prompt(
     ledger = _ledger(draft)
     return PromptBuildOutput(
         prompt=draft.prompt,
-        messages=messages(*draft.parts) if given.layout.format == "chat" else [],
+        messages=_as_messages(draft) if given.layout.format == "chat" else [],
         stop=ledger.stop,
         headings=words.headings(),
         speaker_name=words.speaker(given.speaker),
         meta=ledger.model_dump(),
     )
+
+
+def _as_messages(draft: _Draft) -> list[dict[str, str]]:
+    """The prompt for a chat endpoint; what is written of the reply is the last message."""
+    written = messages(*draft.parts)
+    if draft.words.safe(draft.words.reply_start):
+        begun = draft.words.reply_opening(draft.given.speaker)
+        written.append({"role": "assistant", "content": begun})
+    return written
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class _Draft:
     def prompt(self) -> str:
         """The prompt as one string."""
         system, turns = self.parts
-        opening = self.words.tag("character", self.words.speaker(self.given.speaker))
+        opening = self.words.reply_opening(self.given.speaker)
         return self.words.form.render(system, turns, opening)
 
     @cached_property

@@ -39,7 +39,8 @@ _FINER = (1, 2, 4)
 
 
 def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> PromptBuildInput:
-    """The turn as far as it is known before anything is retrieved and anybody chosen to speak."""
+    """The turn as far as it is known before anything is retrieved and anybody chosen to speak; the
+    user's own line is written only where the request asks for it."""
     return PromptBuildInput(
         persona=request.persona,
         lore=lore.standing,
@@ -48,6 +49,9 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         user_message=request.message,
         user_name=request.user_name,
         user_note=request.user_note or "",
+        instruction=request.instruction or "",
+        reply_start=request.reply_start or "",
+        speaker="user" if request.respond_as == "user" else "character",
         chat=chat_of(request),
         layout=layout,
     )
@@ -76,7 +80,8 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     system = words.system(lore, ())
     system_tokens = count(words.form.head(system, ()))
     examples, examples_tokens = _examples(words, count, EXAMPLES_SHARE * layout.context_length)
-    instruction_tokens = max(count(words.closing(speaker)) for speaker in get_args(Speaker))
+    speakers = ("user",) if given.speaker == "user" else get_args(Speaker)
+    instruction_tokens = max(count(words.closing(speaker)) for speaker in speakers)
     message = words.message(given.user_message)
     message_tokens = count(words.form.turn(message))
 
@@ -89,7 +94,7 @@ def plan(given: PromptBuildInput, count: Count = estimate) -> PromptPlan:
     volatile = min(spare, notes + given.lore_room)
     window = spare - volatile + message_tokens
 
-    lines = given.history or words.opening()
+    lines = given.history or ([] if given.reply_start else words.opening())
     furthest = window + reach_of(window, layout.keep)
     known = _newest_turns(words, count, lines, (message, message_tokens), furthest)
     # where the backend sends the end of a chat only, nobody knows how long it is

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,12 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cards.macros import FIELDS, Scope, expand
 from language.korean import is_korean, josa
+from language.spoken import names_language, spoken
 from prompts.control import is_seen, neutralise
 from prompts.template import template_format
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, Format, PromptTurn
 from schemas.rag import DialogueTurn, Line, PromptBuildInput
-from schemas.request import Persona, Role, Speaker
+from schemas.request import Persona, Role, Speaker, Writer
 
 Language = Literal["en", "ko"]
 
@@ -37,8 +39,13 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
         **{"en": "English", "ja": "Japanese", "zh": "Chinese", "es": "Spanish", "fr": "French"},
         **{"de": "German", "pt": "Portuguese", "ru": "Russian", "it": "Italian"},
     },
-    "ko": {"ko": "한국어"},
+    "ko": {
+        **{"ko": "한국어", "en": "영어", "ja": "일본어", "zh": "중국어", "es": "스페인어"},
+        **{"fr": "프랑스어", "de": "독일어", "pt": "포르투갈어", "ru": "러시아어"},
+        **{"it": "이탈리아어"},
+    },
 }
+_LANGUAGE_NAMES["en"]["ko"] = "Korean"
 """Language named in the instruction; others are left to the chat, which shows them."""
 
 _ROUND = str.maketrans("[]", "()")
@@ -61,6 +68,30 @@ def language_of(persona: Persona, message: str) -> Language:
         return "ko" if persona.language.split("-")[0] in ("ko", "kor") else "en"
     card = persona.description[:2000] + persona.first_message[:1000] + persona.name
     return "ko" if is_korean(card if _LETTER.search(card) else message) else "en"
+
+
+def reply_language(given: PromptBuildInput, own: Language) -> str:
+    """The language that the instruction asks for, as a code; empty where the chat shows it.
+
+    The operator's choice (`layout.reply_language`), else the persona's, else that of the user's
+    newest messages where it is not the prompt's own, and neither card, note nor instruction names
+    one.
+    """
+    layout, card = given.layout.reply_language, given.persona
+    if layout not in ("auto", "card"):
+        return layout
+    if card.language:
+        return card.language.split("-")[0]
+    texts = (
+        *(card.description, card.personality, card.scenario, card.system_prompt),
+        *(card.post_history_instructions, given.user_note, given.instruction),
+    )
+    if layout == "card" or any(map(names_language, texts)):
+        return ""
+    said = [given.user_message] if given.user_message.strip() != CONTINUE else []
+    earlier = (line.content for line in reversed(given.history) if line.role == "user")
+    code = spoken(chain(said, earlier))
+    return code if code != own else ""
 
 
 def format_named(name: str) -> Format:
@@ -93,6 +124,12 @@ class Words:
     turn: int
     user_note: str = ""
     """What the user asked for once and for all."""
+    request_of_reply: str = ""
+    """What this one reply is asked to be."""
+    reply_start: str = ""
+    """What is written of it already."""
+    reply_language: str = ""
+    """The code of the language that it is asked to be in; empty where the chat shows it."""
 
     @classmethod
     def of(cls, given: PromptBuildInput) -> Words:
@@ -111,6 +148,9 @@ class Words:
             chat=given.chat,
             turn=len(given.history) + 1,
             user_note=given.user_note,
+            request_of_reply=given.instruction,
+            reply_start=given.reply_start,
+            reply_language=reply_language(given, language),
         )
 
     @property
@@ -118,9 +158,14 @@ class Words:
         """The narrator's name in the language of the prompt."""
         return NARRATOR[self.language]
 
-    def speaker(self, speaker: Speaker) -> str:
-        """The name of whoever answers."""
-        return self.narrator if speaker == "narrator" else self.persona.name
+    def speaker(self, speaker: Writer) -> str:
+        """The name of whoever writes."""
+        match speaker:
+            case "user":
+                return self.user
+            case "narrator":
+                return self.narrator
+        return self.persona.name
 
     def role_name(self, role: Role) -> str:
         """The name of a line's speaker where the line brings none."""
@@ -234,34 +279,40 @@ class Words:
         filled = self._fill(f"{self.language}/system.j2", rules=rules, **fields)
         return neutralise(filled, self.form)
 
-    def instruction(self, speaker: Speaker, *, shows: bool = False) -> str:
-        """Who speaks now and how, behind the card's own words for this place; and before that
-        what the user noted for every turn.
+    def instruction(self, speaker: Writer, *, shows: bool = False) -> str:
+        """Who speaks now and how, behind the card's own words for this place and what the request
+        asks of this reply; and before that what the user noted for every turn.
 
         Args:
             speaker: who speaks.
             shows: only what the user asked to be shown; the scene stays as it is.
         """
-        code = (self.persona.language or "").split("-")[0]
         own = self._fill(
             f"{self.language}/instruction.j2",
             speaker=speaker,
             shows=shows,
             note=self.request(self._macros(self.user_note, self.user, names_only=True)),
-            language_name=_LANGUAGE_NAMES[self.language].get(code, ""),
+            language_name=_LANGUAGE_NAMES[self.language].get(self.reply_language, ""),
         )
         own = neutralise(own, self.form)
+        if asked := self.safe(self._macros(self.request_of_reply, self.user, names_only=True)):
+            own = f"{asked}\n{own}"
         card = self.persona.post_history_instructions
         if not card.strip():
             return own
         text = self._field(card, original=own)
         return text if own in text else f"{text}\n{own}"
 
-    def closing(self, speaker: Speaker) -> str:
+    def reply_opening(self, speaker: Writer) -> str:
+        """What the reply goes on from: the speaker's name, and what is written of it already."""
+        tag = self.tag("user" if speaker == "user" else "character", self.speaker(speaker))
+        begun = self.safe(self.reply_start)
+        return f"{tag} {begun}" if begun else tag
+
+    def closing(self, speaker: Writer) -> str:
         """What stands behind the user's message and the notes: the instruction, and the opening
-        of the reply behind the speaker's name."""
-        opening = self.tag("character", self.speaker(speaker))
-        behind = self.form.user[1] + self.form.assistant[0] + opening
+        of the reply."""
+        behind = self.form.user[1] + self.form.assistant[0] + self.reply_opening(speaker)
         return f"\n\n{self.instruction(speaker)}{behind}"
 
     def question(self) -> str:
@@ -295,7 +346,7 @@ class Words:
     def headings(self) -> list[str]:
         """How the lines of notes and instructions begin, up to a mark or what a turn fills in; an
         instruction with its bracket, as without it such words are prose."""
-        gap, plain = "\0", replace(self, user_note="")
+        gap, plain = "\0", replace(self, user_note="", request_of_reply="")
         listed = {name: [gap] for name in ("memories", "story", "secrets")}
         notes = f"{self.language}/notes.j2"
         texts = [self._fill(notes, **listed, state="", direction=gap, wish=gap)]

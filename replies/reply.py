@@ -46,6 +46,7 @@ def read_reply(
     *,
     stops: tuple[str, ...] = (),
     headings: tuple[str, ...] = (),
+    before: str = "",
     finish_reason: FinishReason = "stop",
 ) -> ParsedReply:
     """Cleans a reply, cuts it where it leaves its role and splits it into typed pieces.
@@ -55,15 +56,18 @@ def read_reply(
         cast: the voices of the chat; from another's tag on the reply is cut.
         stops: the stop strings of the request; a torn one at the end is removed, too.
         headings: how notes and instructions of the prompt begin; from one on the reply is cut.
+        before: what was written of the reply before, where this goes on with it: the result is what
+            is added, with the white space that joins it.
         finish_reason: `length` lets an unfinished last sentence be removed.
 
     Returns:
-        The text, its pieces and what was done. The text is empty only with `regenerate`.
+        The text, its pieces and what was done. The text is empty only with `regenerate`, or where
+        nothing is added to a reply.
     """
     rules, text = rules_of(cast, stops, headings), readable(raw)
     end, thought = opening_end(text)
     cuts: list[Cut] = [] if not end else ["thinking" if thought else "turn_header"]
-    text = text[end:].lstrip()
+    joint, text = _joint(before, text[end:]), text[end:].lstrip()
     whole = rules.whole(text, at_limit=finish_reason == "length")
     if whole < len(text):
         cuts.append("partial_stop")
@@ -74,7 +78,7 @@ def read_reply(
     text = without_half(tidy(guard.own_text))
     if guard.ended:
         text = without_rule(text)
-    wrapped = cast.speaker == "character" and wrapping(text) == "whole"
+    wrapped = not before and cast.speaker == "character" and wrapping(text) == "whole"
     if wrapped:
         text = text[1:-1].strip()
         cuts.append("quotes")
@@ -82,18 +86,38 @@ def read_reply(
         text = text[: bare_opening(text)].rstrip() or text
     elif finish_reason == "length" and text != (text := _whole(text)):
         cuts.append("unfinished")
-    found = windows(text)
-    contents = segments(text, cast, quotes=not wrapped, found=found)
+    text = joint + text if text else ""
+    found = [window for window in windows(before + text) if window.end > len(before)]
+    contents = _behind(before, segments(before + text, cast, quotes=not wrapped, found=found))
     told = [content.text for content in contents if content.type in ("narration", "action")]
     return ParsedReply(
         text=text,
         contents=contents,
-        regenerate=guard.regenerate or not text,
+        regenerate=guard.regenerate or not (text or before),
         next_speaker=guard.next_speaker,
         speaks_for_user=bool(told) and acts_for_user(told, rules.acts),
         status=tuple(pair for window in found for pair in window.pairs),
         cuts=tuple(cuts),
     )
+
+
+def _joint(before: str, text: str) -> str:
+    """The white space by which a text goes on with what is before it, tidied."""
+    if not before or before[-1].isspace() or not text.strip():
+        return ""
+    gap = text[: len(text) - len(text.lstrip())]
+    return "\n" * min(gap.count("\n"), 2) or " "[: len(gap)]
+
+
+def _behind(before: str, contents: list[ResponseContent]) -> list[ResponseContent]:
+    """The pieces of what follows a text, of pieces of the whole; spans count from there."""
+    size, rest = len(before), []
+    for content in contents if size else ():
+        start, end = (max(0, place - size) for place in content.span)
+        if end > start:
+            text = content.text[content.span[1] - content.span[0] - (end - start) :]
+            rest.append(content.model_copy(update={"text": text, "span": (start, end)}))
+    return rest if size else contents
 
 
 def _whole(text: str) -> str:
@@ -136,7 +160,12 @@ class StreamReader:
     """
 
     def __init__(
-        self, cast: Cast, *, stops: tuple[str, ...] = (), headings: tuple[str, ...] = ()
+        self,
+        cast: Cast,
+        *,
+        stops: tuple[str, ...] = (),
+        headings: tuple[str, ...] = (),
+        before: str = "",
     ) -> None:
         """Prepares for the first delta.
 
@@ -144,9 +173,11 @@ class StreamReader:
             cast: the voices of the chat.
             stops: the stop strings of the request to the model.
             headings: as in `read_reply`.
+            before: as in `read_reply`; the pieces of what is added are told at its end.
         """
         self._cast, self._stops, self._headings = cast, stops, headings
-        self._wrapping = "whole" if cast.speaker == "character" else "no"
+        self._before, self._joint = before, ""
+        self._wrapping = "whole" if cast.speaker == "character" and not before else "no"
         self._checked = 0  # characters that were searched for the partner of the first mark
         self._guard = Guard(rules_of(cast, stops, headings))
         self._raw: list[str] = []
@@ -192,9 +223,11 @@ class StreamReader:
             return []
         events: list[Event] = []
         if len(text) > self._shown:
-            events.append(text[self._shown :])
+            joint = "" if self._shown else self._joint
+            events.append(joint + text[self._shown :])
             self._shown = len(text)
-        events += self._close_pieces(text)
+        if not self._before:
+            events += self._close_pieces(text)
         return events
 
     def finish(self, finish_reason: FinishReason = "stop") -> tuple[list[Event], ParsedReply]:
@@ -213,11 +246,13 @@ class StreamReader:
             self._cast,
             stops=self._stops,
             headings=self._headings,
+            before=self._before,
             finish_reason=finish_reason,
         )
         events: list[Event] = []
         if not result.regenerate:
-            if rest := result.text[self._shown :]:
+            shown = self._shown and len(self._joint) + self._shown
+            if rest := result.text[shown:]:
                 events.append(rest)
             events += result.contents[self._sent :]
         return events, result
@@ -234,7 +269,8 @@ class StreamReader:
         size = len(self._opening)
         if size < self._look_again or opening_is_open(self._opening):
             return False
-        rest = self._opening[opening_end(self._opening)[0] :].lstrip()
+        rest = self._opening[opening_end(self._opening)[0] :]
+        self._joint, rest = _joint(self._before, rest), rest.lstrip()
         if opening_is_open(rest):
             self._look_again = size + (size - _READ_AT_ONCE) / _STEPS
             return False
@@ -321,6 +357,7 @@ class LiveReply:
         headings: tuple[str, ...],
         show: Callable[[dict[str, Any]], None],
         *,
+        before: str = "",
         last: bool,
     ) -> None:
         """Prepares for the first piece.
@@ -330,9 +367,10 @@ class LiveReply:
             stops: the stop strings of the request to the model.
             headings: as in `read_reply`.
             show: takes each event.
+            before: as in `read_reply`.
             last: there is no further attempt.
         """
-        self._reader = StreamReader(cast, stops=stops, headings=headings)
+        self._reader = StreamReader(cast, stops=stops, headings=headings, before=before)
         self._show, self._last = show, last
 
     def hear(self, piece: str) -> bool:

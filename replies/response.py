@@ -43,6 +43,7 @@ def respond(
     lore = state.get("lore") or Lore()
     if lore.budget:
         meta["lore"] = lore.model_dump(exclude={"standing", "passing"})
+    adds = request.reply_start  # what is whole needs no more
     chunks = [*state["chat"].context, *lore.passing, *state["story"].context]
     if route.responded_as == "narrator":
         chunks += state["story"].narrator_only
@@ -58,7 +59,7 @@ def respond(
             format=model.layout.format,
             finish_reason=generation.finish_reason,
         ),
-        error=generation.error or (None if parsed.contents else NOTHING_LEFT),
+        error=generation.error or (None if parsed.contents or adds else NOTHING_LEFT),
         meta=meta,
     )
 

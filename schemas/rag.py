@@ -19,7 +19,7 @@ from pydantic import (
 from schemas.base import Strict
 from schemas.errors import EmbeddingError
 from schemas.formats import PromptTurn
-from schemas.request import Message, Persona, Role, Speaker, StoryEvent
+from schemas.request import Message, Persona, Role, StoryEvent, Writer
 
 
 def _size(vectors: np.ndarray) -> str:
@@ -238,6 +238,12 @@ class PromptLayout(Strict):
     recent_only: bool = Field(
         False, description="The backend sends the end of the chat only, never its beginning."
     )
+    reply_language: str = Field(
+        "auto",
+        pattern=r"^(auto|card|[a-z]{2})$",
+        description="Of replies: `auto` follows the card, else the user; `card` the card alone; or "
+        "a code such as `ko`.",
+    )
 
 
 class PromptBuildInput(Strict):
@@ -257,7 +263,9 @@ class PromptBuildInput(Strict):
     user_message: str
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
     chat: str = Field("", description="What chance in the card's macros is drawn from.")
-    speaker: Speaker = "character"
+    speaker: Writer = "character"
+    instruction: str = Field("", description="How this reply is to be written.")
+    reply_start: str = Field("", description="What is written of the reply already.")
     user_note: str = Field("", description="What the user asked for once and for all.")
     direction: str = Field("", description="What this reply should bring about.")
     wish: str = Field("", description="What the user asks for now, outside of the scene.")

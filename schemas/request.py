@@ -33,6 +33,8 @@ from schemas.errors import BadRequest
 
 Role = Literal["user", "character", "narrator", "system"]
 Speaker = Literal["narrator", "character"]
+Writer = Literal["narrator", "character", "user"]
+"""Whose line is written: for the user, only where a request asks for it."""
 _VOICE = attrgetter("role", "name")
 
 MAX_MESSAGE = 20_000
@@ -43,6 +45,9 @@ LARGE_MESSAGE, LARGE = 2_000, 40_000
 
 MAX_NOTE = 2_000
 """Characters of the user's standing note: it is in every prompt, beside the newest lines."""
+
+MAX_INSTRUCTION = 20_000
+"""Characters of what is asked of one reply: clients join several texts of their own there."""
 
 MAX_HISTORY = 10_000
 """Messages in one request; longer chats keep their past in the standing memory."""
@@ -255,6 +260,17 @@ class ChatRequest(Strict):
         description="A standing wish of the user about style or facts, outside of the scene; send "
         "it with every turn of the chat.",
     )
+    instruction: str | None = Field(
+        None,
+        max_length=MAX_INSTRUCTION,
+        description="How this reply is to be written; it ends the prompt, and is no part of the "
+        "chat.",
+    )
+    reply_start: Text | None = Field(
+        None,
+        description="What is written of the reply already: it is gone on with, and what is added "
+        "comes back without it.",
+    )
     persona: Persona
     history: Annotated[list[Message], FailFast()] = Field(
         default_factory=list, max_length=MAX_HISTORY, description="Oldest first."
@@ -268,7 +284,9 @@ class ChatRequest(Strict):
         None, ge=0, le=10**9, description="Highest order that has happened; unset: all has."
     )
     story_rag_config: StoryRAGConfig = Field(default_factory=StoryRAGConfig)
-    respond_as: Literal["auto", "narrator", "character"] = "auto"
+    respond_as: Literal["auto", "narrator", "character", "user"] = Field(
+        "auto", description="`user` writes the user's own next line; it is not remembered."
+    )
     narrator_plays_people: bool | None = Field(
         None, description="The narrator also speaks for minor persons, as a game master does."
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from schemas.base import Strict
-from schemas.request import Speaker
+from schemas.request import Writer
 
 
 class ResponseContent(Strict):
@@ -102,7 +102,7 @@ class ChatResponse(Strict):
     """One answered turn."""
 
     session_id: str
-    responded_as: Speaker = "character"
+    responded_as: Writer = "character"
     response_contents: list[ResponseContent]
     usage: Usage | None = None
     retrieved: list[RetrievalItem] = Field(default_factory=list)

@@ -13,7 +13,7 @@ from language.script import Script
 from schemas.base import Strict
 from schemas.errors import BadRequest
 from schemas.rag import ChatRAGResult, Lore, PromptBuildOutput, PromptPlan, Search, StoryRAGResult
-from schemas.request import ChatRequest, Speaker
+from schemas.request import ChatRequest, Speaker, Writer
 from schemas.response import ChatResponse, ParsedReply, Usage
 
 
@@ -39,7 +39,7 @@ class SecondOpinion(Strict):
 class Route(Strict):
     """Who answers, and why."""
 
-    responded_as: Speaker
+    responded_as: Writer
     confidence: float = Field(ge=0, le=1)
     reason: str
     evidence: list[Evidence] = Field(default_factory=list)

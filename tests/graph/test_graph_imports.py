@@ -37,6 +37,7 @@ MAY_IMPORT = {
         "prompts",
         "routing",
         "retrieval",
+        "replies",
     },
     "worker": {"schemas", "language", "cards", "graph"},
     "play": {"schemas", "cards", "graph", "prompts", "worker"},
