@@ -238,7 +238,7 @@ def _other_routes(app: FastAPI, parts: Parts, metrics: Metrics) -> None:
 def _endpoints(app: FastAPI) -> list[tuple[str, str]]:
     """Method and path of every route, for programs."""
     return [
-        (method, path)
+        (method, path.replace(":path", ""))
         for route in app.routes
         if (path := getattr(route, "path", ""))
         for method in sorted(set(getattr(route, "methods", ())) - {"HEAD"})

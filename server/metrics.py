@@ -29,7 +29,9 @@ from prometheus_client import (
 )
 
 from graph.pipeline import Pipeline
-from worker.dispatch import Dispatcher
+from worker.dispatch import WARM_UP, Dispatcher
+
+Events = AsyncGenerator[dict[str, Any], None]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -117,20 +119,16 @@ class Metered:
         self._metrics.response(response)
         return response
 
-    def stream(self, payload: object, *, live: bool = True) -> AsyncGenerator[dict[str, Any], None]:
-        """As `Pipeline.stream`."""
-        return self._counted(self._pipeline.stream(payload, live=live))
+    def stream(self, payload: object, **how: Any) -> Events:
+        """As `Pipeline.stream`; what warms up is no turn."""
+        events = self._pipeline.stream(payload, **how)
+        return events if payload is WARM_UP else self._counted(events)
 
-    def complete(
-        self, payload: object, *, live: bool = True
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    def complete(self, payload: object, **how: Any) -> Events:
         """As `Pipeline.complete`."""
-        plain: Any = self._pipeline
-        return self._counted(plain.complete(payload, live=live))
+        return self._counted(self._pipeline.complete(payload, **how))
 
-    async def _counted(
-        self, events: AsyncGenerator[dict[str, Any], None]
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    async def _counted(self, events: Events) -> Events:
         begun: float | None = time.monotonic()
         async with aclosing(events):
             async for event in events:

@@ -40,7 +40,8 @@ MAY_IMPORT = {
         "replies",
     },
     "worker": {"schemas", "language", "cards", "graph"},
-    "play": {"schemas", "cards", "graph", "prompts", "worker"},
+    "server": {"schemas", "cards", "graph", "worker"},
+    "play": {"schemas", "cards", "graph", "prompts", "worker", "server"},
     "scripts": {
         "llm",
         "schemas",
