@@ -9,5 +9,6 @@ and as a worker behind Runpod's load balancer.
     errors      failures as statuses and in OpenAI's shape
     account     a request's id, its line in the log, its metrics
     life        warming up, ready, ending
+    protocol    HTTP/1.1 whose requests have to begin
     serve       sockets, signals, uvicorn
 """

@@ -109,6 +109,7 @@ def serve(
 
     from server.app import Terms
     from server.life import Life
+    from server.protocol import Protocol
     from worker.dispatch import Dispatcher
 
     dispatcher = Dispatcher(pipeline, settings.characters_dir, settings.job_deadline)
@@ -139,6 +140,7 @@ def serve(
         log_level="warning",
         log_config=None,  # its own set-up would print what exceptions say
         access_log=False,
+        http=Protocol,
         server_header=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE,
