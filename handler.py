@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
     """Answers one job; whatever goes wrong is said in its last output and never raised."""
+    from openai_api.answer import error_event
     from worker.dispatch import hears_events
-    from worker.openai_api import error_event
     from worker.output import OutputCheck, failure
 
     check, sent = OutputCheck(), 0

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from openai_api.answer import error_event
 from server.errors import Ending, error_response, note
 from server.life import Life
-from worker.openai_api import error_event
 from worker.output import Output, cleaned
 
 KEEP_ALIVE = 15.0

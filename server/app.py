@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+from openai_api.read import streams
 from schemas.errors import BadRequest, IyagiError
 from server.account import Account
 from server.answer import EVENTS, OPENAI, Answer, Format
@@ -168,18 +169,18 @@ def _middleware(
 
 
 def _turn_routes(app: FastAPI, parts: Parts) -> None:
-    async def completion(request: Request, route: str) -> Response:
-        body = with_ids(await read_object(request), request, parts.terms.local_user)
+    def completion(request: Request, route: str, body: dict[str, Any]) -> Response:
         job = {"openai_route": route, "openai_input": body}
-        return parts.answer(request, route, job, OPENAI if body.get("stream") is True else None)
+        return parts.answer(request, route, job, OPENAI if streams(body) else None)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        return await completion(request, "/v1/chat/completions")
+        body = with_ids(await read_object(request), request, parts.terms.local_user)
+        return completion(request, "/v1/chat/completions", body)
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
-        return await completion(request, "/v1/completions")
+        return completion(request, "/v1/completions", await read_object(request))
 
     @app.post("/chat")
     async def chat(request: Request) -> Response:

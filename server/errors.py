@@ -8,8 +8,8 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from openai_api.answer import error_body
 from schemas.errors import IyagiError
-from worker.openai_api import error_body
 from worker.output import failure
 
 _STATUS = {

@@ -126,7 +126,7 @@ def serve(
     life = Life(settings.drain)
 
     def begin() -> None:
-        life.stop_by_signals(stop, os._exit)
+        life.stop_by_signals(stop, lambda number: os._exit(128 + number))
         wait = float(getattr(args, "wait", 0.0))
         life.begin(dispatcher, warm_up=settings.warm_up, wait=wait)
 

@@ -39,8 +39,9 @@ MAY_IMPORT = {
         "retrieval",
         "replies",
     },
-    "worker": {"schemas", "language", "cards", "graph"},
-    "server": {"schemas", "cards", "graph", "worker"},
+    "openai_api": {"schemas", "language", "cards"},
+    "worker": {"schemas", "language", "cards", "graph", "openai_api"},
+    "server": {"schemas", "cards", "graph", "openai_api", "worker"},
     "play": {"schemas", "cards", "graph", "prompts", "worker", "server"},
     "scripts": {
         "llm",

@@ -20,7 +20,7 @@ from graph.settings import Settings
 from server.app import Terms, make_app
 from server.life import Life
 from server.protocol import Protocol
-from tests.llm.fake_openai_server import FakeServer, Peer, mute
+from tests.llm.fake_openai_server import FakeServer, Peer, mute, say
 from tests.support import free_port
 from tests.worker.job_server import Background
 from tests.worker.worker_process import behave
@@ -69,8 +69,13 @@ def background() -> Iterator[Background]:
 
 
 async def dispatched(peer: Peer) -> None:
-    """As a word says; MUTE is no word of a worker's tests."""
-    await (mute if "MUTE" in peer.body["prompt"] else behave)(peer)
+    """As a word says; two are no words of a worker's tests."""
+    prompt = peer.body["prompt"]
+    does = mute if "MUTE" in prompt else drawl if "DRAWLS" in prompt else behave
+    await does(peer)
+
+
+drawl = say(*(f"word{n} " for n in range(30)), pause=0.1)
 
 
 @pytest.fixture(scope="session")

@@ -200,9 +200,9 @@ def test_the_hub_file_has_the_documented_fields() -> None:
 
 
 def test_the_hubs_tests_have_the_documented_fields_and_inputs_that_are_understood() -> None:
+    from openai_api.read import read_chat
     from schemas.request import ChatRequest
     from worker.dispatch import CHAT, read_job
-    from worker.openai_api import read_completion
 
     assert set(TESTS) == {"tests", "config"}
     assert set(TESTS["config"]) == {"gpuTypeId", "gpuCount", "env", "allowedCudaVersions"}
@@ -211,6 +211,6 @@ def test_the_hubs_tests_have_the_documented_fields_and_inputs_that_are_understoo
         assert set(test) == {"name", "input", "timeout"} and 1000 <= test["timeout"] <= 600_000
         route, body = read_job(test)
         if route == CHAT:
-            read_completion(body)
+            read_chat(body)
         elif not route:
             ChatRequest.model_validate({key: body[key] for key in body.keys() - {"stream"}})
