@@ -36,7 +36,14 @@ CONTINUE = "/continue"
 
 _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
     "en": {
-        **{"en": "English", "ja": "Japanese", "zh": "Chinese", "es": "Spanish", "fr": "French"},
+        **{
+            "en": "English",
+            "ko": "Korean",
+            "ja": "Japanese",
+            "zh": "Chinese",
+            "es": "Spanish",
+            "fr": "French",
+        },
         **{"de": "German", "pt": "Portuguese", "ru": "Russian", "it": "Italian"},
     },
     "ko": {
@@ -45,7 +52,6 @@ _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
         **{"it": "이탈리아어"},
     },
 }
-_LANGUAGE_NAMES["en"]["ko"] = "Korean"
 """Language named in the instruction; others are left to the chat, which shows them."""
 
 _ROUND = str.maketrans("[]", "()")

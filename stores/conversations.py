@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS narrations (
 
 
 _SAID = re.compile(r"[^\s*_~`]")
+_CHAT = re.compile(r"iyagi:chat:([0-9a-f]{32})")
 _MARKUP = str.maketrans("", "", "*_~`")
 
 
@@ -368,7 +369,7 @@ def _narration(text: str) -> list[bytes]:
 
 def _chat_of(session_id: str) -> bytes | None:
     """The digest in an id that was made here."""
-    found = re.fullmatch(f"{KNOWN}([0-9a-f]{{32}})", session_id)
+    found = _CHAT.fullmatch(session_id)
     return bytes.fromhex(found[1]) if found else None
 
 

@@ -41,7 +41,8 @@ MAY_IMPORT = {
     },
     "openai_api": {"schemas", "language", "cards"},
     "worker": {"schemas", "language", "cards", "graph", "openai_api"},
-    "play": {"schemas", "cards", "graph", "openai_api", "prompts", "worker"},
+    "server": {"schemas", "cards", "graph", "openai_api", "worker"},
+    "play": {"schemas", "cards", "graph", "prompts", "worker", "server"},
     "scripts": {
         "llm",
         "schemas",

@@ -23,7 +23,7 @@ from graph.settings import ROOT
 from language.normal import nfc
 from openai_api import phrases as clients
 from prompts import control
-from replies import agency, guard, tags
+from replies import agency, guard, plain, tags
 from replies.tags import Cast
 from retrieval import query
 from routing import commands, reading
@@ -63,6 +63,9 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
     },
     "routing/commands.py:_words": lambda: {
         f"commands {name}": pattern for name, pattern in commands._words().items()
+    },
+    "replies/plain.py:PlainReader.__init__": lambda: {
+        "stops of plain work": plain.PlainReader(NAMES, opening=True)._stop
     },
     "openai_api/phrases.py:_patterns": lambda: {
         f"clients {kind} {number}": made

@@ -177,6 +177,15 @@ def test_what_is_cut_off_has_been_remembered() -> None:
     assert client.settled(session) is not None
 
 
+def test_a_line_rewritten_far_back_is_remembered_as_it_was_first_said() -> None:
+    client = Client(Conversations(None))
+    client.chat(30, "the harbour")
+    client.lines[-18] = ("user", "What was never said before.")  # in a copy of the chat, perhaps
+    kept = client.settled(client.ask("And then?"))
+    assert kept
+    assert "What was never said before." not in kept
+
+
 @pytest.mark.parametrize("same_turns", [0, 1, 2, 12])
 @pytest.mark.parametrize("window", [8, 20, 500])
 def test_two_chats_with_the_same_beginning_share_no_memory(same_turns: int, window: int) -> None:
@@ -199,7 +208,7 @@ def test_a_short_line_alone_is_no_ground_to_take_a_chat_for_another() -> None:
     known = Client(server).chat(30, "the harbour")[-1]
     for lines in (
         ["Hello."], ["Hello.", "Hello."], ["Yes.", "No.", "Yes."], [GREETING, "What of the fog?"],
-        ["It is old.", "Hm.", "Of the harbour number 29 I know this much: it is old.", "And?"],
+        ["It is old.", "Hm.", "Of the harbour number 28 I know this much: it is old.", "And?"],
     ):  # fmt: skip
         said = [("character" if row % 2 == 0 else "user", text) for row, text in enumerate(lines)]
         assert server.session_of("mina", "Mara", said) != known
