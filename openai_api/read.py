@@ -73,7 +73,6 @@ class Asked:
     """What the bodies of all endpoints have."""
 
     model: str
-    """Empty where the client names none."""
     stream: bool
     include_usage: bool
     n: int
@@ -187,7 +186,9 @@ def _refuse_demands(sent: dict[str, Any]) -> None:
 
 def _asked(sent: dict[str, Any]) -> dict[str, Any]:
     """What all bodies share."""
-    model = sent.get("model", "")
+    model = sent.get("model")
+    if model is None or (isinstance(model, str) and not model.strip()):
+        raise BadRequest("is required; name one that GET /v1/models lists", field="model")
     if not isinstance(model, str) or len(model) > 200:
         raise BadRequest("must be the name of a model", field="model")
     options = sent.get("stream_options")
@@ -213,7 +214,7 @@ def _flag(sent: dict[str, Any], name: str) -> bool:
 
 def _choices(sent: dict[str, Any]) -> int:
     number = _number(sent, "n")
-    if number is None or number == 0:
+    if number is None:
         return 1
     if not 1 <= number <= MAX_CHOICES or number != int(number):
         raise BadRequest(f"must be from 1 to {MAX_CHOICES}", field="n")
@@ -296,7 +297,8 @@ def _stop(sent: dict[str, Any]) -> list[str]:
 
 def _user(sent: dict[str, Any]) -> tuple[str | None, str | None]:
     """The user's id and name. `user` is an id; some programs send an object with both."""
-    user, name = sent.get("user"), None
+    user: Any = sent.get("user")
+    name = None
     if isinstance(user, dict):
         user, name = user.get("id"), user.get("name")
     if user is not None and not isinstance(user, str | int):

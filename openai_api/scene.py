@@ -54,8 +54,6 @@ class Scene:
 
     card: list[Placed]
     """Who the character is."""
-    examples: str
-    """Blocks of example dialogue, split by `<START>`."""
     history: list[tuple[dict[str, Any], int]]
     """Lines of a request's history, each with its row."""
     message: Placed
@@ -63,10 +61,12 @@ class Scene:
     reply_start: str | None
     respond_as: Literal["character", "narrator", "user"]
     cast: Cast
-    named: str | None
-    """What the client itself says the character is called, in its rules or its card."""
     is_work: bool
     """No turn: the client wants a summary, a title or the like."""
+    examples: str = ""
+    """Blocks of example dialogue, split by `<START>`."""
+    named: str | None = None
+    """What the client itself says the character is called, in its rules or its card."""
 
 
 def read_scene(
@@ -83,18 +83,15 @@ def read_scene(
     lead, rest = _split(parts)
     card = [Placed(part.text, part.at) for part in lead if part.role == "system"]
     said = [part for part in rest if part.text.strip()]
+    spoken = [part for part in rest if part.role != "system"]
+    silent = bool(spoken) and spoken[-1].role == "user" and not spoken[-1].text.strip()
     tail = _behind_the_last(said)
     cast, named = _cast(parts, card, said, tail, cast)
     reader = _Reader(cast, said, narrated or (lambda _: False))
     said = [line for part in said for line in reader.lines(part)]
-    return _turn(
-        said,
-        tail,
-        [text for text in card if text.text.strip()],
-        _examples(parts, lead, reader),
-        reader,
-        named,
-    )
+    card = [text for text in card if text.text.strip()]
+    scene = _turn(said, tail, card, reader, silent=silent)
+    return replace(scene, examples=_examples(parts, lead, reader), named=named)
 
 
 def _split(parts: Sequence[Line]) -> tuple[list[Line], list[Line]]:
@@ -130,7 +127,11 @@ def _cast(
     texts = [text.text for text in card]
     main, own = in_main_prompt(texts), in_card(texts)
     fields = {
-        role: [name for part in said if part.role == role and (name := as_name(part.name))]
+        role: [
+            name.replace("_", " ")
+            for part in said
+            if part.role == role and (name := as_name(part.name))
+        ]
         for role in ("user", "assistant")
     }
     user = known.user or main.user or next(iter(fields["user"][-1:]), None) or own.user
@@ -139,7 +140,7 @@ def _cast(
     # Where a client keeps only Latin letters in `name`, another place may have the whole name.
     for name in (main.char, own.char, *fields["assistant"]):
         if name and not is_narrator(name) and not cast.is_user(name):
-            cast = with_members(cast, [name.replace("_", " ")])
+            cast = with_members(cast, [name])
     nudged = next(filter(None, (only_as(part.text, cast) for part in tail)), None)
     named = nudged or main.char or own.char
     last = next((n for n in reversed(fields["assistant"]) if not is_narrator(n)), None)
@@ -232,11 +233,15 @@ def _turn(
     said: list[Line],
     tail: list[Line],
     card: list[Placed],
-    examples: str,
     reader: _Reader,
-    named: str | None,
+    *,
+    silent: bool,
 ) -> Scene:
-    """The scene, once it is known whose each line is."""
+    """The scene, once it is known whose each line is.
+
+    Args:
+        silent: the last message is the user's and empty, so nothing is gone on with.
+    """
     cast = reader.cast
     chat = said[: len(said) - len(tail)]
     last = chat[-1] if chat else None
@@ -248,6 +253,7 @@ def _turn(
         last is not None
         and last.role == "assistant"
         and acted is None
+        and not silent
         and (last.name is None or is_narrator(last.name))
         and (not tail or bool(nudges))
     )
@@ -259,14 +265,12 @@ def _turn(
     narrates = goes_on and last is not None and reader.is_narrated(last)
     return Scene(
         card=card,
-        examples=examples,
         history=[(reader.entry(line), line.at) for line in history],
         message=Placed(message.text, message.at) if message else Placed(CONTINUE, -1),
         instructions=[Placed(part.text.strip(), part.at) for part in notes],
         reply_start=_start(last.text, nudged=bool(nudges)) if goes_on and last else None,
         respond_as="user" if acted is not None else "narrator" if narrates else "character",
         cast=cast,
-        named=named,
         is_work=_is_work(chat, tail, card),
     )
 

@@ -26,6 +26,9 @@ from schemas.request import MAX_INSTRUCTION, MAX_MESSAGE, Persona, StoryEvent
 ANY_MODEL = "iyagi"
 """The `model` of a client that leaves the language model to the server."""
 
+LISTED = 20
+"""Names of models in a refusal; GET /v1/models has all of them."""
+
 FolderCharacter = tuple[Persona, Sequence[StoryEvent]]
 Folder = Callable[[str], FolderCharacter | None]
 """A character of the folder by its name in any case; None where there is none. It may block."""
@@ -94,12 +97,12 @@ _WORDS = (
 
 
 def model_named(name: str, offered: Iterable[str]) -> str | None:
-    """The language model of this name, whatever its case; None for `iyagi` or no name.
+    """The language model of this name, whatever its case; None for `iyagi`.
 
     Raises:
         UnknownModel: it is not on offer.
     """
-    if not name or name.casefold() == ANY_MODEL:
+    if name.casefold() == ANY_MODEL:
         return None
     known = list(offered)
     if name in known:
@@ -107,7 +110,14 @@ def model_named(name: str, offered: Iterable[str]) -> str | None:
     for one in known:
         if one.casefold() == name.casefold():
             return one
-    raise UnknownModel("no such model or character; see GET /v1/models", field="model")
+    raise unknown_model([*known, ANY_MODEL])
+
+
+def unknown_model(known: Sequence[str]) -> UnknownModel:
+    """The refusal of a model that is none of these; names the first of them."""
+    more = ", ..." if len(known) > LISTED else ""
+    names = ", ".join(known[:LISTED])
+    return UnknownModel(f"no such model or character; on offer: {names}{more}", field="model")
 
 
 def prompt_work(body: PromptBody, offered: Sequence[str], folder: Folder) -> list[Work]:
@@ -145,7 +155,7 @@ def chat_work(
     Raises:
         BadRequest: a text is longer than a request may hold, or there is no such model.
     """
-    found = folder(body.model) if body.persona is None and body.model else None
+    found = folder(body.model) if body.persona is None else None
     model = None if found else model_named(body.model, offered)
     persona = body.persona or (found[0] if found else None)
     user = as_name(body.beside.get("user_name")) or as_name(body.user_name)

@@ -126,8 +126,8 @@ def _asks(part: str) -> bool:
 
 def _is_users_turn(part: str) -> bool:
     """Whether an instruction may ask for the user's next line; a name decides that later."""
-    asks = phrases.begins("impersonate", part) and not phrases.begins("only", part)
-    return asks and phrases.begins("continue", part) is None
+    others = phrases.begins("only", part) or phrases.begins("continue", part)
+    return others is None and phrases.begins("impersonate", part) is not None
 
 
 def _told_apart(line: Line) -> list[Line]:

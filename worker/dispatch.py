@@ -16,7 +16,7 @@ from openai_api.answer import chunks, completion, model_entry, model_list, text_
 from openai_api.errors import NotFound, UnknownModel
 from openai_api.read import Asked, ChatBody, PromptBody, read_chat, read_prompt, streams
 from openai_api.scene import CONTINUE
-from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work
+from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work, unknown_model
 from schemas.errors import BadRequest, LLMError
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
@@ -230,7 +230,7 @@ class Dispatcher:
             for entry in listed:
                 if known in (entry["id"], nfc(entry["id"].casefold())):
                     return entry
-        raise UnknownModel("no such model or character; see GET /v1/models", field="model")
+        raise unknown_model([entry["id"] for entry in listed])
 
     async def _turn(self, payload: dict[str, Any]) -> AsyncGenerator[Output, None]:
         streaming = payload.get("stream", False)
@@ -263,8 +263,9 @@ class Dispatcher:
 
     async def _chat(self, body: ChatBody) -> AsyncGenerator[Output, None]:
         """A chat completion: turns of a chat, or plain work."""
-        reading = asyncio.to_thread(chat_work, body, self._offered(), self._find, self._narrated)
-        work = await self._in_time(reading)
+        work = await self._read(
+            lambda: chat_work(body, self._offered(), self._find, self._narrated)
+        )
         outputs = self._answers([work], body)
         async with aclosing(outputs):
             async for output in outputs:
@@ -272,20 +273,29 @@ class Dispatcher:
 
     async def _prompts(self, body: PromptBody) -> AsyncGenerator[Output, None]:
         """A completion of texts."""
-        works = await self._in_time(
-            asyncio.to_thread(prompt_work, body, self._offered(), self._find)
-        )
+        works = await self._read(lambda: prompt_work(body, self._offered(), self._find))
         echoed = [text if body.echo else "" for text in body.prompts for _ in range(body.n)]
         outputs = self._answers(works, body, echoed)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
+    async def _read(self, reading: Callable[[], T]) -> T:
+        """What a request asks for, which may block on the disk."""
+
+        def read() -> T:
+            try:
+                return reading()
+            except UnknownModel:
+                raise unknown_model([entry["id"] for entry in self._listed()]) from None
+
+        return await self._in_time(asyncio.to_thread(read))
+
     async def _answers(
         self, works: Sequence[Work], asked: Asked, prompts: Sequence[str] | None = None
     ) -> AsyncGenerator[Output, None]:
         """The choices of one completion, at once or as events."""
-        model = asked.model or ANY_MODEL
+        model = asked.model
         each = [(work, self._bounded(payload)) for work in works for payload in work.payloads()]
         replies = [self._reply(*one, live=asked.stream) for one in each]
         async with aclosing(merged(replies)) as events:
@@ -332,9 +342,9 @@ class Dispatcher:
         payload = await self._in_time(asyncio.to_thread(self._recognised, payload))
         async with aclosing(self._events(payload, live=live)) as events:
             async for event in events:
-                yield event
                 if event["type"] == "final" and event["response"]["responded_as"] == "narrator":
                     await asyncio.to_thread(self._heard_narration, payload, event["response"])
+                yield event
 
     def _bounded(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload with a reply that leaves the model room for the chat."""
@@ -351,28 +361,23 @@ class Dispatcher:
     def _recognised(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The payload with the id of the chat that it goes on with, where memory is kept for the
         user and the client names no chat. Blocks on the disk."""
-        conversations, user_id = self._conversations, payload.get("user_id")
-        kept = conversations and self.pipeline.services.readers["latin"].memory
-        if not kept or payload.get("session_id") is not None or not isinstance(user_id, str):
+        kept, user_id = self.pipeline.services.readers["latin"].memory, payload.get("user_id")
+        if kept is None or payload.get("session_id") is not None or not isinstance(user_id, str):
             return payload
         lines = [(line["role"], line["content"]) for line in payload["history"]]
         if payload["message"] != CONTINUE:
             lines.append(("user", payload["message"]))
         character = str(payload["persona"]["name"])
+        conversations = self.pipeline.services.conversations
         return {**payload, "session_id": conversations.session_of(user_id, character, lines)}
 
     def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
         """Remembers that a reply is the narrator's: a client sends it back as the character's."""
-        if self._conversations:
-            told = text_of(response)
-            self._conversations.heard_narration(f"{payload.get('reply_start') or ''}{told}")
-
-    @property
-    def _conversations(self) -> Any:
-        return getattr(self.pipeline.services, "conversations", None)
+        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
+        self.pipeline.services.conversations.heard_narration(whole)
 
     def _narrated(self, text: str) -> bool:
-        return bool(self._conversations and self._conversations.narrated(text))
+        return self.pipeline.services.conversations.narrated(text)
 
     def _find(self, name: str) -> characters.Character | None:
         return characters.find(name, self._characters)

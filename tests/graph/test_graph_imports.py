@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "language": set(),
     "embedding": {"schemas", "language"},
     "llm": {"schemas", "language"},
-    "stores": {"schemas", "retrieval"},
+    "stores": {"schemas", "language", "retrieval"},
     "cards": {"schemas", "language", "replies", "retrieval"},
     "prompts": {"schemas", "language", "cards", "retrieval"},
     "retrieval": {"schemas", "language"},
