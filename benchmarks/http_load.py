@@ -21,6 +21,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -57,10 +58,13 @@ async def _complete(
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
             writer.write(b"transfer-encoding: chunked\r\n\r\n")
             begun = time.monotonic()
+            draw = random.Random(begun)
             for n in range(pieces):
                 await asyncio.sleep(begun + FIRST + n * each - time.monotonic())
                 end = "stop" if n == pieces - 1 else None
-                text = f"{WORDS[n % len(WORDS)]} "
+                text = f"{draw.choice(WORDS)}{'.' if n % 12 == 11 else ''} "
+                if writer.is_closing():  # the reply was long enough
+                    return
                 choice = {"index": 0, "text": text, "finish_reason": end}
                 _write(writer, f"data: {json.dumps({'choices': [choice]})}\n\n")
             _write(writer, "data: [DONE]\n\n")
