@@ -1,10 +1,10 @@
 """Many streams through the HTTP server: `python -m benchmarks.http_load [--json] [--term]`.
 
-The server runs as `python -m server`, the language model is a server of a process of its own that
-writes a token every 50 ms, and the clients are in this process. Each client has one chat after the
-other, streaming, with a short history.
+The server runs as `python -m server`, the language model is a server in a process of its own that
+writes a token every 50 ms (`--each`), 200 of them (`--pieces`), and the clients are in this
+process. Each client has one turn after the other, streaming, with a short history.
 
-    errors              streams that did not end with `[DONE]`, or had a status other than 200
+    ends                how streams ended: done, or with what error
     alone_ms            our own time to the first token of one stream alone: what the client waited,
                         less what the model took (p50, p95)
     together_ms         the same with so many streams at once
@@ -21,6 +21,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -36,13 +37,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-FIRST, EACH, PIECES = 0.2, 0.05, 200
-"""Seconds to the model's first token and between two of them; tokens of a reply."""
+FIRST = 0.2
+"""Seconds to the model's first token."""
 
 WORDS = ("lantern", "swings", "above", "quiet", "harbour", "ferry", "waits", "guest", "night")
 
 
-async def _complete(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _complete(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pieces: int, each: float
+) -> None:
     """Completions over one connection."""
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
@@ -55,10 +58,13 @@ async def _complete(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
             writer.write(b"transfer-encoding: chunked\r\n\r\n")
             begun = time.monotonic()
-            for n in range(PIECES):
-                await asyncio.sleep(begun + FIRST + n * EACH - time.monotonic())
-                end = "stop" if n == PIECES - 1 else None
-                text = f"{WORDS[n % len(WORDS)]} "
+            draw = random.Random(begun)
+            for n in range(pieces):
+                await asyncio.sleep(begun + FIRST + n * each - time.monotonic())
+                end = "stop" if n == pieces - 1 else None
+                text = f"{draw.choice(WORDS)}{'.' if n % 12 == 11 else ''} "
+                if writer.is_closing():  # the reply was long enough
+                    return
                 choice = {"index": 0, "text": text, "finish_reason": end}
                 _write(writer, f"data: {json.dumps({'choices': [choice]})}\n\n")
             _write(writer, "data: [DONE]\n\n")
@@ -72,9 +78,11 @@ def _write(writer: asyncio.StreamWriter, text: str) -> None:
     writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
-def _model(to: Connection) -> None:
+def _model(to: Connection, pieces: int, each: float) -> None:
     async def main() -> None:
-        server = await asyncio.start_server(_complete, "127.0.0.1", 0, backlog=1000)
+        server = await asyncio.start_server(
+            lambda r, w: _complete(r, w, pieces, each), "127.0.0.1", 0, backlog=1000
+        )
         to.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -82,11 +90,11 @@ def _model(to: Connection) -> None:
 
 
 @contextmanager
-def model() -> Iterator[int]:
+def model(pieces: int, each: float) -> Iterator[int]:
     """The port of a language model in a process of its own."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_model, args=(there,), daemon=True)
+    process = context.Process(target=_model, args=(there, pieces, each), daemon=True)
     process.start()
     try:
         yield here.recv()
@@ -114,8 +122,12 @@ def server(model_port: int, streams: int, prefix: list[str]) -> Iterator[tuple[A
         try:
             yield process, port
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @dataclass
@@ -190,7 +202,7 @@ async def _ready(port: int) -> None:
 
 def _percentiles(times: list[float]) -> dict[str, float]:
     if len(times) < 2:
-        return {}
+        raise SystemExit("too few turns to tell anything; measure for longer")
     cuts = statistics.quantiles(times, n=20)
     return {"p50": round(statistics.median(times), 1), "p95": round(cuts[-1], 1)}
 
@@ -204,7 +216,7 @@ async def measure(
     await _client(port, 0, time.monotonic() + options.alone, alone)
     begun, cpu = time.monotonic(), _processor_seconds(process.pid)
     until = begun + options.seconds
-    whole = FIRST + EACH * PIECES
+    whole = FIRST + options.each * options.pieces
     clients = [
         asyncio.create_task(_client(port, n, until, together, n / options.streams * whole))
         for n in range(options.streams)
@@ -226,6 +238,7 @@ async def measure(
             _percentiles(together.firsts)["p95"] / _percentiles(alone.firsts)["p95"], 2
         ),
         "server_cores": round(used / took, 2),
+        "processor_ms_per_turn": round(1000 * used / max(1, sum(together.ends.values())), 1),
         "load_average": os.getloadavg()[0],
     }
     if options.term:
@@ -245,6 +258,8 @@ def main() -> None:
     parse = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parse.add_argument("--streams", type=int, default=200)
     parse.add_argument("--seconds", type=float, default=60)
+    parse.add_argument("--pieces", type=int, default=200, help="tokens of a reply")
+    parse.add_argument("--each", type=float, default=0.05, help="seconds from token to token")
     parse.add_argument("--alone", type=float, default=20, help="seconds of one stream alone")
     parse.add_argument("--term", action="store_true", help="SIGTERM in the middle")
     parse.add_argument("--profile", metavar="FILE", help="profile the server into this file")
@@ -252,7 +267,10 @@ def main() -> None:
     prefix = [sys.executable]
     if options.profile:
         prefix += ["-m", "cProfile", "-o", options.profile]
-    with model() as model_port, server(model_port, options.streams, prefix) as (process, port):
+    with (
+        model(options.pieces, options.each) as model_port,
+        server(model_port, options.streams, prefix) as (process, port),
+    ):
         print(json.dumps(asyncio.run(measure(process, port, options)), indent=1))
 
 
