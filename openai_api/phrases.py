@@ -104,10 +104,17 @@ def is_mark(kind: str, text: str) -> bool:
     return marked and begins(kind, bare.lstrip("-=#<> ")) is not None
 
 
+def is_task(text: str) -> bool:
+    """Whether a program asks for a title or the like. A player may use the same words, but hardly
+    says what the answer is to look like."""
+    asks = begins("title", text)
+    return begins("task", text) is not None or bool(asks and inside("form", text))
+
+
 def stops_the_play(text: str) -> bool:
     """Whether an instruction asks for work that is no line of anybody: a summary, a picture's
     prompt, a title. Instructions for a reply may also say to ignore what stood before."""
-    if begins("pause", text) or begins("work", text) or begins("task", text):
+    if begins("pause", text) or begins("work", text) or is_task(text):
         return True
     ignores = begins("ignore", text)
     return ignores is not None and inside("tasks", text[:600]) is not None

@@ -154,7 +154,7 @@ def read_prompt(body: dict[str, Any]) -> PromptBody:
 
 def _sent(body: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """The fields that are set; of unknown ones those that look like a slip are refused."""
-    check_size(body)
+    check_size(_read_of(body))
     names = {*known, *_LENGTH, *_STOPS, *(name for names in _NUMBERS.values() for name in names)}
     sent = {str(name): value for name, value in body.items() if value is not None}
     for name in sorted(sent.keys() - names - phrases.words("elsewhere")):
@@ -163,6 +163,22 @@ def _sent(body: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
         if near := difflib.get_close_matches(name[:50], sorted(names), n=1, cutoff=_NEAR):
             raise BadRequest(f"unknown field; did you mean {near[0]!r}?", field=name[:50])
     return sent
+
+
+def _read_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The body without what is left out of it anyway, and may be large: tools, pictures and the
+    like, which programs send with every turn."""
+    kept = {name: value for name, value in body.items() if name not in ("tools", "functions")}
+    if isinstance(messages := body.get("messages"), list):
+        kept["messages"] = [_without_data(message) for message in messages]
+    return kept
+
+
+def _without_data(message: object) -> object:
+    if not isinstance(message, dict) or not isinstance(parts := message.get("content"), list):
+        return message
+    texts = [part for part in parts if not isinstance(part, dict) or "text" in part]
+    return {**message, "content": texts}
 
 
 def _refuse_demands(sent: dict[str, Any]) -> None:

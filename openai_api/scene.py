@@ -296,7 +296,7 @@ def _is_work(chat: Sequence[Line], tail: Sequence[Line], card: Sequence[Placed])
     """Whether what stands last asks for work beside the chat."""
     if any(phrases.stops_the_play(part.text) for part in tail):
         return True
-    if card and phrases.begins("task", card[0].text):
+    if card and phrases.is_task(card[0].text):
         return True
     if not chat:
         return bool(card) and not tail and phrases.stops_the_play(card[-1].text)
@@ -304,7 +304,7 @@ def _is_work(chat: Sequence[Line], tail: Sequence[Line], card: Sequence[Placed])
         return False
     alone = sum(line.role != "system" for line in chat) == 1
     quotes_chat = alone and "<chat_history>" in chat[-1].text
-    return quotes_chat or phrases.begins("task", chat[-1].text) is not None
+    return quotes_chat or phrases.is_task(chat[-1].text)
 
 
 def _examples(parts: Sequence[Line], lead: Sequence[Line], reader: _Reader) -> str:
