@@ -113,6 +113,8 @@ def read_chat(body: dict[str, Any]) -> ChatBody:
     Raises:
         BadRequest: names the field as the client sent it, its place and the cure.
     """
+    if isinstance(body.get("messages"), list):
+        body = {**body, "messages": [_without_media(it) for it in body["messages"]]}
     sent = _sent(body, _OPENAI | BESIDE)
     _refuse_demands(sent)
     if "messages" not in sent:
@@ -324,6 +326,18 @@ def _persona(value: object) -> Persona | None:
 
 
 # The messages
+
+
+def _without_media(message: Any) -> Any:
+    """A message without the data of pictures and sounds, which count as no text."""
+    if not isinstance(message, dict) or not isinstance(message.get("content"), list):
+        return message
+    kept = ("type", "text", "refusal")
+    parts = [
+        {key: part[key] for key in kept if key in part} if isinstance(part, dict) else part
+        for part in message["content"]
+    ]
+    return {**message, "content": parts}
 
 
 def _texts_of_users(messages: object) -> list[str]:

@@ -303,8 +303,10 @@ def _is_work(chat: Sequence[Line], tail: Sequence[Line], card: Sequence[Placed])
     if chat[-1].role != "user":
         return False
     alone = sum(line.role != "system" for line in chat) == 1
-    quotes_chat = alone and "<chat_history>" in chat[-1].text
-    return quotes_chat or phrases.begins("task", chat[-1].text) is not None
+    text = chat[-1].text
+    if "<chat_history>" in text and (alone or phrases.begins("task", text)):
+        return True
+    return phrases.begins("task" if alone else "title", text) is not None
 
 
 def _examples(parts: Sequence[Line], lead: Sequence[Line], reader: _Reader) -> str:
