@@ -48,7 +48,7 @@ class Rate:
         now = self._clock()
         whole = max(now, self._whole.get(caller) or now) + self._each
         if (wait := whole - now - self._period) > 1e-6:
-            return wait
+            return min(wait, self._period)  # rounding
         self._whole.put(caller, whole, 1)
         return 0.0
 
