@@ -65,7 +65,7 @@ class Tavern:
     def is_connected(self) -> bool:
         return bool(self._of_context("onlineStatus") != "no_connection")
 
-    def until(self, holds: Callable[[], Any], within: float = 30) -> Any:
+    def until(self, holds: Callable[[], Any], within: float = 60) -> Any:
         return WebDriverWait(self._driver, within, poll_frequency=0.05).until(lambda _: holds())
 
     def one(self, css: str) -> Any:
@@ -83,20 +83,22 @@ class Tavern:
     def _of_context(self, code: str, *values: Any) -> Any:
         return self._js(f"return SillyTavern.getContext().{code}", *values)
 
-    def command(self, line: str) -> str:
-        """Runs a slash command; what it hands on."""
+    def _wait_for(self, promise: str, value: Any) -> Any:
+        """What a promise of `value` becomes."""
         result = self._driver.execute_async_script(
-            """
-            const [line, done] = arguments;
-            SillyTavern.getContext().executeSlashCommandsWithOptions(line).then(
-                result => done({is: String(result?.pipe ?? "")}),
-                error => done({no: String(error)}),
-            );
+            f"""
+            const [value, done] = arguments;
+            {promise}.then(is => done({{is: is ?? null}}), error => done({{no: String(error)}}));
             """,
-            line,
+            value,
         )
         assert "is" in result, result
-        return str(result["is"])
+        return result["is"]
+
+    def command(self, line: str) -> str:
+        """Runs a slash command; what it hands on."""
+        run = "SillyTavern.getContext().executeSlashCommandsWithOptions(value)"
+        return str(self._wait_for(f"{run}.then(result => result?.pipe)", line) or "")
 
     def set(self, **settings: Any) -> None:
         """Settings of a chat completion, by their names in its presets."""
@@ -113,7 +115,16 @@ class Tavern:
         self.command(f"/go {name}")
         self._answer("embedded World/Lorebook")
         self.until(lambda: name in self._of_context("getWorldInfoNames()"))
-        self.open()
+        # As "Link to World Info" in its menu: of itself it links the book with the next edit.
+        self._wait_for(
+            "import('/scripts/world-info.js').then(world => world.charUpdatePrimaryWorld(value))",
+            name,
+        )
+        self.until(
+            lambda: self._of_context(
+                "characters.some(one => one.data?.extensions?.world === arguments[0])", name
+            )
+        )
 
     def _answer(self, question: str) -> None:
         """Clicks a dialog's first button."""
@@ -132,25 +143,25 @@ class Tavern:
         self.until(lambda: self._of_context("chatId") not in (None, before) and self.messages())
 
     def make_group(self, name: str, *members: str) -> None:
-        """A group whose members answer each message in this order."""
-        self._driver.execute_async_script(
+        """A group whose members answer each message in this order; it is there after `open`."""
+        group = {
+            **{"name": name, "chat_id": name, "chats": [name], "chat_metadata": {}},
+            **{"activation_strategy": 1, "generation_mode": 0, "disabled_members": []},
+            "members": [
+                self._of_context("characters.find(one => one.name === arguments[0]).avatar", member)
+                for member in members
+            ],
+        }
+        self._wait_for(
             """
-            const [name, members, done] = arguments;
-            const context = SillyTavern.getContext();
-            const avatar = member => context.characters.find(one => one.name === member).avatar;
             fetch("/api/groups/create", {
                 method: "POST",
-                headers: context.getRequestHeaders(),
-                body: JSON.stringify({
-                    name, members: members.map(avatar), activation_strategy: 1, generation_mode: 0,
-                    disabled_members: [], chat_metadata: {}, chat_id: name, chats: [name],
-                }),
-            }).then(done);
+                headers: SillyTavern.getContext().getRequestHeaders(),
+                body: JSON.stringify(value),
+            }).then(answer => answer.status)
             """,
-            name,
-            list(members),
+            group,
         )
-        self.open()
 
     def messages(self) -> list[tuple[str, str]]:
         """What stands in the chat: who, and what."""
@@ -190,6 +201,8 @@ class Tavern:
         entry.click()
 
     def swipe(self) -> None:
+        """The arrow beside the last message; it does nothing while an older swipe is shown."""
+        self.until(lambda: self._of_context("swipe.isAllowed()"))
         self._js("document.querySelector('#chat .last_mes .swipe_right').click()")
 
     def stop(self) -> None:
