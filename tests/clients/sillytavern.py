@@ -49,6 +49,10 @@ def what_is_missing() -> str:
     return ""
 
 
+class Refused(Exception):
+    """What the page says no to."""
+
+
 class Tavern:
     """The browser on SillyTavern."""
 
@@ -92,7 +96,8 @@ class Tavern:
             """,
             value,
         )
-        assert "is" in result, result
+        if "no" in result:
+            raise Refused(result["no"])
         return result["is"]
 
     def command(self, line: str) -> str:
@@ -136,11 +141,27 @@ class Tavern:
 
     def go(self, name: str) -> None:
         """A new chat with a character or a group."""
-        self.command(f"/go {name}")
-        self.until(lambda: self._of_context("chatId"))
-        before = self._of_context("chatId")
-        self.command("/newchat")
-        self.until(lambda: self._of_context("chatId") not in (None, before) and self.messages())
+        self.until(lambda: self._does(f"/go {name}") and self._is_with(name))
+        self.until(lambda: self._does("/newchat") and self._has_begun_anew())
+
+    def _does(self, line: str) -> bool:
+        """Whether a slash command goes through: none does while SillyTavern saves a chat."""
+        with suppress(Refused):
+            self.command(line)
+            return True
+        return False
+
+    def _is_with(self, name: str) -> bool:
+        found = self._js(
+            "const {groupId, groups, characterId, characters} = SillyTavern.getContext();"
+            "const group = groups.find(group => group.id === groupId);"
+            "return (group ?? characters[characterId])?.name"
+        )
+        return bool(found == name)
+
+    def _has_begun_anew(self) -> bool:
+        said_by_a_person = self._of_context("chat.map(message => message.is_user)")
+        return bool(said_by_a_person) and not any(said_by_a_person)
 
     def make_group(self, name: str, *members: str) -> None:
         """A group whose members answer each message in this order; it is there after `open`."""
