@@ -1,7 +1,11 @@
 # syntax=docker/dockerfile:1
 #   docker build --target worker -t iyagi .        CPU, no torch: talks to an LLM server
 #   docker build --target gpu -t iyagi-gpu .       vLLM and the worker in one container
-ARG VLLM_VERSION=v0.12.0
+#
+# vLLM: its newest release, built for CUDA 13.0 and Python 3.12. Every argument that stands here, in
+# scripts/serve_gpu.py, compose.yaml, .runpod and docs was looked up in its sources; a test compares
+# the pins with each other and with what llm/models.toml needs.
+ARG VLLM_VERSION=v0.33.0
 
 # The application's files, readable by any user of an image.
 FROM scratch AS app
@@ -18,7 +22,9 @@ COPY routing routing
 COPY replies replies
 COPY nodes nodes
 COPY graph graph
+COPY openai_api openai_api
 COPY worker worker
+COPY server server
 COPY scripts scripts
 COPY characters characters
 COPY data/mock data/mock
@@ -38,6 +44,7 @@ ENV PYTHONUNBUFFERED=1 \
     RUNPOD_INIT_TIMEOUT=1200 \
     HF_HUB_DISABLE_TELEMETRY=1 \
     VLLM_NO_USAGE_STATS=1 \
+    VLLM_CACHE_ROOT=/home/iyagi/.cache/vllm \
     IYAGI_INDEX_DIR=/app/data/indexes \
     IYAGI_CHARACTERS_DIR=/app/characters
 WORKDIR /app
@@ -69,4 +76,4 @@ RUN useradd --create-home iyagi \
     && mkdir -p data/indexes \
     && chown -R iyagi data/indexes
 USER iyagi
-CMD ["python", "-m", "handler"]
+CMD ["python", "-m", "scripts.start"]

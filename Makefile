@@ -16,7 +16,7 @@ STUDIO_PORT ?= 2024
 # What `langgraph dev` would send: traces, usage, and the question for newer versions.
 NO_CALLS_HOME := LANGSMITH_TRACING=false LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=1
 
-.PHONY: help run model test test-all check fmt lock studio play notebook huggingface kiwi schema clean
+.PHONY: help run model test test-all check fmt lock studio play serve notebook huggingface kiwi schema clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,9 @@ fmt: $(VENV)/.dev ## format the code
 
 play: $(VENV)/.base $(LOCAL) ## chat in the browser and look at each turn; also a server for OpenAI clients
 	@$(BIN)/python -m play
+
+serve: $(VENV)/.base $(LOCAL) ## serve OpenAI clients and backends on 127.0.0.1:8080, ARGS="--port 8000"
+	@$(BIN)/python -m server $(ARGS)
 
 studio: $(VENV)/.dev $(LOCAL) ## serve the graph for LangGraph Studio on 127.0.0.1, STUDIO_PORT=2024
 	@env -u LANGSMITH_API_KEY $(NO_CALLS_HOME) $(BIN)/langgraph dev \

@@ -16,6 +16,7 @@ the last event is enough by itself, should others be lost on the way:
     {"seq": 1, "type": "token", "text": "Good "}            more of the reply
     {"seq": 2, "type": "segment", "content": {...}}         a ResponseContent that is complete
     {"seq": 9, "type": "final", "response": {...}}          the ChatResponse
+    {"seq": 9, "type": "error", "code": "llm", ...}         or what went wrong, as below
 
 The second yields a chat completion, or with `stream` in its body the text of server-sent events; of
 these, the last one before a failure tells it to OpenAI's clients.
@@ -44,22 +45,35 @@ if TYPE_CHECKING:
 
 async def handler(event: dict[str, Any]) -> AsyncGenerator[dict[str, Any] | str, None]:
     """Answers one job; whatever goes wrong is said in its last output and never raised."""
+    from openai_api.answer import error_event
     from worker.dispatch import hears_events
-    from worker.openai_api import error_event
     from worker.output import OutputCheck, failure
 
-    check = OutputCheck()
+    check, sent = OutputCheck(), 0
     try:
         async with aclosing(dispatcher().answer(event)) as outputs:
             async for output in outputs:
                 yield check.checked(output)
+                sent += 1
         return
     except Exception as error:  # noqa: BLE001 - the SDK would send it with its traceback
         failed = failure(error)
     if hears_events(event):
         yield error_event(failed)
+    elif _hears_turn(event):  # flat: an `error` at the top would end the job for the SDK
+        yield {"seq": sent, "type": "error", **failed}
     # Last and outside of all: the SDK leaves the generator here without closing it.
     yield {"error": json.dumps(failed, ensure_ascii=False)}
+
+
+def _hears_turn(event: object) -> bool:
+    """Whether the job's outputs are read as the events of a turn."""
+    asked = event.get("input") if isinstance(event, dict) else None
+    return (
+        isinstance(asked, dict)
+        and asked.get("stream") is True
+        and not asked.keys() & {"route", "openai_route", "openai_input"}
+    )
 
 
 @functools.cache

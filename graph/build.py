@@ -42,6 +42,7 @@ from schemas.protocols import Reranker
 from schemas.readers import Readers
 from schemas.request import ChatRequest
 from schemas.state import Context, State
+from stores.conversations import Conversations
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Services:
     indexes: IndexCache
     exemplars: LazyExemplars
     models: Models
+    conversations: Conversations
 
 
 def _fill_in(schema: dict[str, Any]) -> None:

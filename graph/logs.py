@@ -81,7 +81,7 @@ def set_up() -> None:
     if settings.log_level == "DEBUG":
         return
     keys = (settings.llm_api_key, settings.embedder_api_key)
-    secrets = [key.get_secret_value() for key in keys]
+    secrets = [*(key.get_secret_value() for key in keys), *settings.server_keys]
     secrets += [os.environ.get(name, "") for name in ("RUNPOD_AI_API_KEY", "HF_TOKEN")]
     handler.setFormatter(Discreet(secrets))
     for name in _TALKATIVE:

@@ -194,6 +194,7 @@ class Pipeline:
             turn.forgotten = True
         await _until_remembered(turns)  # one may be writing
         self._forget_indexes(*ids)
+        await asyncio.to_thread(self.services.conversations.forget, *ids)
         return await memory.apart(lambda: memory.forget(*ids), writes=True)
 
     def _forget_indexes(self, user_id: str | None, session_id: str | None) -> None:
@@ -251,11 +252,17 @@ class Pipeline:
                 if left := state.get("unread_story"):
                     await readers[state["story_script"]].embedder.aencode_passages(left)
                 if memory and self._is_remembered(request):
+                    ids = str(request.user_id), str(request.session_id)
+                    # Of a chat that is known by its content alone, what may still be swiped or
+                    # rewritten is not remembered; the next request brings it.
+                    settled = self.services.conversations.settled
+                    kept = await asyncio.to_thread(settled, ids[1], request.history)
                     remember = partial(
-                        memory.remember, str(request.user_id), str(request.session_id),
-                        messages, said_now=2, recalled_from=state.get("recalled_from"),
+                        memory.remember, *ids, messages if kept is None else kept,
+                        said_now=2 if kept is None else 0, recalled_from=state.get("recalled_from"),
                     )  # fmt: skip
-                    await memory.apart(lambda: turn.forgotten or remember(), writes=True)
+                    if kept != []:
+                        await memory.apart(lambda: turn.forgotten or remember(), writes=True)
         except IyagiError as error:
             log.warning("the turn was not remembered: %s", error.message)
         finally:

@@ -26,6 +26,7 @@ from schemas.protocols import Analyzer, Reranker
 from schemas.readers import Reader, Readers
 from stores.chat_memory import StandingMemory
 from stores.chroma import ChromaDatabase
+from stores.conversations import Conversations
 from stores.story_index import StoryIndex
 from stores.vector_cache import VectorCache
 from stores.word_index import WordIndex
@@ -58,6 +59,7 @@ def make_services(settings: Settings) -> Services:
         indexes=IndexCache(analyzer),
         exemplars=LazyExemplars(readers),
         models=Models(tuple(_models(settings))),
+        conversations=Conversations(settings.index_dir / "conversations.sqlite"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -191,6 +192,24 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="`DEBUG` writes what users say into the log; nothing above it does."
     )
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys of the HTTP server, split by commas; a request brings one of them.",
+    )
+    rate_limit: str | None = Field(
+        None,
+        description="Most requests of each key, or of each address without keys, such as "
+        "`60/minute` (or `second`, `hour`).",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Web pages that may use the HTTP server, such as `https://chat.example`, split "
+        "by commas; `*`: all.",
+    )
+    drain: float = Field(
+        25.0, ge=0, description="Seconds for open replies when the HTTP server ends."
+    )
+
     vllm_args: str = Field(
         "", description="In the GPU image: more arguments of `vllm serve`, as in a shell."
     )
@@ -201,7 +220,7 @@ class Settings(BaseSettings):
         1200.0, gt=0, description="In the GPU image: seconds until vLLM must be ready."
     )
 
-    @field_validator("llm_models", mode="before")
+    @field_validator("llm_models", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -216,13 +235,34 @@ class Settings(BaseSettings):
 
     _filled = field_validator("*", mode="before")(_not_blank)
 
-    @field_validator("llm_api_key", "embedder_api_key")
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, rate: str | None) -> str | None:
+        if rate is not None and not re.fullmatch(r"[1-9][0-9]{0,5}/(second|minute|hour)", rate):
+            raise ValueError("is no rate; write such as 60/minute (or second, hour)")
+        return rate
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ValueError("is no origin; write such as https://chat.example, without a path")
+        return origins
+
+    @field_validator("llm_api_key", "embedder_api_key", "api_keys")
     @classmethod
     def _sendable(cls, key: SecretStr) -> SecretStr:
         value = key.get_secret_value()
         if not (value.isascii() and value.isprintable()):
             raise ValueError("holds a character that no key has; copy the key anew")
         return key
+
+    @property
+    def server_keys(self) -> tuple[str, ...]:
+        """The keys of the HTTP server, one by one."""
+        keys = (key.strip() for key in self.api_keys.get_secret_value().split(","))
+        return tuple(key for key in keys if key)
 
 
 IN_KOREAN = {
@@ -283,6 +323,12 @@ IN_KOREAN = {
     "job_deadline": "작업 하나의 제한 시간(초). 엔드포인트의 제한 시간보다 짧게 두세요.",
     "warm_up": "첫 작업을 받기 전에 한 턴을 미리 돌립니다.",
     "log_level": "`DEBUG`는 유저가 한 말을 로그에 남깁니다. 그보다 높은 수준에서는 남지 않습니다.",
+    "api_keys": "HTTP 서버의 API 키. 쉼표로 구분하며, 요청은 그중 하나를 보내야 합니다.",
+    "rate_limit": "키마다(키가 없으면 주소마다) 받는 최대 요청 수. 예: `60/minute`(`second`, "
+    "`hour`도 가능).",
+    "cors_origins": "HTTP 서버를 쓸 수 있는 웹 페이지. 예: `https://chat.example`. 쉼표로 "
+    "구분하며, `*`는 모두입니다.",
+    "drain": "HTTP 서버가 종료될 때 진행 중인 답변을 기다리는 시간(초).",
     "vllm_args": "GPU 이미지용: `vllm serve`에 더할 인자. 셸에서처럼 적습니다.",
     "vllm_port": "GPU 이미지용: vLLM이 루프백에서 쓰는 포트.",
     "vllm_startup_timeout": "GPU 이미지용: vLLM이 준비될 때까지 기다리는 시간(초).",

@@ -9,11 +9,11 @@ from itertools import islice
 from language.korean import HANGUL
 
 LINES = 4
-"""Newest lines that are read: an "ok" or a "ㅋㅋ" among others is no change of language."""
+"""Newest lines that are read."""
 LINE = 400
 """Characters of each."""
 LEAST = 4
-"""Words in Latin letters below which nothing is said: `ok`, `Hmm`, a name."""
+"""Words from which a line tells by itself: "ok", "ㅋㅋ" or a name is no change of language."""
 SHARE = 0.25
 """Of the letters: a syllable of Korean, Japanese or Chinese says as much as three letters."""
 ENGLISH = 0.2
@@ -48,11 +48,19 @@ _SAID = re.compile(
 def spoken(lines: Iterable[str]) -> str:
     """The language of a speaker: `ko`, `ja`, `zh`, `ru` or `en`; empty where it cannot be told.
 
+    The newest line that says enough tells, else the newest ones together.
+
     Args:
         lines: what they said, the newest first; a few of them are read.
     """
-    told = (line[:LINE] for line in lines if _LETTER.search(line))
-    text = "\n".join(islice(told, LINES))
+    told = [line[:LINE] for line in islice(filter(_LETTER.search, lines), LINES)]
+    for line in told:
+        if len(_WORD.findall(line)) >= LEAST and (code := _language_of(line)):
+            return code
+    return _language_of("\n".join(told))
+
+
+def _language_of(text: str) -> str:
     letters = len(_LETTER.findall(text))
     found = {code: len(script.findall(text)) for code, script in _SCRIPTS.items()}
     if found["ja"]:  # it is written with both

@@ -37,6 +37,8 @@ class Preset:
     """Fields of GenConfig that the model's makers recommend."""
     gpu_gb: dict[str, float] = field(default_factory=dict)
     """Size of the weights in GB by precision; the cache of the context comes on top."""
+    vllm: str = ""
+    """The first release of vLLM that runs it; empty where nobody looked."""
     languages: Sequence[str] = ("en",)
     licence: str = ""
     use: str = ""

@@ -1,4 +1,4 @@
-"""The page and its turns, and OpenAI's routes for the programs that people already use.
+"""The page and its turns, beside the routes of the server.
 
     GET  /                          the page
     GET  /api/start?lang=ko         a chat to begin with, and the characters of the folder
@@ -6,8 +6,6 @@
     POST /api/read?name=&user=&chat=  a dropped file: a card, lorebook, story or chat
     POST /api/save                  a chat as JSONL
     POST /api/turn                  a ChatRequest; the turn's events, a line of JSON each
-    GET  /v1/models                 the characters, and the language models on offer
-    POST /v1/chat/completions       answers as the character that `model` names
 
 All turns go through the worker's dispatcher, so what a client sees here it also sees on Runpod.
 """
@@ -16,29 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import TypeAdapter, ValidationError
 
 from cards.chatlog import to_jsonl
-from cards.files import MAX_FILE, MEGABYTE, parse_object
+from cards.files import MAX_FILE, MEGABYTE
 from graph.settings import ROOT
 from play.files import character_parts, read_dropped
-from play.guard import LOOPBACK, Guard
-from schemas.errors import BadRequest, IyagiError
+from play.guard import Guard
+from schemas.errors import BadRequest
 from schemas.request import Message
+from server.answer import LINES
+from server.app import Parts, Terms, native
+from server.app import make_app as make_server
+from server.body import read_body, read_object
+from server.errors import HttpError
+from server.guard import LOOPBACK
 from worker import characters
 from worker.dispatch import Dispatcher
-from worker.openai_api import error_body, error_event
-from worker.output import Output, cleaned, failure
+from worker.output import cleaned
 
 _PAGE = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
-_STATUS = {"bad_request": 400, "too_large": 413, "llm": 502, "deadline": 504}
 _MESSAGES = TypeAdapter(list[Message])
 
 
@@ -48,28 +49,33 @@ def make_app(
     *,
     hosts: Collection[str] = LOOPBACK,
     in_network: bool = False,
+    **more: Any,
 ) -> FastAPI:
-    """The application.
+    """The server's application with the page.
 
     Args:
         dispatcher: answers the turns.
         folder: of the characters.
         hosts: names that the server may be called by.
         in_network: it may also be called by an address of numbers.
+        more: as of `server.app.make_app`.
     """
+    terms = more.pop("terms", None) or Terms(hosts=hosts, in_network=in_network)
+    return make_server(dispatcher, terms, page=with_page(folder), guard=Guard, **more)
 
-    @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await dispatcher.pipeline.drain()
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
-    app.add_middleware(Guard, hosts=hosts, in_network=in_network)
-    app.add_exception_handler(Exception, _failed)
-    app.add_exception_handler(IyagiError, _failed)
-    _page_routes(app, folder)
-    _turn_routes(app, dispatcher)
-    return app
+def with_page(folder: Path) -> Callable[[FastAPI, Parts], None]:
+    """What adds the page to an application; its characters are those of the folder."""
+
+    def add(app: FastAPI, parts: Parts) -> None:
+        _page_routes(app, folder)
+
+        @app.post("/api/turn")
+        async def turn(request: Request) -> Response:
+            body = await read_object(request)
+            return parts.answer(request, "page", native({**body, "stream": True}), LINES)
+
+    return add
 
 
 def _page_routes(app: FastAPI, folder: Path) -> None:
@@ -94,13 +100,20 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
     async def read(
         request: Request, name: str = "", user: str | None = None, chat: str = ""
     ) -> JSONResponse:
-        content = await _body(request)
+        try:
+            content = await read_body(request, MAX_FILE)
+        except HttpError as error:
+            if error.code != "too_large":
+                raise
+            raise BadRequest(
+                f"is larger than {MAX_FILE // MEGABYTE} MB", field="the file"
+            ) from None
         read = await asyncio.to_thread(read_dropped, content, name, user=user, chat=chat)
         return JSONResponse(cleaned(read))
 
     @app.post("/api/save")
     async def save(request: Request) -> PlainTextResponse:
-        chat = parse_object(await _body(request))
+        chat = await read_object(request)
         try:
             lines = _MESSAGES.validate_python(chat.get("history"))
         except ValidationError as error:
@@ -109,71 +122,3 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         return PlainTextResponse(
             to_jsonl(lines, user=user or "User", character=character or "Character")
         )
-
-
-def _turn_routes(app: FastAPI, dispatcher: Dispatcher) -> None:
-    @app.post("/api/turn")
-    async def turn(request: Request) -> Response:
-        payload = parse_object(await _body(request))
-        outputs = dispatcher.answer({"input": {**payload, "stream": True}})
-        return StreamingResponse(_lines(outputs), media_type="application/x-ndjson")
-
-    @app.get("/v1/models")
-    async def models() -> JSONResponse:
-        return JSONResponse(await _only(dispatcher, {"openai_route": "/v1/models"}))
-
-    @app.post("/v1/chat/completions")
-    async def completions(request: Request) -> Response:
-        body = parse_object(await _body(request))
-        asked = {"openai_route": "/v1/chat/completions", "openai_input": body}
-        if body.get("stream") is not True:
-            return JSONResponse(cleaned(await _only(dispatcher, asked)))
-        outputs = dispatcher.answer({"input": asked})
-        first = await anext(outputs)  # what is wrong with the request is told by the status
-        return StreamingResponse(_events(first, outputs), media_type="text/event-stream")
-
-
-async def _body(request: Request) -> bytes:
-    """The request's body, of which no more is read than a file may have.
-
-    Raises:
-        BadRequest: it is larger.
-    """
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_FILE:
-            raise BadRequest(f"is larger than {MAX_FILE // MEGABYTE} MB", field="the file")
-    return bytes(content)
-
-
-async def _only(dispatcher: Dispatcher, job: dict[str, Any]) -> Output:
-    """The one output of a job."""
-    async with aclosing(dispatcher.answer({"input": job})) as outputs:
-        return await anext(outputs)
-
-
-async def _lines(outputs: AsyncGenerator[Output, None]) -> AsyncIterator[str]:
-    """Events as lines of JSON; the last may be `{"type": "error", "error": {...}}`."""
-    try:
-        async with aclosing(outputs):
-            async for output in outputs:
-                yield json.dumps(cleaned(output), ensure_ascii=False) + "\n"
-    except Exception as error:  # noqa: BLE001 - the status is sent; the page shows the line
-        yield json.dumps({"type": "error", "error": failure(error)}, ensure_ascii=False) + "\n"
-
-
-async def _events(first: Output, outputs: AsyncGenerator[Output, None]) -> AsyncIterator[str]:
-    """Server-sent events of a completion; an error is the last of them."""
-    try:
-        async with aclosing(outputs):
-            yield cleaned(first)
-            async for output in outputs:
-                yield cleaned(output)
-    except Exception as error:  # noqa: BLE001 - the status is sent; the client reads the event
-        yield error_event(failure(error))
-
-
-async def _failed(_: Request, error: Exception) -> JSONResponse:
-    told = failure(error)
-    return JSONResponse(error_body(told), _STATUS.get(told["code"], 500))

@@ -27,6 +27,7 @@ class PlainReader:
         self._starts = {stop[:size] for stop in found for size in range(1, len(stop))}
         self._held = max([_LONGEST_TOKEN, *map(len, found)])
         self._waiting: str | None = "" if opening else None
+        self._opening = opening
         self._text = ""
         self._shown = 0
         self.done = False
@@ -40,7 +41,7 @@ class PlainReader:
             if opening_is_open(self._waiting):
                 return ""
             delta, self._waiting = self._without_opening(self._waiting), None
-        self._text += delta
+        self._text += delta if self._text or not self._opening else delta.lstrip()
         return self._show(self._settled())
 
     def end(self) -> str:

@@ -1,12 +1,16 @@
-"""Entrypoint of the GPU image: `vllm serve` on loopback, then the worker that talks to it.
+"""Entrypoint of the GPU image: `vllm serve` on loopback, and the worker that talks to it.
 
-With `IYAGI_LLM=huggingface` the worker runs alone, with the model in its own process. Weights are
-looked for where Runpod caches them, then in the image, then on the network volume; unless
-`HF_HUB_OFFLINE` is set, vLLM downloads what is nowhere.
+Jobs are taken when vLLM is ready. On a load-balancing endpoint the worker starts at once instead:
+it is asked all the time how it is, and says that it is not ready. With `IYAGI_LLM=huggingface` the
+worker runs alone, with the model in its own process.
+
+Weights are looked for where Runpod caches them, then in the image, then on the network volume;
+unless `HF_HUB_OFFLINE` is set, vLLM downloads what is nowhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shlex
@@ -17,14 +21,21 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from graph.settings import Settings, load_settings
 from schemas.errors import SettingsError
 from schemas.terminal import in_terminal
+from scripts.start import program
 
-CACHED = Path("/runpod-volume/huggingface-cache/hub")
+MOUNTED = Path("/runpod-volume")
+CACHED = MOUNTED / "huggingface-cache" / "hub"
 BAKED = Path("/models")
-VOLUME = Path("/runpod-volume/models")
+VOLUME = MOUNTED / "models"
+
+COMPILED = 2_000_000_000
+"""Bytes of compiled code beyond which no more is kept on the volume: what one model with one set of
+arguments needs is far below, and each other model, argument or release of vLLM adds as much."""
 
 STOPS = "32"
 """Stop strings that vLLM is told to take: from 0.28 on it refuses more than 4 otherwise."""
@@ -44,6 +55,44 @@ class Asked:
         """As a signal's handler: it may come at any moment, so that it only takes note, and who
         waits looks at it."""
         self.to_end = True
+
+
+class CompiledCode:
+    """What vLLM compiles for a model, kept on the endpoint's network volume for the next worker.
+
+    vLLM itself tells apart for which GPU, release and arguments it compiled. Weights are not kept
+    so: they are read where they lie, and a copy would take their size twice.
+    """
+
+    def __init__(self, env: Mapping[str, str], mounted: Path) -> None:
+        """
+        Args:
+            env: `VLLM_CACHE_ROOT` is where vLLM writes; one on the volume needs no copy.
+            mounted: where the platform mounts the volume; without one, nothing is kept.
+        """
+        root = Path(env.get("VLLM_CACHE_ROOT") or mounted)
+        self._folder = root / "torch_compile_cache"
+        self._mirror: Any = None
+        if mounted.is_dir() and not root.is_relative_to(mounted):
+            from runpod.serverless import VolumeCache  # 1.5 s
+
+            endpoint = env.get("RUNPOD_ENDPOINT_ID")
+            self._mirror = VolumeCache([self._folder], namespace=endpoint, volume_path=str(mounted))
+
+    def fetch(self) -> None:
+        """Copies it from the volume; what fails is compiled again."""
+        if self._mirror:
+            self._mirror.hydrate()
+
+    def keep(self) -> None:
+        """Copies what is new to the volume, in the background, unless it is too much."""
+        if not self._mirror:
+            return
+        files = [path for path in self._folder.rglob("*") if path.is_file()]
+        if sum(path.stat().st_size for path in files) <= COMPILED:
+            self._mirror.sync()
+        else:
+            print("too much compiled code to keep: empty .cache on the volume", file=sys.stderr)
 
 
 def weights(model: str, places: tuple[Path, Path, Path] = (CACHED, BAKED, VOLUME)) -> Path | None:
@@ -107,12 +156,17 @@ def worker_env(model: str, url: str, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def wait_for_health(
-    server: subprocess.Popen[bytes], url: str, seconds: float, asked: Asked
+    server: subprocess.Popen[bytes],
+    url: str,
+    seconds: float,
+    asked: Asked,
+    worker: subprocess.Popen[bytes] | None = None,
 ) -> str | None:
-    """Waits until the server is ready, or the wait is called off; why it will not be, or None."""
+    """Waits until the server is ready, or the wait is called off, also by the end of a worker that
+    runs already; why the server will not be ready, or None."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        if asked.to_end:
+        if asked.to_end or (worker and worker.poll() is not None):
             return None
         if (code := server.poll()) is not None:
             return f"vllm serve ended with exit code {code} before it was ready; its log is above"
@@ -167,23 +221,37 @@ def run(settings: Settings, env: Mapping[str, str], asked: Asked) -> int:
         )
     url = f"http://127.0.0.1:{settings.vllm_port}"
     command = vllm_command(model, path, settings.vllm_port, settings.vllm_args)
-    try:
-        server = subprocess.Popen(command, env=vllm_env(env))
-    except FileNotFoundError:
-        raise SettingsError("there is no vllm here; this starts the GPU image") from None
-    try:
-        why = wait_for_health(server, url, settings.vllm_startup_timeout, asked)
-        if asked.to_end:
-            return 0
-        if why:
+    serving = [sys.executable, *program(env, sys.argv[1:])]
+    balanced = "server" in serving
+    if balanced:
+        serving += ["--wait", f"{settings.vllm_startup_timeout:.0f}"]
+    drain = settings.job_deadline + DRAIN
+    compiled = CompiledCode(env, MOUNTED)
+    compiled.fetch()
+    with contextlib.ExitStack() as running:
+
+        def start(command: list[str], env: dict[str, str], grace: float) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(command, env=env)
+            running.callback(end, process, grace)
+            return process
+
+        try:
+            server = start(command, vllm_env(env), 30)
+        except FileNotFoundError:
+            raise SettingsError("there is no vllm here; this starts the GPU image") from None
+        worker = None
+        if balanced:
+            worker = start(serving, worker_env(model, url, env), drain)
+        if why := wait_for_health(server, url, settings.vllm_startup_timeout, asked, worker):
             print(f"error: {why}", file=sys.stderr, flush=True)
             return 1
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "handler", *sys.argv[1:]], env=worker_env(model, url, env)
-        )
-        return watch(server, worker, settings.job_deadline + DRAIN, asked)
-    finally:
-        end(server, 30)
+        if worker is None:
+            if asked.to_end:
+                return 0
+            worker = start(serving, worker_env(model, url, env), drain)
+        if not asked.to_end and worker.poll() is None:  # else it may be half written
+            compiled.keep()
+        return watch(server, worker, drain, asked)
 
 
 def main() -> int:
@@ -191,7 +259,7 @@ def main() -> int:
     environment."""
     env, asked = dict(os.environ), Asked()
     if env.get("IYAGI_LLM") == "huggingface":
-        os.execv(sys.executable, [sys.executable, "-m", "handler", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, *program(env, sys.argv[1:])])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
     if not env.get("IYAGI_LLM_URL"):

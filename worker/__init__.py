@@ -3,7 +3,6 @@
 dispatch        which of the known shapes a job has, and what each is answered with, in time
 events          tokens gathered so that a slow network holds nothing back
 output          what may leave: JSON, sizes, errors
-openai_api      chat completions, in and out; knows nothing of Runpod
 characters      a character of the operator's folder by its name
 serve           flags, start-up checks, the SDK's loop
 job_loop        no job before the warm-up, none lost at the end, pauses where the server is gone

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from cards.events import to_events
 from cards.files import parse_json, read_file
 from cards.load import load_character
+from cards.macros import Scope, expand
+from language.korean import is_korean
 from language.normal import nfc
 from schemas.errors import BadRequest, SettingsError
 from schemas.kept import Kept
@@ -54,10 +56,22 @@ def load(name: str, folder: Path) -> Character:
         BadRequest: there is none; says which there are.
         SettingsError: its file cannot be read as a character.
     """
-    path = _files(folder).get(nfc(name))
-    if path is None:
+    found = find(name, folder)
+    if found is None:
         known = ", ".join(names(folder)) or "none; send `persona`"
         raise BadRequest(f"no such character; on offer: {known}", field="model")
+    return found
+
+
+def find(name: str, folder: Path) -> Character | None:
+    """The character of this name, whatever its case; None where there is none. Blocks on the disk.
+
+    Raises:
+        SettingsError: its file cannot be read as a character.
+    """
+    path = _path(name, folder)
+    if path is None:
+        return None
     files = [path, path.with_name(path.stem + STORY)]
     try:
         written = tuple((file, file.stat().st_mtime_ns) for file in files if file.is_file())
@@ -70,6 +84,40 @@ def load(name: str, folder: Path) -> Character:
         raise SettingsError(
             f"characters/{path.name} is no character; see python -m cards validate"
         ) from None
+
+
+def listed(folder: Path) -> list[tuple[str, str | None]]:
+    """The names of `names` with their greetings, the user's name in them a plain word; None where
+    there is none, or the file is no character. Blocks on the disk."""
+    return [(name, _greeting(name, folder)) for name in names(folder)]
+
+
+def _greeting(name: str, folder: Path) -> str | None:
+    try:
+        found = find(name, folder)
+    except SettingsError:  # told where the character is asked for
+        return None
+    if found is None or not (text := found.persona.first_message).strip():
+        return None
+    user = "유저" if is_korean(text) else "User"
+    return expand(text, Scope.of(found.persona, user, text))
+
+
+def named(name: str, folder: Path) -> str | None:
+    """The name in the folder that is meant, whatever its case. Blocks on the disk."""
+    path = _path(name, folder)
+    return nfc(path.stem) if path else None
+
+
+def _path(name: str, folder: Path) -> Path | None:
+    files, wanted = _files(folder), nfc(name)
+    if wanted in files:
+        return files[wanted]
+    return next((path for known, path in files.items() if _same(known, wanted)), None)
+
+
+def _same(known: str, wanted: str) -> bool:
+    return nfc(known.casefold()) == nfc(wanted.casefold())
 
 
 _read_before: Kept[tuple[tuple[Path, int], ...], Character] = Kept(MAX_BYTES)

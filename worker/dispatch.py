@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 from graph.pipeline import Pipeline
+from language.normal import nfc
+from openai_api.answer import chunks, completion, model_entry, model_list, text_of
+from openai_api.errors import NotFound, UnknownModel
+from openai_api.read import Asked, ChatBody, PromptBody, read_chat, read_prompt, streams
+from openai_api.scene import CONTINUE
+from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work, unknown_model
 from schemas.errors import BadRequest, LLMError
 from schemas.request import ChatRequest
 from schemas.response import ChatResponse
 from worker import characters
-from worker.events import Event, paced, within
+from worker.events import Event, merged, paced, within
 from worker.health import EventLoopLag
-from worker.openai_api import (
-    CompletionRequest,
-    chat_request,
-    completion,
-    completion_stream,
-    model_list,
-    read_completion,
-)
 from worker.output import Output, shortened
 
 T = TypeVar("T")
@@ -36,16 +35,24 @@ WARM_UP = {
     "gen": {"max_new_tokens": 1},
 }
 
-CHAT = "/v1/chat/completions"
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+MODELS = "/v1/models"
 
 _BODIES = {
     CHAT: "a JSON object with `model` and `messages`",
+    COMPLETIONS: "a JSON object with `model` and `prompt`",
+    MODELS: None,
+    f"{MODELS}/{{id}}": None,
     "/forget": "a JSON object with the chat's ids",
-    "/v1/models": None,
     "/schema": None,
     "/health": None,
 }
 """Known routes, and the body that each needs."""
+
+_OF_MODEL = f"{MODELS}/{{id}}"
+_SHARE = 4
+"""Of a model's context, one part of so many is the most that a reply may take where a client asks
+for more: the rest is for the chat. Clients ask for 16,000 tokens of any model."""
 
 
 class Job(NamedTuple):
@@ -61,6 +68,7 @@ def read_job(job: object) -> Job:
 
     Raises:
         BadRequest: names the field and the cure.
+        NotFound: there is no such route; says which there are.
     """
     payload = job.get("input") if isinstance(job, dict) else None
     if not isinstance(payload, dict):
@@ -72,12 +80,29 @@ def read_job(job: object) -> Job:
         place, route, body_place = "route", payload["route"], "body"
     else:
         return Job("", payload)
-    if not isinstance(route, str) or route not in _BODIES:
-        raise BadRequest(f"unknown; known are {', '.join(_BODIES)}", field=place)
-    body, needed = payload.get(body_place), _BODIES[route]
+    known, name = _route(route)
+    if known is None:
+        raise NotFound(f"unknown; known are {', '.join(_BODIES)}", field=place)
+    body, needed = payload.get(body_place), _BODIES[known]
     if needed and not (isinstance(body, dict) and body):
         raise BadRequest(f"must be {needed}", field=body_place)
-    return Job(route, body if isinstance(body, dict) else {})
+    if known == _OF_MODEL:
+        return Job(known, {"id": name})
+    return Job(known, body if isinstance(body, dict) else {})
+
+
+def _route(route: object) -> tuple[str | None, str]:
+    """The known route that is meant, and the name behind it: platforms leave `/v1` out or encode a
+    name, and a program may send a query."""
+    if not isinstance(route, str):
+        return None, ""
+    path = route.partition("?")[0]
+    if f"/v1{path}".startswith((CHAT, COMPLETIONS, MODELS)):
+        path = f"/v1{path}"
+    if path.startswith(f"{MODELS}/") and (name := unquote(path.removeprefix(f"{MODELS}/"))):
+        return _OF_MODEL, name
+    path = path.rstrip("/")
+    return (path if path in _BODIES and path != _OF_MODEL else None), ""
 
 
 def hears_events(job: object) -> bool:
@@ -86,7 +111,7 @@ def hears_events(job: object) -> bool:
         route, body = read_job(job)
     except BadRequest:
         return False
-    return route == CHAT and body.get("stream") is True
+    return route in (CHAT, COMPLETIONS) and streams(body)
 
 
 class Dispatcher:
@@ -162,25 +187,50 @@ class Dispatcher:
     async def _outputs(self, route: str, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         match route:
             case "":
-                async with aclosing(self._turn(body)) as outputs:
-                    async for output in outputs:
-                        yield output
+                outputs = self._turn(body)
             case "/v1/chat/completions":
-                async with aclosing(self._completion(read_completion(body))) as outputs:
-                    async for output in outputs:
-                        yield output
+                outputs = self._chat(read_chat(body))
+            case "/v1/completions":
+                outputs = self._prompts(read_prompt(body))
+            case _:
+                yield await self._told(route, body)
+                return
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
+
+    async def _told(self, route: str, body: dict[str, Any]) -> Output:
+        """The one output of a route that needs no model."""
+        match route:
             case "/forget":
-                yield {"forgotten": await self._in_time(self.pipeline.forget(body))}
+                return {"forgotten": await self._in_time(self.pipeline.forget(body))}
             case "/v1/models":
-                folder = await self._in_time(asyncio.to_thread(characters.names, self._characters))
-                yield model_list([*folder, *self._offered()])
+                return model_list(await self._in_time(asyncio.to_thread(self._listed)))
+            case "/v1/models/{id}":
+                return await self._in_time(asyncio.to_thread(self._entry, body["id"]))
             case "/schema":
-                yield {
+                return {
                     "request": ChatRequest.model_json_schema(),
                     "response": ChatResponse.model_json_schema(),
                 }
-            case "/health":
-                yield self.health()
+        return self.health()
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """What a client can name as its model."""
+        folder = [model_entry(name, text) for name, text in characters.listed(self._characters)]
+        taken = {entry["id"] for entry in folder}
+        models = [name for name in (*self._offered(), ANY_MODEL) if name not in taken]
+        return [*folder, *map(model_entry, dict.fromkeys(models))]
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        """One of them, whatever the case of its name."""
+        listed = self._listed()
+        folded = nfc(nfc(name).casefold())
+        for known in (nfc(name), folded):
+            for entry in listed:
+                if known in (entry["id"], nfc(entry["id"].casefold())):
+                    return entry
+        raise unknown_model([entry["id"] for entry in listed])
 
     async def _turn(self, payload: dict[str, Any]) -> AsyncGenerator[Output, None]:
         streaming = payload.get("stream", False)
@@ -211,25 +261,131 @@ class Dispatcher:
             },
         }
 
-    async def _completion(self, asked: CompletionRequest) -> AsyncGenerator[Output, None]:
-        reading = asyncio.to_thread(
-            chat_request,
-            asked,
-            self._offered(),
-            lambda name: characters.load(name, self._characters),
+    async def _chat(self, body: ChatBody) -> AsyncGenerator[Output, None]:
+        """A chat completion: turns of a chat, or plain work."""
+        work = await self._read(
+            lambda: chat_work(body, self._offered(), self._find, self._narrated)
         )
-        payload = await self._in_time(reading)
-        if not asked.stream:
-            yield completion(await self._response(payload), asked.model)
-            return
-        wants_usage = asked.stream_options.get("include_usage") is True
-        async with aclosing(self._events(payload)) as events:
-            async for text in completion_stream(events, asked.model, include_usage=wants_usage):
-                yield text
+        outputs = self._answers([work], body)
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
 
-    async def _events(self, payload: object) -> AsyncGenerator[Event, None]:
+    async def _prompts(self, body: PromptBody) -> AsyncGenerator[Output, None]:
+        """A completion of texts."""
+        works = await self._read(lambda: prompt_work(body, self._offered(), self._find))
+        echoed = [text if body.echo else "" for text in body.prompts for _ in range(body.n)]
+        outputs = self._answers(works, body, echoed)
+        async with aclosing(outputs):
+            async for output in outputs:
+                yield output
+
+    async def _read(self, reading: Callable[[], T]) -> T:
+        """What a request asks for, which may block on the disk."""
+
+        def read() -> T:
+            try:
+                return reading()
+            except UnknownModel:
+                raise unknown_model([entry["id"] for entry in self._listed()]) from None
+
+        return await self._in_time(asyncio.to_thread(read))
+
+    async def _answers(
+        self, works: Sequence[Work], asked: Asked, prompts: Sequence[str] | None = None
+    ) -> AsyncGenerator[Output, None]:
+        """The choices of one completion, at once or as events."""
+        model = asked.model
+        each = [(work, self._bounded(payload)) for work in works for payload in work.payloads()]
+        replies = [self._reply(*one, live=asked.stream) for one in each]
+        async with aclosing(merged(replies)) as events:
+            if asked.stream:
+                told = chunks(
+                    events,
+                    model,
+                    choices=len(each),
+                    include_usage=asked.include_usage,
+                    prompts=prompts,
+                )
+                async for text in told:
+                    yield text
+                return
+            finals = {row: event async for row, event in events if event["type"] == "final"}
+        yield completion([finals[row]["response"] for row in range(len(each))], model, prompts)
+
+    async def _reply(
+        self, work: Work, payload: dict[str, Any], *, live: bool
+    ) -> AsyncGenerator[Event, None]:
+        """The events of one reply, refusals in the client's words."""
+        try:
+            source = self._work(payload) if work.plain else self._chat_turn(payload, live=live)
+            async with aclosing(source) as events:
+                async for event in events:
+                    yield event
+        except BadRequest as error:
+            raise work.in_words_of_the_client(error) from None
+
+    async def _work(self, payload: dict[str, Any]) -> AsyncGenerator[Event, None]:
+        """Plain work of the model; what failed before it wrote anything is raised."""
+        async with aclosing(paced(self.pipeline.complete(payload), self._deadline)) as events:
+            async for event in events:
+                if event["type"] == "final" and (error := event["response"].get("error")):
+                    if not event["response"]["text"]:
+                        raise LLMError(error, retryable=event["response"]["retryable"])
+                    self.on_failure()
+                yield event
+
+    async def _chat_turn(
+        self, payload: dict[str, Any], *, live: bool
+    ) -> AsyncGenerator[Event, None]:
+        """A turn of a client that names no chat: it is known again by what was said."""
+        payload = await self._in_time(asyncio.to_thread(self._recognised, payload))
+        async with aclosing(self._events(payload, live=live)) as events:
+            async for event in events:
+                if event["type"] == "final" and event["response"]["responded_as"] == "narrator":
+                    await asyncio.to_thread(self._heard_narration, payload, event["response"])
+                yield event
+
+    def _bounded(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """The payload with a reply that leaves the model room for the chat."""
+        wanted = payload.get("gen", {}).get("max_new_tokens")
+        name = payload.get("model", {}).get("name")
+        if wanted is None:
+            return payload
+        layout = self.pipeline.services.models.choose(name).layout
+        most = max(layout.max_new_tokens, layout.context_length // _SHARE)
+        if wanted <= most:
+            return payload
+        return {**payload, "gen": {**payload["gen"], "max_new_tokens": most}}
+
+    def _recognised(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """The payload with the id of the chat that it goes on with, where memory is kept for the
+        user and the client names no chat. Blocks on the disk."""
+        kept, user_id = self.pipeline.services.readers["latin"].memory, payload.get("user_id")
+        if kept is None or payload.get("session_id") is not None or not isinstance(user_id, str):
+            return payload
+        lines = [(line["role"], line["content"]) for line in payload["history"]]
+        if payload["message"] != CONTINUE:
+            lines.append(("user", payload["message"]))
+        character = str(payload["persona"]["name"])
+        conversations = self.pipeline.services.conversations
+        return {**payload, "session_id": conversations.session_of(user_id, character, lines)}
+
+    def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
+        """Remembers that a reply is the narrator's: a client sends it back as the character's."""
+        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
+        self.pipeline.services.conversations.heard_narration(whole)
+
+    def _narrated(self, text: str) -> bool:
+        return self.pipeline.services.conversations.narrated(text)
+
+    def _find(self, name: str) -> characters.Character | None:
+        return characters.find(name, self._characters)
+
+    async def _events(self, payload: object, *, live: bool = True) -> AsyncGenerator[Event, None]:
         """The turn's events, gathered for the network."""
-        async with aclosing(paced(self.pipeline.stream(payload), self._deadline)) as events:
+        turn = self.pipeline.stream(payload, live=live)
+        async with aclosing(paced(turn, self._deadline)) as events:
             async for event in events:
                 if event["type"] == "final":
                     event = {**event, "response": self._checked(event["response"])}

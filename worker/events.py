@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
@@ -110,6 +110,58 @@ async def paced(
         reader.remove_done_callback(leave)
         producer.cancel()
         await asyncio.wait({producer})
+
+
+async def merged(
+    sources: Sequence[AsyncGenerator[Event, None]],
+) -> AsyncGenerator[tuple[int, Event], None]:
+    """The events of several replies as they come, each with the number of its reply.
+
+    All are closed when the reader leaves, or one of them fails.
+
+    Raises:
+        Exception: whatever the first raises that fails, after the events before.
+    """
+    if len(sources) == 1:
+        async with aclosing(sources[0]) as events:
+            async for event in events:
+                yield 0, event
+        return
+    said: _Said = asyncio.Queue(len(sources))
+    tasks = {asyncio.create_task(_tell(row, each, said)) for row, each in enumerate(sources)}
+    reader = asyncio.current_task()
+    assert reader is not None
+
+    def leave(_: object) -> None:
+        for task in tasks:
+            task.cancel()
+
+    reader.add_done_callback(leave)
+    try:
+        for _ in sources:  # each ends once
+            while told := await said.get():
+                if isinstance(told, Exception):
+                    raise told
+                yield told
+    finally:
+        reader.remove_done_callback(leave)
+        leave(None)
+        await asyncio.wait(tasks)
+
+
+_Said = asyncio.Queue[tuple[int, Event] | Exception | None]
+
+
+async def _tell(row: int, source: AsyncGenerator[Event, None], said: _Said) -> None:
+    """Puts the events of a source into a queue, then what it raised, or None."""
+    try:
+        async with aclosing(source):
+            async for event in source:
+                await said.put((row, event))
+    except Exception as error:  # noqa: BLE001 - raised where the events are read
+        await said.put(error)
+    else:
+        await said.put(None)
 
 
 async def _produce(source: AsyncGenerator[Event, None], pending: Pending, deadline: float) -> None:

@@ -20,7 +20,6 @@ from tests.llm.fake_openai_server import Behaviour, FakeServer, Peer, say
 from tests.support import free_port
 from tests.worker.job_server import Background
 
-MODULE = "server" if (ROOT / "server" / "__main__.py").exists() else "play"
 MODEL = "test/model"
 
 # Each text that could stand in a prompt has a word of its own, to be looked for there.
@@ -129,7 +128,7 @@ def open_door(home: Path, **settings: str) -> Iterator[Door]:
     }
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, "--port", str(port)],
+            [sys.executable, "-m", "server", "--port", str(port)],
             cwd=ROOT,
             env={**os.environ, **env},
             stdout=log,

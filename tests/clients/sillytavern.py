@@ -283,6 +283,9 @@ def open_tavern(home: Path, api: str) -> Iterator[Tavern]:
     user = home / "data" / "default-user"
     user.mkdir(parents=True)
     (user / "settings.json").write_text(json.dumps(_settings(api)), encoding="utf-8")
+    # A second browser window is what this guards against; here, chats that change fast set it off.
+    config = "backups:\n  chat:\n    checkIntegrity: false\n"
+    (home / "config.yaml").write_text(config, encoding="utf-8")
     port = free_port()
     with (home / "tavern.log").open("wb") as log:
         process = subprocess.Popen(

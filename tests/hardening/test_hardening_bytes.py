@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cards.keys import CompiledBook
 from cards.read_lore import parse_book
 from graph.pipeline import read_request
+from openai_api.read import read_chat
 from retrieval.index import Index, IndexCache, Passage
 from schemas.base import BYTES_OF_OBJECT, BYTES_OF_VALUE, size_of
 from schemas.errors import BadRequest
@@ -28,7 +29,6 @@ from stores.story_index import StoryIndex
 from tests.stores.stores_support import CountingEncoder
 from tests.support import ask
 from worker import characters
-from worker.openai_api import read_completion
 
 CHANCE = random.Random(7)
 
@@ -172,7 +172,7 @@ def test_the_openai_route_has_the_same_bound() -> None:
     for body in ({"messages": [message] * 100}, {str(n): 0 for n in range(100_000)}):
         before = time.process_time()
         with pytest.raises(BadRequest, match=r"newest messages|more than 100 fields"):
-            read_completion({"model": "iyagi", **body})
+            read_chat({"model": "iyagi", **body})
         assert time.process_time() - before < 1
 
 

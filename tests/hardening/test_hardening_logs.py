@@ -195,7 +195,7 @@ def test_what_is_told_of_an_exception() -> None:
 
 
 PRODUCT = ("cards", "embedding", "graph", "language", "llm", "nodes", "play", "prompts", "replies")
-PRODUCT += ("retrieval", "routing", "schemas", "stores", "worker")  # type: ignore[assignment]
+PRODUCT += ("retrieval", "routing", "schemas", "server", "stores", "worker")  # type: ignore[assignment]
 
 
 def test_no_line_of_ours_prints_what_an_exception_says() -> None:

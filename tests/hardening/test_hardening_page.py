@@ -62,7 +62,8 @@ def test_a_port_that_is_none_is_one_line(port: str, capsys: pytest.CaptureFixtur
 
 
 COMMANDS = sorted(
-    path for folder in (".", "cards", "play", "scripts") for path in (ROOT / folder).glob("*.py")
+    path for folder in (".", "cards", "play", "scripts", "server")
+    for path in (ROOT / folder).glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8").rpartition("\nif ")[2]
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ import regex
 
 from graph.settings import ROOT
 from language.normal import nfc
+from openai_api import phrases as clients
 from prompts import control
 from replies import agency, guard, tags
 from replies.tags import Cast
@@ -30,8 +31,8 @@ from schemas.formats import FORMATS
 from tests.hardening.patterns import texts
 
 FOLDERS = (
-    "cards embedding graph language llm nodes play prompts replies retrieval routing schemas "
-    "stores worker"
+    "cards embedding graph language llm nodes openai_api play prompts replies retrieval routing "
+    "schemas stores worker"
 )
 STARTS = {"graph.app", "cards.__main__", "play.__main__"}
 """What starts something when it is imported."""
@@ -62,6 +63,12 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
     },
     "routing/commands.py:_words": lambda: {
         f"commands {name}": pattern for name, pattern in commands._words().items()
+    },
+    "openai_api/phrases.py:_patterns": lambda: {
+        f"clients {kind} {number}": made
+        for kind, row in clients._table().items()
+        if "words" not in row
+        for number, made in enumerate(clients._patterns(kind))
     },
     "routing/reading.py:_phrases": lambda: {
         f"phrases {name}": pattern for name, pattern in reading._phrases().items()

@@ -100,3 +100,16 @@ async def test_generation_stops_on_the_server_where_the_reply_is_cut(
     assert "".join(piece["text"] for piece in answer["response_contents"]) == "그래."
     assert answer["usage"]["completion_tokens"] < 100
     assert await server.all_closed()
+
+
+async def test_a_reply_is_gone_on_with(
+    server: FakeServer, llm_of: Make, make_pipeline: MakePipeline
+) -> None:
+    """What is written already is the last message, and the server is told to go on with it."""
+    pipeline = make_pipeline(llm_of(), llm_format="chat")
+    await pipeline.chat(ask("안녕", respond_as="character", reply_start="어서"))
+    asked = server.requests[-1]
+    assert asked["messages"][-1] == {"role": "assistant", "content": "하늘: 어서"}
+    assert asked["continue_final_message"] is True and asked["add_generation_prompt"] is False
+    await pipeline.chat(ask("안녕", respond_as="character"))
+    assert "continue_final_message" not in server.requests[-1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 
 from graph.settings import ROOT
 from schemas.errors import LLMError
@@ -283,7 +283,7 @@ def test_a_clients_story_goes_no_further_than_it_says(client: OpenAI, says: Reco
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_name_leads_out_of_the_folder(client: OpenAI, name: str, stream: bool) -> None:
-    with pytest.raises(BadRequestError, match="no such character; on offer: Wren, 세라"):
+    with pytest.raises(NotFoundError, match="no such model or character; on offer: Wren, 세라"):
         client.chat.completions.create(model=name, messages=[LINE], stream=stream)
 
 

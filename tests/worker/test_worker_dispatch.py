@@ -53,8 +53,8 @@ async def test_the_deadline_is_for_jobs_of_every_kind(
         return True
 
     monkeypatch.setattr(pipeline, "forget", hang)
-    monkeypatch.setattr(characters, "names", lambda folder: time.sleep(0.5))
-    monkeypatch.setattr(characters, "load", lambda name, folder: time.sleep(0.5))
+    monkeypatch.setattr(characters, "listed", lambda folder: time.sleep(0.5))
+    monkeypatch.setattr(characters, "find", lambda name, folder: time.sleep(0.5))
     body = {"model": "하늘", "messages": [{"role": "user", "content": "hi"}]}
     for given in (
         {"route": "/forget", "body": {"user_id": "u", "session_id": "s"}},
@@ -127,6 +127,8 @@ def test_a_character_is_found_by_its_name_only(folder: Path, name: str) -> None:
 def test_a_characters_name_may_be_decomposed(folder: Path) -> None:
     assert characters.load("하늘", folder).persona.name == "하늘"
     assert characters.load(unicodedata.normalize("NFD", "하늘"), folder).persona.name == "하늘"
+    (folder / "Ada.json").write_text(json.dumps({"name": "Ada"}), encoding="utf-8")
+    assert characters.load("aDA", folder).persona.name == "Ada"
     assert characters.names(folder / "missing") == []
     with pytest.raises(SettingsError, match=r"broken\.json"):
         characters.load("broken", folder)

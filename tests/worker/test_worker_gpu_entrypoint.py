@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import httpx
 import pytest
+from runpod.serverless.utils import rp_volume_cache
 
 from graph.settings import ROOT, Settings
 from schemas.errors import SettingsError
@@ -30,6 +33,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 json.dump(sys.argv[1:], open(os.environ["VLLM_SEEN"], "w"))
 if os.environ.get("VLLM_DIES"):
     sys.exit(7)
+if root := os.environ.get("VLLM_CACHE_ROOT"):
+    compiled = os.path.join(root, "torch_compile_cache", "graph")
+    json.dump(os.path.exists(compiled), open(os.environ["VLLM_SEEN"] + ".compiled", "w"))
+    os.makedirs(os.path.dirname(compiled), exist_ok=True)
+    open(compiled, "w").close()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -37,7 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         model = {{"id": "org/name", "owned_by": "vllm", "max_model_len": 2048}}
         data = json.dumps({{"data": [model]}}).encode() if self.path == "/v1/models" else b""
-        self.send_response(503 if os.environ.get("VLLM_LOADS") else 200)
+        loads = os.environ.get("VLLM_LOADS")  # as long as there is such a file
+        self.send_response(503 if loads and os.path.exists(loads) else 200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
         self.end_headers()
@@ -86,6 +95,13 @@ class Entrypoint:
         """Whether its vllm still listens."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def ping(self) -> int:
+        """What the load balancer hears; 0 for nothing."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.env['PORT_HEALTH']}/ping").status_code
+        except httpx.TransportError:
+            return 0
 
 
 @pytest.fixture
@@ -159,10 +175,66 @@ def test_a_running_job_is_finished_after_sigterm(own_jobs: JobServer, start: Any
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_while_the_server_starts(start: Any, number: int, tmp_path: Path) -> None:
-    entrypoint = start(VLLM_LOADS="1")
+    entrypoint = start(VLLM_LOADS=str(tmp_path))
     wait_until(entrypoint.serving, 20)
     entrypoint.process.send_signal(number)
     assert entrypoint.process.wait(20) == 0
+    assert not entrypoint.serving()
+
+
+def balanced(start: Any, **more: str) -> Entrypoint:
+    """The entrypoint on a load-balancing endpoint."""
+    port = str(free_port())
+    queue = {"RUNPOD_WEBHOOK_GET_JOB": ""}
+    entrypoint: Entrypoint = start(
+        PORT=port, PORT_HEALTH=port, IYAGI_WARM_UP="true", **queue, **more
+    )
+    return entrypoint
+
+
+def test_a_load_balancer_hears_that_the_server_starts_then_that_it_is_ready(
+    start: Any, tmp_path: Path
+) -> None:
+    loading = tmp_path / "loading"
+    loading.touch()
+    entrypoint = balanced(start, VLLM_LOADS=str(loading))
+    wait_until(lambda: entrypoint.ping() == 204, 40)
+    assert entrypoint.serving()
+    loading.unlink()
+    wait_until(lambda: entrypoint.ping() == 200, 40)
+    url = f"http://127.0.0.1:{entrypoint.env['PORT']}/v1/chat/completions"
+    said = {"role": "user", "content": "Good evening."}
+    body = {"model": "iyagi", "messages": [said], "persona": {"name": "Mara"}}
+    answer = httpx.post(url, json=body, timeout=20)
+    assert answer.json()["choices"][0]["message"]["content"] == "Good evening."
+    entrypoint.process.send_signal(signal.SIGTERM)
+    assert entrypoint.process.wait(20) == 0
+    assert not entrypoint.serving() and not entrypoint.ping()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_while_a_load_balancer_waits_for_it(
+    start: Any, number: int, tmp_path: Path
+) -> None:
+    entrypoint = balanced(start, VLLM_LOADS=str(tmp_path))
+    wait_until(lambda: entrypoint.ping() == 204, 40)
+    entrypoint.process.send_signal(number)
+    assert entrypoint.process.wait(20) == 0
+    assert not entrypoint.serving() and not entrypoint.ping()
+
+
+def test_a_server_that_never_starts_ends_the_worker_that_waits_for_it(start: Any) -> None:
+    entrypoint = balanced(start, VLLM_DIES="1")
+    assert entrypoint.process.wait(40) == 1
+    assert not entrypoint.ping()
+
+
+def test_a_worker_that_cannot_start_ends_the_wait_for_the_server(
+    start: Any, tmp_path: Path
+) -> None:
+    """Though the server would load for a long time."""
+    entrypoint = balanced(start, VLLM_LOADS=str(tmp_path), IYAGI_CHROMA_URL="no address")
+    assert entrypoint.process.wait(40) == 2
     assert not entrypoint.serving()
 
 
@@ -198,6 +270,80 @@ def test_it_fails_fast_and_loud(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SettingsError, match="no vllm here"):
         serve_gpu.run(settings, {**vllm, "PATH": "/nowhere"}, asked)
+
+
+def test_what_vllm_compiled_is_kept_on_the_volume_for_the_next_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that finds it all, one that adds to it, and one with too much of it."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+
+    def worker(name: str) -> tuple[serve_gpu.CompiledCode, Path]:
+        root = tmp_path / "root"
+        env = {"VLLM_CACHE_ROOT": str(root), "RUNPOD_ENDPOINT_ID": name}
+        return serve_gpu.CompiledCode(env, volume), root / "torch_compile_cache"
+
+    def stop(folder: Path) -> None:
+        rp_volume_cache._join_pending_syncs()
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+    compiled, folder = worker("ep")
+    compiled.fetch()
+    assert not folder.exists()
+    small, large = folder / "abc" / "rank_0" / "graph.py", folder / "abc" / "kernels"
+    small.parent.mkdir(parents=True)
+    small.write_text("graph", encoding="utf-8")
+    large.write_bytes(b"k" * 300_000)
+    compiled.keep()
+    stop(folder)
+    compiled, _ = worker("ep")
+    compiled.fetch()
+    assert small.read_text(encoding="utf-8") == "graph" and large.stat().st_size == 300_000
+    monkeypatch.setattr(serve_gpu, "COMPILED", 300_000)
+    (folder / "more").touch()
+    compiled.keep()
+    stop(folder)
+    compiled.fetch()
+    assert large.exists() and not (folder / "more").exists()
+    stop(folder)
+    worker("another endpoint")[0].fetch()
+    assert not folder.exists()
+
+
+def test_the_next_vllm_finds_what_one_compiled_before_it_was_ready(
+    vllm: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, volume = tmp_path / "root", tmp_path / "volume"
+    volume.mkdir()
+    monkeypatch.setattr(serve_gpu, "MOUNTED", volume)
+    monkeypatch.setattr(serve_gpu, "watch", lambda *_: 0)  # it ends as soon as it has begun
+    monkeypatch.setenv("PATH", vllm["PATH"])
+    settings = Settings(_env_file=None, llm_models=("org/name",), vllm_port=free_port())
+    env = {**vllm, "VLLM_CACHE_ROOT": str(root), "RUNPOD_ENDPOINT_ID": "ep"}
+    for found in (False, True):
+        assert serve_gpu.run(settings, env, serve_gpu.Asked()) == 0
+        rp_volume_cache._join_pending_syncs()
+        shutil.rmtree(root)
+        seen = Path(vllm["VLLM_SEEN"] + ".compiled").read_text(encoding="utf-8")
+        assert json.loads(seen) is found
+
+
+@pytest.mark.parametrize("place", ["", "volume/cache"])
+def test_nothing_is_copied_where_vllm_writes_to_the_volume_or_is_not_told_where(
+    place: str, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    folder = tmp_path / (place or ".") / "torch_compile_cache"
+    folder.mkdir(parents=True)
+    volume.mkdir(exist_ok=True)
+    (folder / "kernels").touch()
+    env = {"VLLM_CACHE_ROOT": place and str(folder.parent), "RUNPOD_ENDPOINT_ID": "ep"}
+    compiled = serve_gpu.CompiledCode(env, volume)
+    compiled.fetch()
+    compiled.keep()
+    rp_volume_cache._join_pending_syncs()
+    assert not (volume / ".cache").exists()
 
 
 def test_what_the_operator_sets_comes_first() -> None:

@@ -1,0 +1,108 @@
+"""The short phrases of chat clients that carry a meaning, from `phrases.toml`.
+
+A user can change nearly all of them, so each kind holds how people put it, in English and Korean.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SPAN = 20_000
+"""Characters of a text in which a phrase is looked for."""
+
+_OPENING = '[(（［【{*"“ \t\r\n'
+"""What may stand before a phrase that begins a text."""
+
+_CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
+_SLOTS = {
+    "{char}": r"[^\n\[\]\"“”]{1,40}?",
+    "{who}": r"[^\n\[\].,;:!?()]{1,40}?",
+    "{word}": r"[^\s\[\]\"“”'‘’.,;:!?()]{1,30}?",
+    "{Name}": (
+        rf"(?:(?:Dr|Mr|Mrs|Ms|St)\. )?{_CAPITAL}[\w'’-]{{0,30}}"
+        rf"(?: {_CAPITAL}[\w'’-]{{0,30}}){{0,3}}"
+    ),
+    "{end}": (
+        r"(?:(?<!Mr)(?<!Ms)(?<!Dr)(?<!St)(?<!Mrs)[.!?](?=\s|$)|[,;:\n\]]|$"
+        r"|(?= (?:in|set|where|who|with|that|using)\b))"
+    ),
+    "{s}": "['’]",
+    "{q}": "['\"“‘”’]?",
+}
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _patterns(kind: str) -> tuple[re.Pattern[str], ...]:
+    """The phrases of a kind, compiled."""
+    row, made = _table()[kind], []
+    for phrase in (*row.get("begins", ()), *row.get("inside", ())):
+        for slot, pattern in _SLOTS.items():
+            phrase = phrase.replace(slot, pattern)
+        made.append(re.compile(phrase, re.NOFLAG if row.get("cased") else re.IGNORECASE))
+    return tuple(made)
+
+
+@cache
+def words(kind: str) -> frozenset[str]:
+    """The words of a kind, in lower case."""
+    return frozenset(_table()[kind]["words"].split())
+
+
+def begins(kind: str, text: str) -> re.Match[str] | None:
+    """The phrase of a kind that a text begins with, behind brackets."""
+    return next(all_begin(kind, text), None)
+
+
+def all_begin(kind: str, text: str) -> Iterator[re.Match[str]]:
+    """Each phrase of a kind that a text begins with, in the order of the list."""
+    text = text[:SPAN].lstrip(_OPENING)
+    return filter(None, (pattern.match(text) for pattern in _patterns(kind)))
+
+
+def inside(kind: str, text: str) -> re.Match[str] | None:
+    """The first phrase of a kind in a text; of several, that which is listed first."""
+    found = (pattern.search(text, 0, SPAN) for pattern in _patterns(kind))
+    return next(filter(None, found), None)
+
+
+def bracketed(text: str) -> bool:
+    """Whether a text stands wholly in square brackets: one pair, or several behind each other."""
+    text = text.strip().replace("［", "[").replace("］", "]")
+    if not text.startswith("[") or not text.endswith("]"):
+        return False
+    depth = 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if depth < 0 or (depth == 0 and sign != "]" and not sign.isspace()):
+            return False
+    return depth == 0
+
+
+def is_mark(kind: str, text: str) -> bool:
+    """Whether a line only marks a place: `start` of the chat, or of an `example`."""
+    bare = text.strip()
+    if kind == "example" and bare.upper() == "<START>":
+        return True
+    if len(bare) > 1_200 or "\n" in bare:
+        return False
+    marked = bracketed(bare) or (bare[:1] in "(*-=#<【" and len(bare) < 100)
+    return marked and begins(kind, bare.lstrip("-=#<> ")) is not None
+
+
+def stops_the_play(text: str) -> bool:
+    """Whether an instruction asks for work that is no line of anybody: a summary, a picture's
+    prompt, a title. Instructions for a reply may also say to ignore what stood before."""
+    if begins("pause", text) or begins("work", text) or begins("task", text):
+        return True
+    ignores = begins("ignore", text)
+    return ignores is not None and inside("tasks", text[:600]) is not None

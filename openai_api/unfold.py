@@ -1,0 +1,202 @@
+"""Messages one by one: marks, examples and instructions apart from what is said, also where a
+client merged them.
+
+Clients change the order and roles of what they send for models that take only a few: system lines
+become part of the user's (SillyTavern's "strict" and "semi-strict"), leading lines one (`merge`),
+or everything becomes one message of the user ("single user message").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from openai_api import phrases
+from openai_api.lines import Line, Role
+from openai_api.names import Cast, fold, in_main_prompt, members_of, prefixed
+
+_BLANK = re.compile(r"\n[ \t]*\n\s*")
+_EXAMPLES: dict[str, Role] = {
+    "exampleuser": "example_user",
+    "exampleassistant": "example_assistant",
+}
+
+
+def unfold(lines: Sequence[Line]) -> list[Line]:
+    """The messages, and what was merged into them, each as a line of its own.
+
+    Args:
+        lines: with the roles that the client sent: `system`, `user`, `assistant`.
+    """
+    lines = _of_single(lines) or lines
+    found: list[Line] = []
+    talking = False
+    for row, line in enumerate(lines):
+        last = row == len(lines) - 1
+        example = _EXAMPLES.get(fold(line.name)) if line.name and not talking else None
+        if example:
+            found.append(line._replace(role=example, name=None))
+        elif line.role == "system":
+            found += _told_apart(line) if talking else _marked(line)
+        elif (
+            line.role == "user" and not talking and not last and phrases.is_mark("start", line.text)
+        ):
+            found.append(line._replace(role="start"))
+        elif line.role == "user" and not talking and in_main_prompt([line.text[:2_000]]).char:
+            card = _marked(line._replace(role="system"), behind="user")
+            talking = any(part.role == "user" for part in card)
+            found += card
+        elif line.role == "user":
+            talking = True
+            found += _without_instructions(line)
+        else:
+            talking = True
+            found.append(line)
+    return found
+
+
+def paragraphs(text: str) -> list[str]:
+    """The parts of a text between blank lines."""
+    return [part for part in _BLANK.split(text.strip()) if part.strip()]
+
+
+def _marked(line: Line, behind: Role = "system") -> list[Line]:
+    """A text of the client's, cut at its marks.
+
+    Args:
+        behind: the role of what stands behind the mark of the chat's start.
+    """
+    if mark := _mark(line.text):
+        return [line._replace(role=mark)]
+    parts = paragraphs(line.text)
+    marks = {row: mark for row, part in enumerate(parts) if (mark := _mark(part))}
+    if not marks:
+        return [line]
+    found: list[Line] = []
+    role: Role = "system"
+    for row, part in enumerate(parts):
+        if mark := marks.get(row):
+            found.append(line._replace(role=mark, text=part))
+            role = behind if mark == "start" else "example_text"
+            continue
+        later = any(at > row for at in marks)
+        if role == "example_text" and not later and prefixed(part) is None:
+            role = "system"
+        if found and found[-1].role == role:
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n\n{part}")
+        else:
+            found.append(line._replace(role=role, text=part))
+    return found
+
+
+def _mark(part: str) -> Role | None:
+    if phrases.is_mark("start", part):
+        return "start"
+    return "example" if phrases.is_mark("example", part) else None
+
+
+def _without_instructions(line: Line) -> Iterator[Line]:
+    """What the user says, then what stands there only because a client merged it: paragraphs at the
+    end that stand wholly in square brackets, and all from an instruction of a client's own on."""
+    parts = paragraphs(line.text)
+    cut = len(parts)
+    while not line.shows and cut and phrases.bracketed(parts[cut - 1]):
+        cut -= 1
+    own = (row for row, part in enumerate(parts) if phrases.bracketed(part) and _asks(part))
+    cut = min(cut, next(own, cut))
+    if any(_is_users_turn(part) for part in parts[cut:]):
+        cut = 0  # it is the user's turn to write: what stands before are notes, merged as well
+    if line.text.lstrip().startswith("#") and (found := _question(line.text)):
+        context, text = found
+        yield line._replace(text=text)
+        yield line._replace(role="system", text=context, name=None)
+    elif cut == len(parts):
+        yield line
+    else:
+        if cut:
+            yield line._replace(text="\n\n".join(parts[:cut]))
+        for part in parts[cut:]:
+            yield line._replace(role="system", text=part, name=None)
+
+
+def _asks(part: str) -> bool:
+    """Whether a text is one of the instructions that clients add by themselves."""
+    return any(phrases.begins(kind, part) for kind in ("continue", "impersonate", "only"))
+
+
+def _is_users_turn(part: str) -> bool:
+    """Whether an instruction may ask for the user's next line; a name decides that later."""
+    others = phrases.begins("only", part) or phrases.begins("continue", part)
+    return others is None and phrases.begins("impersonate", part) is not None
+
+
+def _told_apart(line: Line) -> list[Line]:
+    """A system line, in parts where a client joined an instruction of its own to others."""
+    found = [line._replace(text="")]
+    for text in line.text.split("\n"):
+        alone = _asks(text) or phrases.stops_the_play(text)
+        if alone and found[-1].text.strip():
+            found.append(line._replace(text=text))
+        else:
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{text}".removeprefix("\n"))
+            if alone:
+                found.append(line._replace(text=""))
+    return [part for part in found if part.text.strip()] or [line]
+
+
+def _question(text: str) -> tuple[str, str] | None:
+    """What a client found for the user's question and put before it, and the question; None where
+    a text is nothing of the kind."""
+    for opening, closing in (("<user_query>", "</user_query>"), ("</context>", None)):
+        begin = text.rfind(opening)
+        if begin < 0 or "<context>" not in text or "<chat_history>" in text:
+            continue
+        begin += len(opening)
+        end = text.rfind(closing) if closing else len(text)
+        if question := text[begin:end].strip():
+            return (text[:begin] + text[max(end, begin) :]).strip(), question
+    return None
+
+
+def _of_single(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a chat that a client sent as one message of the user; empty if it is none.
+
+    It is one where the client's own first words name who takes part, and paragraphs begin with
+    these names.
+    """
+    if len(lines) != 1 or lines[0].role != "user" or lines[0].shows:
+        return []
+    [whole] = lines
+    char, user = in_main_prompt([whole.text])
+    if char is None:
+        return []
+    parts = paragraphs(whole.text)
+    cast = Cast(char, user)
+    starts = [row for row, part in enumerate(parts) if phrases.is_mark("start", part)]
+    if starts:
+        for row in starts:
+            cast = Cast(char, user, members=(*cast.members, *members_of(parts[row])))
+        begin = starts[-1]
+    else:
+        said = [row for row, part in enumerate(parts) if _speaker(part, cast)]
+        if not said:
+            return []
+        begin = said[0]
+    card = whole._replace(role="system", text="\n\n".join(parts[:begin]))
+    found = [*([card] if card.text else [])]
+    for part in parts[begin:]:
+        if phrases.is_mark("start", part) or phrases.bracketed(part):
+            found.append(whole._replace(role="system", text=part))
+        elif name := _speaker(part, cast):
+            role: Role = "user" if cast.is_user(name) else "assistant"
+            found.append(whole._replace(role=role, text=part))
+        elif found and found[-1].role in ("user", "assistant"):
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n\n{part}")
+        else:
+            found.append(whole._replace(role="user", text=part))
+    return found
+
+
+def _speaker(part: str, cast: Cast) -> str | None:
+    found = prefixed(part)
+    return cast.known(found.name) if found else None

@@ -1,0 +1,103 @@
+"""What a request brings: a body within limits of size and time, and ids in headers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from cards.files import MAX_JSON, MEGABYTE, parse_json
+from schemas.errors import BadRequest
+from server.errors import HttpError
+
+BODY_SECONDS = 60.0
+"""For all of a body: the largest of a page's files (64 MB) at 10 Mbit/s."""
+
+LONGEST_ID = 200
+"""Characters, as of an `Identifier`."""
+
+_SESSION = ("x-iyagi-session", "x-openwebui-chat-id")
+_USER = ("x-openwebui-user-id",)
+
+
+async def read_body(request: Request, most: int = MAX_JSON) -> bytes:
+    """The body.
+
+    Raises:
+        HttpError: it has more than `most` bytes (413), does not arrive in time (408), or the client
+            hung up; of what is left of it, no more is read.
+    """
+    if request.headers.get("content-length", "").isdecimal():  # said beforehand
+        _check(int(request.headers["content-length"][:20]), most)
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                content += part
+                _check(len(content), most)
+    except TimeoutError:
+        told = f"the body did not arrive within {BODY_SECONDS:g} s; send it faster, or send less"
+        raise HttpError("body_timeout", told, headers=_CLOSE, retryable=True) from None
+    except ClientDisconnect:
+        raise HttpError("hung_up", "the client hung up", headers=_CLOSE) from None
+    return bytes(content)
+
+
+_CLOSE = {"Connection": "close"}
+"""The connection cannot be used again while the rest of a body is on its way."""
+
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        told = f"the body is larger than {most // MEGABYTE} MB; send less"
+        raise HttpError("too_large", told, headers=_CLOSE)
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object, with the ids that the headers name.
+
+    Raises:
+        BadRequest: it is no JSON object, or an id is too long.
+        HttpError: as `read_body`.
+    """
+    content = await read_body(request)
+    try:
+        body = parse_json(content)
+    except BadRequest as error:
+        raise BadRequest(error.message, field="the body") from None
+    if not isinstance(body, dict):
+        raise BadRequest("must be a JSON object", field="the body")
+    return body
+
+
+def with_ids(body: dict[str, Any], request: Request, user: str | None = None) -> dict[str, Any]:
+    """The body with `session_id` and `user_id` from the headers, where it has none of its own.
+
+    Args:
+        user: the id of a user whom neither names.
+
+    Raises:
+        BadRequest: an id is too long.
+    """
+    named = dict(body)
+    if session := _id(request, _SESSION):
+        _fill(named, "session_id", session)
+    if named.get("user") is None and (user := _id(request, _USER) or user):
+        _fill(named, "user_id", user)
+    return named
+
+
+def _fill(body: dict[str, Any], name: str, value: str) -> None:
+    if body.get(name) is None:
+        body[name] = value
+
+
+def _id(request: Request, names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = request.headers.get(name, "").strip()
+        if len(value) > LONGEST_ID:
+            raise BadRequest(f"has more than {LONGEST_ID} characters; shorten it", field=name)
+        if value:
+            return value
+    return None
