@@ -74,12 +74,12 @@ class Life:
 
         Args:
             warm_up: answer a turn for nobody first; until then the server is not ready.
-            wait: seconds in which a model server is waited for that is not there yet.
+            wait: seconds in which a model server is waited for that is not there yet, by such turns.
         """
         dispatcher.on_failure = lambda: self._start(self._suspect())
         self._start(dispatcher.lag.watch())
-        self.ready = not warm_up
-        if warm_up:
+        self.ready = not (warm_up or wait)
+        if not self.ready:
             self._start(self._warm_up(dispatcher, wait))
 
     def stop_by_signals(self, stop: Callable[[], None], at_once: Callable[[int], None]) -> None:

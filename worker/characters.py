@@ -103,12 +103,6 @@ def _greeting(name: str, folder: Path) -> str | None:
     return expand(text, Scope.of(found.persona, user, text))
 
 
-def named(name: str, folder: Path) -> str | None:
-    """The name in the folder that is meant, whatever its case. Blocks on the disk."""
-    path = _path(name, folder)
-    return nfc(path.stem) if path else None
-
-
 def _path(name: str, folder: Path) -> Path | None:
     files, wanted = _files(folder), nfc(name)
     if wanted in files:
