@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from language.korean import final_consonant
+from language.korean import final_consonant, is_korean
 from language.normal import nfc
 from openai_api import phrases
 
@@ -20,6 +20,7 @@ MOST = 0.8
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _TO_A_MARK = re.compile(r"[^\n\[\].,;:!?()]{0,60}")
+_TITLES = ("님", "씨")
 _SMALL = {"de", "da", "di", "van", "von", "der", "the", "of", "la", "le", "du", "bin", "al", "and"}
 
 
@@ -180,14 +181,43 @@ def impersonated(text: str, cast: Cast) -> str | None:
     says that it is the user."""
     for match in phrases.all_begin("impersonate", text):
         rest, who = match.string[match.start("who") :], match["who"]
-        if cast.user and fold(rest[: len(cast.user) + 4]).startswith(fold(cast.user)):
+        bounded = match.end() > match.end("who")  # else {who} is only where a name begins
+        if _is_forbidden(match):
+            continue
+        if cast.user and _is_name_at(rest, who if bounded else None, cast.user):
             return cast.user
-        if phrases.begins("user_words", rest) or phrases.begins("user_words", who):
+        own = phrases.begins("user_words", who if bounded else rest)
+        if own and not _is_compared(own.string[own.end() :]):
             return cast.user or ""
-        other = as_name(_TO_A_MARK.match(rest)[0])  # type: ignore[index]
+        other = as_name(who if bounded else _TO_A_MARK.match(rest)[0])  # type: ignore[index]
         if cast.user is None and other and looks_like_name(other) and not cast.known(other):
             return other
     return None
+
+
+def _is_name_at(rest: str, who: str | None, name: str) -> bool:
+    """Whether a text begins with a name, or is it, where it is known how far it goes."""
+    if who is not None:
+        return fold(who) in {fold(name), *(fold(name + title) for title in _TITLES)}
+    plain, wanted = nfc(rest).casefold(), nfc(name).casefold()
+    behind = plain[len(wanted) :]
+    return plain.startswith(wanted) and not behind[:1].isalnum() and not _is_compared(behind)
+
+
+def _is_compared(behind: str) -> bool:
+    return phrases.begins("compared", behind) is not None
+
+
+def _is_forbidden(match: re.Match[str]) -> bool:
+    """Whether what seems to ask for somebody's line forbids it, or asks for nothing to be written:
+    "Write Sera's reply, never speak for Robin", "민준의 대사는 쓰지 마"."""
+    if phrases.inside("negated", match.string[match.start() : match.start("who")]):
+        return True
+    sentence = re.split(r"[.!?\n]", match.string[match.start("who") :], maxsplit=1)[0]
+    if not is_korean(sentence):
+        return False
+    written = phrases.inside("written", sentence[len(match["who"]) :])
+    return written is None or written["not"] is not None
 
 
 def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
