@@ -15,11 +15,22 @@ from openai_api import phrases
 MAX_NAME = 100
 """Characters of a name, as a request holds it."""
 
+OPENING = 30
+"""Characters that may stand before a name in a text that begins with it."""
+
+MAX_MEMBERS = 50
+"""People of a group; each line is compared with all of them."""
+
 MOST = 0.8
 """Share of one side's lines with a name before a colon, from which it is how the client writes."""
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _TO_A_MARK = re.compile(r"[^\n\[\].,;:!?()]{0,60}")
+_MARKED = re.compile(
+    r"\s*(?:\[(?P<square>[^\[\]\n:]{1,60})\] ?[:：]|\[(?P<bare>[^\[\]\n:]{1,60})\](?=[ \t]+[^\s\[])"
+    r"|<(?P<angle>[^<>\n:/@#!=\"]{1,60})>[:：]?|「(?P<corner>[^」\n:]{1,60})」 ?[:：]"
+    r"|@?(?P<tag>[^\n:#\s][^\n:#]{0,40}#\d{4}) ?[:：])[ \t]+"
+)
 _TITLES = ("님", "씨")
 _SMALL = {"de", "da", "di", "van", "von", "der", "the", "of", "la", "le", "du", "bin", "al", "and"}
 
@@ -63,10 +74,15 @@ class Prefixed(NamedTuple):
 
     name: str
     text: str
+    marked: bool = False
+    """By signs that hardly stand around anything but a speaker: `[Robin]: Hi`, `<Robin> Hi`."""
 
 
 def prefixed(text: str) -> Prefixed | None:
     """What stands before the first colon, if it is short, and what stands behind."""
+    marked = _MARKED.match(text)
+    if marked and (name := as_name(marked[marked.lastgroup or 0])):
+        return Prefixed(name, text[marked.end() :], marked=marked.lastgroup != "bare")
     start = text[: MAX_NAME + 8].lstrip()
     ends = [at for at in (start.find(":"), start.find("：")) if at > 0]
     if not ends:
@@ -220,6 +236,33 @@ def _is_forbidden(match: re.Match[str]) -> bool:
     return written is None or written["not"] is not None
 
 
+def at_the_start(text: str) -> str | None:
+    """The character's name, where a text begins with who it is: "You are Sera, a pilot"."""
+    match = phrases.inside("character", text)
+    return in_card([text]).char if match and match.start() < OPENING else None
+
+
+def told_of(contents: Sequence[str], notes: Iterable[str], cast: Cast) -> tuple[str, ...]:
+    """Who speaks in lines of one side, before a colon, and is spoken of in what the client tells
+    beside them; or all who do, where every line has a name and one is the character's."""
+    heads = [found.name for text in contents if (found := prefixed(text))]
+    names = [
+        name for name in dict.fromkeys(heads) if looks_like_name(name) and not is_narrator(name)
+    ]
+    new = [name for name in names if cast.known(name) is None]
+    if len(heads) == len(contents) and any(map(cast.is_char, heads)):
+        return tuple(new)
+    new = new[:MAX_MEMBERS]
+    told = "\n".join(notes)[: phrases.SPAN]
+    return tuple(name for name in new if _is_told(name, told))
+
+
+def _is_told(name: str, text: str) -> bool:
+    """Whether a text has a name as a word of its own, and not as a label before a colon."""
+    behind = "" if is_korean(name) else r"(?!\w)"
+    return re.search(rf"(?<!\w){re.escape(name)}{behind}(?!\s?[:：*])", text) is not None
+
+
 def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
     """The names that nearly all lines of one side begin with; none where they begin otherwise, or
     with words that stand before a colon in any text."""
@@ -232,6 +275,6 @@ def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_members(cast: Cast, names: Iterable[str]) -> Cast:
-    """The cast with further members."""
+    """The cast with further members, up to a number."""
     new = [name for name in names if cast.known(name) is None]
-    return replace(cast, members=(*cast.members, *dict.fromkeys(new)))
+    return replace(cast, members=(*cast.members, *dict.fromkeys(new))[:MAX_MEMBERS])

@@ -18,16 +18,20 @@ from openai_api import phrases
 from openai_api.lines import Line
 from openai_api.names import (
     Cast,
+    Prefixed,
     as_name,
+    at_the_start,
     by_convention,
     fold,
     impersonated,
     in_card,
     in_main_prompt,
     is_narrator,
+    looks_like_name,
     members_of,
     only_as,
     prefixed,
+    told_of,
     with_members,
 )
 from openai_api.unfold import unfold
@@ -79,7 +83,7 @@ def read_scene(
         cast: names that are known beside them: of a character of the folder, of the user.
         narrated: whether a reply of this server was the narrator's.
     """
-    parts = unfold(lines)
+    parts = unfold(lines, cast)
     lead, rest = _split(parts)
     card = [Placed(part.text, part.at) for part in lead if part.role == "system"]
     said = [part for part in rest if part.text.strip()]
@@ -87,7 +91,7 @@ def read_scene(
     silent = bool(spoken) and spoken[-1].role == "user" and not spoken[-1].text.strip()
     tail = _behind_the_last(said)
     cast, named = _cast(parts, card, said, tail, cast)
-    reader = _Reader(cast, said, narrated or (lambda _: False))
+    reader = _Reader(cast, card, said, narrated or (lambda _: False))
     said = [line for part in said for line in reader.lines(part)]
     card = [text for text in card if text.text.strip()]
     scene = _turn(said, tail, card, reader, silent=silent)
@@ -126,6 +130,8 @@ def _cast(
     """Who takes part, and the name that the client itself gives the character."""
     texts = [text.text for text in card]
     main, own = in_main_prompt(texts), in_card(texts)
+    if own.char is None:
+        own = own._replace(char=_told_elsewhere(card, said))
     fields = {
         role: [
             name.replace("_", " ")
@@ -149,21 +155,42 @@ def _cast(
     guess = named or (cast.known(last) if last else None) or next(iter(heads[-1:]), None)
     if known.char is None:
         cast = replace(cast, char=cast.known(guess) or guess if guess else None)
-    return with_members(cast, heads), named
+    replies = [part.text for part in said if part.role == "assistant"]
+    notes = [*texts, *(part.text for part in said if part.role == "system")]
+    others = [name for name in told_of(replies, notes, cast) if not cast.is_user(name)]
+    return with_members(cast, [*heads, *others]), named
+
+
+def _told_elsewhere(card: Sequence[Placed], said: Sequence[Line]) -> str | None:
+    """The character's name where no leading message tells it: in a later system line, or where
+    there is no card in the user's first words."""
+    name = in_card([part.text for part in said if part.role == "system"]).char
+    first = next((part.text for part in said if part.role == "user"), "")
+    return name if name or card else at_the_start(first)
 
 
 class _Reader:
     """Reads lines: whose they are, without the names that clients put before them."""
 
-    def __init__(self, cast: Cast, said: Sequence[Line], narrated: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        cast: Cast,
+        card: Sequence[Placed],
+        said: Sequence[Line],
+        narrated: Callable[[str], bool],
+    ) -> None:
         self._narrated = narrated
         users = [part.text for part in said if part.role == "user"]
         heads = by_convention(users)
         replies = [part.text for part in said if part.role == "assistant"]
+        notes = [text.text for text in card]
         named = any((found := prefixed(text)) and cast.known(found.name) for text in replies)
         # one line alone shows no habit: the other side has to have it too
-        self._users = tuple(map(fold, heads)) if named or len(users) > 2 or cast.user else ()
-        if cast.user and len(heads) > 0 and not named and len(users) <= 2:
+        habit = named or len(users) > 1
+        if not habit and cast.user is None:
+            cast = replace(cast, user=next(iter(told_of(users, notes, cast)), None))
+        self._users = tuple(map(fold, heads)) if habit or cast.user else ()
+        if cast.user and not habit:
             self._users = tuple(fold(head) for head in heads if cast.is_user(head))
         if cast.user is None and self._users:
             cast = replace(cast, user=heads[-1])
@@ -179,7 +206,7 @@ class _Reader:
         joined: list[str] = []
         for paragraph in _BLANK.split(text):
             found = prefixed(paragraph)
-            if joined and not (found and self._is_speaker(found.name, "assistant")):
+            if joined and not (found and self._is_speaker(found, "assistant")):
                 joined[-1] = f"{joined[-1]}\n\n{paragraph}"
             else:
                 joined.append(paragraph)
@@ -194,7 +221,7 @@ class _Reader:
         text = part.text
         for _ in range(_REPEATED):
             found = prefixed(text)
-            if found is None or not self._is_speaker(found.name, part.role):
+            if found is None or not self._is_speaker(found, part.role):
                 break
             name = self.cast.known(found.name) or found.name
             text = found.text
@@ -204,12 +231,15 @@ class _Reader:
             name = None
         return part._replace(name=name, text=text)
 
-    def _is_speaker(self, name: str, role: str) -> bool:
+    def _is_speaker(self, found: Prefixed, role: str) -> bool:
+        name = found.name
+        sure = found.marked and looks_like_name(name)
         if role == "user":
-            return self.cast.is_user(name) or fold(name) in self._users
-        if is_narrator(name):
+            own = self.cast.is_user(name) or fold(name) in self._users
+            return own or (sure and not self.cast.is_char(name))
+        if is_narrator(name) or self.cast.is_char(name):
             return True
-        return self.cast.known(name) is not None and not self.cast.is_user(name)
+        return (sure or self.cast.known(name) is not None) and not self.cast.is_user(name)
 
     def is_narrated(self, line: Line) -> bool:
         """Whether an assistant's line is the narrator's."""
@@ -296,13 +326,13 @@ def _is_work(chat: Sequence[Line], tail: Sequence[Line], card: Sequence[Placed])
     """Whether what stands last asks for work beside the chat."""
     if any(phrases.stops_the_play(part.text) for part in tail):
         return True
-    if card and phrases.is_task(card[0].text):
+    alone = sum(line.role != "system" for line in chat) < 2
+    if card and (phrases.is_task(card[0].text) or (alone and phrases.is_for_tasks(card[0].text))):
         return True
     if not chat:
         return bool(card) and not tail and phrases.stops_the_play(card[-1].text)
     if chat[-1].role != "user":
         return False
-    alone = sum(line.role != "system" for line in chat) == 1
     quotes_chat = alone and "<chat_history>" in chat[-1].text
     return quotes_chat or phrases.is_task(chat[-1].text)
 
