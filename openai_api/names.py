@@ -75,7 +75,7 @@ class Prefixed(NamedTuple):
     name: str
     text: str
     marked: bool = False
-    """By signs that hardly stand around anything but a speaker: `[Robin]: Hi`, `<Robin> Hi`."""
+    """By signs that seldom stand around anything else: `[Robin]: Hi`, `<Robin> Hi`."""
 
 
 def prefixed(text: str) -> Prefixed | None:
@@ -164,16 +164,22 @@ def in_card(texts: Sequence[str]) -> Named:
 
 def _without_copula(name: str | None, match: re.Match[str]) -> str | None:
     """A Korean name without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
+    if name is None or _is_verb(name, match):
+        return None
     rest = match.string[match.end() - 1 : match.end()]
-    if (
-        name
-        and len(name) > 2
-        and rest == "야"
-        and name.endswith("이")
-        and final_consonant(name[-2])
-    ):
+    if len(name) > 2 and rest == "야" and name.endswith("이") and final_consonant(name[-2]):
         return name[:-1]
     return name
+
+
+def _is_verb(name: str, match: re.Match[str]) -> bool:
+    """Whether what a Korean pattern took for a name and 다 is a verb: 친절하다, 서 있다. Behind a
+    consonant a name has 이다."""
+    if match.string[match.end() - 1 : match.end()] != "다" or match.end() - match.end("char") > 2:
+        return False
+    stem = match["char"]
+    bare = match.string[match.end("char") : match.end()].lstrip("'\"“‘”’") == "다"
+    return bare and (bool(final_consonant(stem[-1])) or (len(stem) > 2 and stem.endswith("하")))
 
 
 def only_as(text: str, cast: Cast) -> str | None:
@@ -206,6 +212,8 @@ def impersonated(text: str, cast: Cast) -> str | None:
         if own and not _is_compared(own.string[own.end() :]):
             return cast.user or ""
         other = as_name(who if bounded else _TO_A_MARK.match(rest)[0])  # type: ignore[index]
+        if is_korean(other or "") and not phrases.inside("line", rest):
+            continue  # 고기 대신 밥을 먹는다
         if cast.user is None and other and looks_like_name(other) and not cast.known(other):
             return other
     return None
@@ -237,9 +245,11 @@ def _is_forbidden(match: re.Match[str]) -> bool:
 
 
 def at_the_start(text: str) -> str | None:
-    """The character's name, where a text begins with who it is: "You are Sera, a pilot"."""
+    """The character's name, where a text begins with who it is and asks to play it: "You are Sera,
+    a pilot. Stay in character"."""
     match = phrases.inside("character", text)
-    return in_card([text]).char if match and match.start() < OPENING else None
+    asks = match and match.start() < OPENING and phrases.inside("play", text)
+    return in_card([text]).char if asks else None
 
 
 def told_of(contents: Sequence[str], notes: Iterable[str], cast: Cast) -> tuple[str, ...]:
@@ -269,9 +279,16 @@ def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
     heads = [found.name for text in contents if (found := prefixed(text))]
     likely = [name for name in heads if looks_like_name(name)]
     distinct = Counter(likely)
+    if len(heads) == len(likely) == len(contents) > 1 and all(map(_is_marked, contents)):
+        return tuple(distinct)
     if not likely or len(likely) < MOST * len(contents) or len(distinct) > max(1, len(likely) / 2):
         return ()
     return tuple(distinct)
+
+
+def _is_marked(text: str) -> bool:
+    found = prefixed(text)
+    return found is not None and found.marked
 
 
 def with_members(cast: Cast, names: Iterable[str]) -> Cast:

@@ -18,7 +18,6 @@ from openai_api import phrases
 from openai_api.lines import Line
 from openai_api.names import (
     Cast,
-    Prefixed,
     as_name,
     at_the_start,
     by_convention,
@@ -27,7 +26,6 @@ from openai_api.names import (
     in_card,
     in_main_prompt,
     is_narrator,
-    looks_like_name,
     members_of,
     only_as,
     prefixed,
@@ -150,12 +148,14 @@ def _cast(
     nudged = next(filter(None, (only_as(part.text, cast) for part in tail)), None)
     named = nudged or main.char or own.char
     last = next((n for n in reversed(fields["assistant"]) if not is_narrator(n)), None)
-    heads = by_convention([part.text for part in said if part.role == "assistant"])
+    replies = [part.text for part in said if part.role == "assistant"]
+    heads = by_convention(replies)
     heads = tuple(name for name in heads if not is_narrator(name) and not cast.is_user(name))
     guess = named or (cast.known(last) if last else None) or next(iter(heads[-1:]), None)
     if known.char is None:
         cast = replace(cast, char=cast.known(guess) or guess if guess else None)
-    replies = [part.text for part in said if part.role == "assistant"]
+    if named and not any(map(cast.is_char, heads)):
+        heads = ()  # a habit of these replies, such as a line that tells the place first
     notes = [*texts, *(part.text for part in said if part.role == "system")]
     others = [name for name in told_of(replies, notes, cast) if not cast.is_user(name)]
     return with_members(cast, [*heads, *others]), named
@@ -181,7 +181,7 @@ class _Reader:
     ) -> None:
         self._narrated = narrated
         users = [part.text for part in said if part.role == "user"]
-        heads = by_convention(users)
+        heads = tuple(name for name in by_convention(users) if not is_narrator(name))
         replies = [part.text for part in said if part.role == "assistant"]
         notes = [text.text for text in card]
         named = any((found := prefixed(text)) and cast.known(found.name) for text in replies)
@@ -206,7 +206,7 @@ class _Reader:
         joined: list[str] = []
         for paragraph in _BLANK.split(text):
             found = prefixed(paragraph)
-            if joined and not (found and self._is_speaker(found, "assistant")):
+            if joined and not (found and self._is_speaker(found.name, "assistant")):
                 joined[-1] = f"{joined[-1]}\n\n{paragraph}"
             else:
                 joined.append(paragraph)
@@ -221,7 +221,7 @@ class _Reader:
         text = part.text
         for _ in range(_REPEATED):
             found = prefixed(text)
-            if found is None or not self._is_speaker(found, part.role):
+            if found is None or not self._is_speaker(found.name, part.role):
                 break
             name = self.cast.known(found.name) or found.name
             text = found.text
@@ -231,15 +231,12 @@ class _Reader:
             name = None
         return part._replace(name=name, text=text)
 
-    def _is_speaker(self, found: Prefixed, role: str) -> bool:
-        name = found.name
-        sure = found.marked and looks_like_name(name)
+    def _is_speaker(self, name: str, role: str) -> bool:
         if role == "user":
-            own = self.cast.is_user(name) or fold(name) in self._users
-            return own or (sure and not self.cast.is_char(name))
+            return self.cast.is_user(name) or fold(name) in self._users
         if is_narrator(name) or self.cast.is_char(name):
             return True
-        return (sure or self.cast.known(name) is not None) and not self.cast.is_user(name)
+        return self.cast.known(name) is not None and not self.cast.is_user(name)
 
     def is_narrated(self, line: Line) -> bool:
         """Whether an assistant's line is the narrator's."""

@@ -264,7 +264,7 @@ def _of_transcript(whole: Line) -> list[Line]:
     others = [name for name in heads if name and looks_like_name(name) and not cast.is_char(name)]
     if not others or set(map(fold, others)) != {fold(others[-1])}:
         return []  # nobody to talk to, or a list of things rather than two people
-    if len(others) < 2 and not any(name and cast.is_char(name) for name in heads):
+    if re.search(rf"(?<!\w){re.escape(cue['name'])}(?![A-Za-z])", "\n".join(rows)) is None:
         return []
     cast = replace(cast, user=others[-1])
     begin = next(row for row, name in enumerate(heads) if name and cast.known(name))
