@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 S = TypeVar("S", bound=BaseSettings)
 
+_OWNED = re.compile(r"(?:(?P<owner>[\w.-]{1,50}):)?(?P<key>.+)")
+"""A key of the HTTP server, and whose it is."""
+
 
 def _is_path(kind: type[BaseSettings], name: str) -> bool:
     """Whether the field of this name is a path, or may be one."""
@@ -194,7 +197,8 @@ class Settings(BaseSettings):
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="Keys of the HTTP server, split by commas; a request brings one of them.",
+        description="Keys of the HTTP server, split by commas; a request brings one of them. "
+        "`robin:KEY` is one person's key: what is remembered for it, no other key reaches.",
     )
     rate_limit: str | None = Field(
         None,
@@ -259,10 +263,12 @@ class Settings(BaseSettings):
         return key
 
     @property
-    def server_keys(self) -> tuple[str, ...]:
-        """The keys of the HTTP server, one by one."""
+    def server_keys(self) -> dict[str, str]:
+        """The keys of the HTTP server, each with its owner; empty where it is a program's, which
+        names its users itself."""
         keys = (key.strip() for key in self.api_keys.get_secret_value().split(","))
-        return tuple(key for key in keys if key)
+        named = (_OWNED.fullmatch(key) for key in keys if key)
+        return {found["key"]: found["owner"] or "" for found in named if found}
 
 
 IN_KOREAN = {
@@ -323,7 +329,8 @@ IN_KOREAN = {
     "job_deadline": "작업 하나의 제한 시간(초). 엔드포인트의 제한 시간보다 짧게 두세요.",
     "warm_up": "첫 작업을 받기 전에 한 턴을 미리 돌립니다.",
     "log_level": "`DEBUG`는 유저가 한 말을 로그에 남깁니다. 그보다 높은 수준에서는 남지 않습니다.",
-    "api_keys": "HTTP 서버의 API 키. 쉼표로 구분하며, 요청은 그중 하나를 보내야 합니다.",
+    "api_keys": "HTTP 서버의 API 키. 쉼표로 구분하며, 요청은 그중 하나를 보내야 합니다. "
+    "`robin:KEY`처럼 쓰면 한 사람의 키가 되어, 그 키로 기억한 것은 다른 키로 볼 수 없습니다.",
     "rate_limit": "키마다(키가 없으면 주소마다) 받는 최대 요청 수. 예: `60/minute`(`second`, "
     "`hour`도 가능).",
     "cors_origins": "HTTP 서버를 쓸 수 있는 웹 페이지. 예: `https://chat.example`. 쉼표로 "

@@ -17,7 +17,7 @@ chat where the body has none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +53,8 @@ class Terms:
     """On which terms a server answers.
 
     Args:
-        keys: one of which a request must bring; none: all come in.
+        keys: one of which a request must bring, each with its owner (empty: a program, which names
+            its users itself); none: all come in.
         rate: of the POSTs of each key or address, such as `60/minute`.
         origins: pages from elsewhere that may use the server; `*` is all.
         guarded: `Host` and `Origin` are checked, by these names and the next.
@@ -61,7 +62,7 @@ class Terms:
         in_network: a guarded server may also be called by an address of numbers.
     """
 
-    keys: Sequence[str] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
     rate: str | None = None
     origins: Sequence[str] = ()
     guarded: bool = True
@@ -97,7 +98,7 @@ class Parts:
 
 def make_app(
     dispatcher: Dispatcher,
-    terms: Terms = Terms(),
+    terms: Terms | None = None,
     *,
     life: Life | None = None,
     begin: Callable[[], None] = lambda: None,
@@ -113,7 +114,7 @@ def make_app(
         page: adds the routes of a page for browsers.
         guard: of the page.
     """
-    parts = Parts(dispatcher, terms, life or Life())
+    parts = Parts(dispatcher, terms or Terms(), life or Life())
     metrics = Metrics(dispatcher)
     dispatcher.pipeline = Metered.of(dispatcher.pipeline, metrics)
 

@@ -74,6 +74,9 @@ async def read_object(request: Request) -> dict[str, Any]:
 def with_ids(body: dict[str, Any], request: Request, user: str | None = None) -> dict[str, Any]:
     """The body with `session_id` and `user_id` from the headers, where it has none of its own.
 
+    Where the key has an owner, whoever is named is one of the owner's users: no other key reaches
+    what is remembered of them.
+
     Args:
         user: the id of a user whom neither names.
 
@@ -85,11 +88,23 @@ def with_ids(body: dict[str, Any], request: Request, user: str | None = None) ->
         _fill(named, "session_id", session)
     if named.get("user") is None and (user := _id(request, _USER) or user):
         _fill(named, "user_id", user)
+    if owner := request.scope["state"].get("owner"):
+        _give_to(owner, named)
     return named
 
 
-def _fill(body: dict[str, Any], name: str, value: str) -> None:
-    if body.get(name) is None:
+def _give_to(owner: str, body: dict[str, Any]) -> None:
+    """Names the owner's user in place of the one that is named."""
+    user = named = body.pop("user", None)
+    if isinstance(user, dict):  # as some programs send it
+        named = user.get("id")
+        _fill(body, "user_name", str(user.get("name") or "") or None)
+    named = body.get("user_id") if body.get("user_id") is not None else named
+    body["user_id"] = owner if named in (None, "") else f"{owner}/{named}"
+
+
+def _fill(body: dict[str, Any], name: str, value: str | None) -> None:
+    if value and body.get(name) is None:
         body[name] = value
 
 

@@ -7,7 +7,7 @@ import binascii
 import hmac
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address, ip_address
 
 from starlette.datastructures import Headers
@@ -48,7 +48,7 @@ class Rate:
         now = self._clock()
         whole = max(now, self._whole.get(caller) or now) + self._each
         if (wait := whole - now - self._period) > 1e-6:
-            return wait
+            return min(wait, self._period)  # rounding
         self._whole.put(caller, whole, 1)
         return 0.0
 
@@ -58,7 +58,7 @@ class Entrance:
 
     Args:
         life: of the server.
-        keys: one of which a request must bring; none: all come in.
+        keys: one of which a request must bring, each with its owner; none: all come in.
         rate: of the POSTs of each key, or of each address where there are no keys.
         has_page: browsers come, too; they bring the key as the password of a login.
     """
@@ -67,12 +67,13 @@ class Entrance:
         self,
         app: ASGIApp,
         life: Life,
-        keys: Sequence[str] = (),
+        keys: Mapping[str, str] | None = None,
         rate: Rate | None = None,
         has_page: bool = False,
     ) -> None:
         self._app, self._life, self._rate, self._has_page = app, life, rate, has_page
-        self._keys = [key.encode() for key in keys]
+        self._keys = [key.encode() for key in keys or ()]
+        self._owners = list((keys or {}).values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on what may come in."""
@@ -88,6 +89,7 @@ class Entrance:
         key = self._key(Headers(scope=scope))
         state = scope.setdefault("state", {})
         state["may_see"] = not self._keys or key is not None
+        state["owner"] = self._owners[key] if key is not None else ""
         if not state["may_see"] and scope["path"] not in OPEN:
             raise HttpError("invalid_api_key", _NO_KEY, headers=self._challenge())
         if scope["method"] != "POST":

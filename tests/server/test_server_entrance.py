@@ -19,6 +19,7 @@ from tests.server.conftest import Site, StartSite
 from tests.support import ask
 
 KEYS = ("sk-of-the-first", "열쇠-of-the-second")
+OWNED = dict.fromkeys(KEYS, "")
 
 
 def basic(key: str) -> str:
@@ -27,7 +28,7 @@ def basic(key: str) -> str:
 
 @pytest.fixture(scope="module")
 def locked(start: StartSite) -> Site:
-    return start(Terms(keys=KEYS))
+    return start(Terms(keys=OWNED))
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,31 @@ def test_with_keys_nobody_is_the_local_user(locked: Site) -> None:
     assert "user_id" not in locked.dispatcher.jobs[-1]
 
 
+def test_a_persons_key_is_a_user_of_its_own(start: StartSite) -> None:
+    site = start(Terms(keys={"sk-robin": "robin", "sk-mina": "mina", "sk-backend": ""}))
+
+    def named(key: str, path: str = "/chat", **body: object) -> object:
+        asked = {**ask("hello"), **body} if path == "/chat" else body
+        headers = {"X-API-Key": key, "X-OpenWebUI-User-Id": str(body.pop("header", ""))}
+        site.web.post(path, json={**asked}, headers=headers)
+        job = site.dispatcher.jobs[-1]
+        sent = job.get("openai_input", job.get("body", job))
+        assert "user" not in sent or not key.endswith(("robin", "mina"))
+        return sent.get("user_id")
+
+    assert named("sk-robin") == "robin" and named("sk-mina") == "mina"
+    assert named("sk-backend") is None and named("sk-backend", user_id="robin") == "robin"
+    assert named("sk-mina", user_id="robin") == "mina/robin"
+    chat = {"model": "Wren", "messages": [{"role": "user", "content": "hi"}]}
+    path = "/v1/chat/completions"
+    assert named("sk-mina", path, **chat, user="robin") == "mina/robin"
+    assert named("sk-mina", path, **chat, user={"id": 7, "name": "Robin"}) == "mina/7"
+    assert named("sk-mina", path, **chat) == "mina"
+    assert named("sk-mina", "/forget", user_id="robin", session_id="s") == "mina/robin"
+
+
 def test_who_asks_too_often_is_told_when_to_come_again(start: StartSite) -> None:
-    web = start(Terms(keys=KEYS, rate="3/hour")).web
+    web = start(Terms(keys=OWNED, rate="3/hour")).web
     first, second = ({"X-API-Key": KEYS[0]}, {"Authorization": basic(KEYS[1])})
     statuses = [web.post("/chat", json={}, headers=first).status_code for _ in range(5)]
     assert statuses == [400, 400, 400, 429, 429]
@@ -116,7 +140,7 @@ def test_no_period_holds_more_than_twice_the_rate_and_patience_always_gets_in(
 
 @pytest.fixture(scope="module")
 def shared(start: StartSite) -> Site:
-    return start(Terms(keys=KEYS, origins=("https://chat.example",)))
+    return start(Terms(keys=OWNED, origins=("https://chat.example",)))
 
 
 def test_a_page_from_elsewhere_gets_in_where_it_is_listed(shared: Site, site: Site) -> None:

@@ -97,19 +97,21 @@ def finished(job: Any) -> dict[str, Any]:
         (ask(story=[{"id": "a", "order": 1, "text": "x"}] * 2), "story", "give each its own"),
         (ask(history=[{"role": "user", "content": "x"}] * 20_000), "history", "send fewer"),
         ({"route": "/etc/passwd"}, "route", "known are"),
-        ({"openai_route": "/v1/completions"}, "openai_route", "known are"),
+        ({"openai_route": "/v1/responses"}, "openai_route", "known are"),
+        ({"openai_route": "/v1/completions"}, "openai_input", "prompt"),
         ({"openai_route": CHAT}, "openai_input", "model"),
         ({"openai_input": {"model": "../secret", "messages": [{"role": "user", "content": "x"}]}},
-         "model", "no such character; on offer: 마라"),
+         "model", "no such model or character; on offer: 마라"),
         ({"openai_input": {"model": "마라", "messages": [{"role": "user", "content": "x"}],
-                           "base_url": "http://x"}}, "base_url", "unknown field"),
+                           "mesages": []}}, "mesages", "did you mean 'messages'"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_field_and_the_cure(
     jobs: JobServer, bad: Any, field: str, told: str
 ) -> None:
     error = jobs.submit(bad).error()
-    assert error["code"] == "bad_request" and error["retryable"] is False
+    assert error["code"] in ("bad_request", "not_found", "model_not_found")
+    assert error["retryable"] is False
     assert error["field"] == field and told in error["message"]
 
 

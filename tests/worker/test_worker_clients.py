@@ -45,7 +45,7 @@ def openai(jobs: JobServer) -> Any:
 
 
 def test_openais_client_lists_characters_and_models(openai: Any) -> None:
-    assert [model.id for model in openai.models.list()] == ["마라", "test/model"]
+    assert [model.id for model in openai.models.list()] == ["마라", "test/model", "iyagi"]
 
 
 def test_openais_client_talks_to_a_named_character(openai: Any) -> None:
@@ -76,7 +76,7 @@ def test_openais_client_streams_with_a_persona_of_its_own(openai: Any) -> None:
 def test_openais_client_is_told_what_is_wrong(openai: Any) -> None:
     import openai as package
 
-    with pytest.raises(package.BadRequestError, match="no such character"):
+    with pytest.raises(package.BadRequestError, match="no such model or character"):
         openai.chat.completions.create(model="nobody", messages=[LINE])
 
 
