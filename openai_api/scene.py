@@ -39,6 +39,9 @@ CONTINUE = "/continue"
 
 _NOBODY = Cast()
 _BLANK = re.compile(r"\n[ \t]*\n")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_QUOTED = 40
+"""Characters of a reply by which a text is known to quote it."""
 _REPEATED = 3
 """Times that a name may stand before a line: a model may have copied what the client puts there."""
 
@@ -286,7 +289,9 @@ def _turn(
     )
     before = chat[:-1] if goes_on else chat
     history, message, behind = _message(before)
-    notes = [part for part in (*behind, *tail) if not (goes_on and part in nudges)]
+    notes = [*behind, *tail]
+    if goes_on and last is not None:
+        notes = [_beside_nudge(part, last.text) if part in nudges else part for part in notes]
     if message and message.name:
         cast = replace(cast, user=message.name)
     narrates = goes_on and last is not None and reader.is_narrated(last)
@@ -294,12 +299,20 @@ def _turn(
         card=card,
         history=[(reader.entry(line), line.at) for line in history],
         message=Placed(message.text, message.at) if message else Placed(CONTINUE, -1),
-        instructions=[Placed(part.text.strip(), part.at) for part in notes],
+        instructions=[Placed(part.text.strip(), part.at) for part in notes if part.text.strip()],
         reply_start=_start(last.text, nudged=bool(nudges)) if goes_on and last else None,
         respond_as="user" if acted is not None else "narrator" if narrates else "character",
         cast=cast,
         is_work=_is_work(chat, tail, card),
     )
+
+
+def _beside_nudge(part: Line, written: str) -> Line:
+    """What an instruction to go on says beside that, unless it quotes what is written so far."""
+    nudge, _, behind = part.text.partition("]")
+    more = [*_SENTENCE.split(nudge.strip("[ "), maxsplit=1), ""][1]
+    quotes = written.strip()[:_QUOTED] in more
+    return part._replace(text=f"{'' if quotes else more} {behind}")
 
 
 def _start(text: str, *, nudged: bool) -> str:
