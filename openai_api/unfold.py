@@ -74,6 +74,7 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
             talking = any(part.role == "user" for part in card)
             found += card
         elif line.role == "user" and line.text.strip() == PLACEHOLDER:
+            talking = True
             found.append(line._replace(text=""))
         elif line.role == "user":
             talking = True
