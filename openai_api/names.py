@@ -31,6 +31,7 @@ _MARKED = re.compile(
     r"|<(?P<angle>[^<>\n:/@#!=\"]{1,60})>[:：]?|「(?P<corner>[^」\n:]{1,60})」 ?[:：]"
     r"|@?(?P<tag>[^\n:#\s][^\n:#]{0,40}#\d{4}) ?[:：])[ \t]+"
 )
+_GOES_ON = ("고", "며", "지만", "면서", "해서", "는데")
 _TITLES = ("님", "씨")
 _SMALL = {"de", "da", "di", "van", "von", "der", "the", "of", "la", "le", "du", "bin", "al", "and"}
 
@@ -173,9 +174,12 @@ def _without_copula(name: str | None, match: re.Match[str]) -> str | None:
 
 
 def _is_verb(name: str, match: re.Match[str]) -> bool:
-    """Whether what a Korean pattern took for a name and 다 is a verb: 친절하다, 서 있다. Behind a
+    """Whether what a Korean pattern took for a name is a verb: 친절하다; 친절하고, ... Behind a
     consonant a name has 이다."""
-    if match.string[match.end() - 1 : match.end()] != "다" or match.end() - match.end("char") > 2:
+    end = match.string[match.end() - 1 : match.end()]
+    if end == ",":
+        return match["char"].endswith(_GOES_ON)
+    if end != "다" or match.end() - match.end("char") > 2:
         return False
     stem = match["char"]
     bare = match.string[match.end("char") : match.end()].lstrip("'\"“‘”’") == "다"

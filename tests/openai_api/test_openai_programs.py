@@ -160,6 +160,13 @@ NAMED = {
     "너는 이연 공주다.": "이연 공주",
     "당신은 김 선생님입니다.": "김 선생님",
     "너는 미라다.": "미라",
+    "너는 하늘이고, 나는 민준이야.": "하늘",
+    "당신은 「미라」입니다.": "미라",
+    "당신은 이도현 씨입니다.": "이도현 씨",
+    "캐릭터명: 미라\n나이: 30": "미라",
+    "캐릭터: 미라 (30)": "미라",
+    "Full name: Mira Vale\nAge: 30": "Mira Vale",
+    "Character: Mira Vale\nAge: 30": "Mira Vale",
 }
 UNNAMED = """
 너는 친절하다. 반말을 쓴다.
@@ -170,6 +177,9 @@ UNNAMED = """
 당신은 한국어 선생님입니다.
 너는 착한 왕자야.
 너는 고양이야.
+너는 친절하고, 조용하다.
+캐릭터: 친절한 사공이다.
+Character: kind and dry.
 You will play a game with the user.
 You must be Honest at all times.
 {{char}}: be kind
