@@ -9,7 +9,7 @@ or everything becomes one message of the user ("single user message").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from openai_api import phrases
@@ -50,7 +50,6 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
     lines = _of_single(lines) or lines
     found: list[Line] = []
     talking = False
-    cast = _as_told(lines, cast)
     said = max((row for row, line in enumerate(lines) if _says(line)), default=-1)
     for row, line in enumerate(lines):
         last = row == len(lines) - 1
@@ -78,7 +77,7 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
             found.append(line._replace(text=""))
         elif line.role == "user":
             talking = True
-            found += _without_instructions(line, cast)
+            found += _without_instructions(line, lambda: _as_told(lines, cast))
         else:
             talking = True
             found.append(line)
@@ -150,7 +149,7 @@ def _mark(part: str) -> Role | None:
     return "example" if phrases.is_mark("example", part) else None
 
 
-def _without_instructions(line: Line, cast: Cast) -> Iterator[Line]:
+def _without_instructions(line: Line, cast: Callable[[], Cast]) -> Iterator[Line]:
     """What the user says, then what stands there only because a client merged it: paragraphs at the
     end that stand wholly in square brackets, and all from an instruction of a client's own on."""
     parts = paragraphs(line.text)
@@ -180,10 +179,13 @@ def _asks(part: str) -> bool:
     return any(phrases.begins(kind, part) for kind in ("continue", "impersonate", "only"))
 
 
-def _is_users_turn(part: str, cast: Cast) -> bool:
+def _is_users_turn(part: str, cast: Callable[[], Cast]) -> bool:
     """Whether an instruction asks for the user's next line."""
-    others = phrases.begins("only", part) or phrases.begins("continue", part)
-    return others is None and impersonated(part, cast) is not None
+    if phrases.begins("only", part) or phrases.begins("continue", part):
+        return False
+    return (
+        phrases.begins("impersonate", part) is not None and impersonated(part, cast()) is not None
+    )
 
 
 def _told_apart(line: Line) -> list[Line]:
