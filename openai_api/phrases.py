@@ -21,11 +21,13 @@ _OPENING = '[(（［【{*"“ \t\r\n'
 _LABEL = re.compile(r"(?:ooc|system|note|instructions?|시스템|지시|메모)\s?[:：]\s?", re.IGNORECASE)
 """What may stand there too."""
 
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
 _SLOTS = {
     "{char}": r"[^\n\[\]\"“”]{1,40}?",
     "{who}": r"[^\n\[\].,;:!?()]{1,40}?",
-    "{word}": r"[^\s\[\]\"“”'‘’.,;:!?()]{1,30}?",
+    "{word}": r"[^\s\[\]\"“”'‘’「」『』.,;:!?()]{1,30}?",
     "{Name}": (
         rf"(?:(?:Dr|Mr|Mrs|Ms|St)\. )?{_CAPITAL}[\w'’-]{{0,30}}"
         rf"(?: {_CAPITAL}[\w'’-]{{0,30}}){{0,3}}"
@@ -35,7 +37,7 @@ _SLOTS = {
         r"|(?= (?:in|set|where|who|with|that|using)\b))"
     ),
     "{s}": "['’]",
-    "{q}": "['\"“‘”’]?",
+    "{q}": "['\"“‘”’「」『』]?",
 }
 
 
@@ -109,6 +111,14 @@ def is_task(text: str) -> bool:
     says what the answer is to look like."""
     asks = begins("title", text)
     return begins("task", text) is not None or bool(asks and inside("form", text))
+
+
+def is_for_tasks(text: str) -> bool:
+    """Whether the first sentences of a program's instructions say that they are for such a task:
+    "You are a summarizer. Generate a title ..."."""
+    sentences = _SENTENCE.split(text[:600])[:4]
+    asks = any(begins("title", sentence) for sentence in sentences)
+    return asks and inside("form", text) is not None
 
 
 def stops_the_play(text: str) -> bool:
