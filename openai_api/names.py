@@ -163,9 +163,17 @@ def only_as(text: str, cast: Cast) -> str | None:
     """The character that an instruction gives the word: "Write the next reply only as Sera"."""
     match = phrases.begins("only", text)
     name = _cleaned(match["char"]) if match else None
-    if name is None or cast.is_user(name):
-        return None
-    return cast.known(name) or (name if looks_like_name(name) else None)
+    if name and not cast.is_user(name) and (cast.known(name) or looks_like_name(name)):
+        return cast.known(name) or name
+    found = (_last_known(match["char"], cast) for match in phrases.all_begin("only_known", text))
+    return next((name for name in found if name and not cast.is_user(name)), None)
+
+
+def _last_known(text: str, cast: Cast) -> str | None:
+    """The participant whose name a text ends with, as in Korean it stands behind all else."""
+    parts = text.split()
+    ends = (" ".join(parts[-count:]) for count in range(min(4, len(parts)), 0, -1))
+    return next(filter(None, map(cast.known, ends)), None)
 
 
 def members_of(text: str) -> tuple[str, ...]:
@@ -179,6 +187,13 @@ def impersonated(text: str, cast: Cast) -> str | None:
     """The user's name, where an instruction asks to write the user's next line; empty where it only
     says that it is the user."""
     for match in phrases.all_begin("impersonate", text):
+        if whose := match.groupdict().get("whose"):
+            known = _last_known(whose, cast)
+            if known and cast.is_user(known):
+                return cast.user
+            if known is None and phrases.begins("user_words", whose.split()[-1]):
+                return cast.user or ""
+            continue
         rest, who = match.string[match.start("who") :], match["who"]
         if cast.user and fold(rest[: len(cast.user) + 4]).startswith(fold(cast.user)):
             return cast.user

@@ -22,6 +22,13 @@ _LABEL = re.compile(r"(?:ooc|system|note|instructions?|시스템|지시|메모)\
 """What may stand there too."""
 
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
+_WRITES = (
+    "(?:쓰|써|쓸|쓴|씁|작성|적어|적으|적는|생성|출력|답변하|답변해|답장하|답장해|답하|답해|대답|이어|말하|말해"
+    "|연기|행동하|행동해|만들)"
+)
+_NOT = "(?:지 ?(?:마|말|않|못)|금지|불가|면 ?안|안 ?[됩돼된]|때(?![가-힣])|행위|피[하해]|지양)"
+_DOES = rf"(?:(?!{_WRITES}|{_NOT})[^\n.!?]){{0,120}}{_WRITES}(?![^\n.!?,]{{0,6}}{_NOT})"
+"""The Korean verb of a sentence, at its end, where it asks for a text and does not forbid it."""
 _SLOTS = {
     "{char}": r"[^\n\[\]\"“”]{1,40}?",
     "{who}": r"[^\n\[\].,;:!?()]{1,40}?",
@@ -34,6 +41,10 @@ _SLOTS = {
         r"(?:(?<!Mr)(?<!Ms)(?<!Dr)(?<!St)(?<!Mrs)[.!?](?=\s|$)|[,;:\n\]]|$"
         r"|(?= (?:in|set|where|who|with|that|using)\b))"
     ),
+    "{before}": r"[^\n\[\].!?]{1,120}?",
+    "{does}": _DOES,
+    "{unless}": rf"(?![^\n.!?,]{{0,12}}{_NOT})",
+    "{on}": rf"(?:이어|계속|마저)(?:{_DOES}|[가-힣]{{0,4}}(?: ?(?:주|줘)[가-힣]{{0,4}})?[.!…\s\])]*$)",
     "{s}": "['’]",
     "{q}": "['\"“‘”’]?",
 }

@@ -259,7 +259,7 @@ def _turn(
     )
     before = chat[:-1] if goes_on else chat
     history, message, behind = _message(before)
-    notes = [part for part in (*behind, *tail) if part not in nudges]
+    notes = [part for part in (*behind, *tail) if not (goes_on and part in nudges)]
     if message and message.name:
         cast = replace(cast, user=message.name)
     narrates = goes_on and last is not None and reader.is_narrated(last)

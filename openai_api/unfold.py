@@ -13,7 +13,15 @@ from collections.abc import Iterator, Sequence
 
 from openai_api import phrases
 from openai_api.lines import Line, Role
-from openai_api.names import Cast, fold, in_main_prompt, members_of, prefixed
+from openai_api.names import (
+    Cast,
+    fold,
+    impersonated,
+    in_main_prompt,
+    members_of,
+    only_as,
+    prefixed,
+)
 
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
 NEWEST = 50
@@ -32,6 +40,7 @@ def unfold(lines: Sequence[Line]) -> list[Line]:
         lines: with the roles that the client sent: `system`, `user`, `assistant`.
     """
     lines = _of_single(lines) or lines
+    cast = Cast(*in_main_prompt([line.text[:2_000] for line in lines[:NEWEST]]))
     found: list[Line] = []
     talking = False
     said = max((row for row, line in enumerate(lines) if line.role != "system"), default=-1)
@@ -53,7 +62,7 @@ def unfold(lines: Sequence[Line]) -> list[Line]:
             found += card
         elif line.role == "user":
             talking = True
-            found += _without_instructions(line)
+            found += _without_instructions(line, cast)
         else:
             talking = True
             found.append(line)
@@ -100,7 +109,7 @@ def _mark(part: str) -> Role | None:
     return "example" if phrases.is_mark("example", part) else None
 
 
-def _without_instructions(line: Line) -> Iterator[Line]:
+def _without_instructions(line: Line, cast: Cast) -> Iterator[Line]:
     """What the user says, then what stands there only because a client merged it: paragraphs at the
     end that stand wholly in square brackets, and all from an instruction of a client's own on."""
     parts = paragraphs(line.text)
@@ -110,7 +119,7 @@ def _without_instructions(line: Line) -> Iterator[Line]:
     near = range(max(0, len(parts) - NEWEST), len(parts))
     own = (row for row in near if phrases.bracketed(parts[row]) and _asks(parts[row]))
     cut = min(cut, next(own, cut))
-    if any(_is_users_turn(part) for part in parts[max(cut, near.start) :]):
+    if any(_is_users_turn(part, cast) for part in parts[max(cut, near.start) :]):
         cut = 0  # it is the user's turn to write: what stands before are notes, merged as well
     if line.text.lstrip().startswith("#") and (found := _question(line.text)):
         context, text = found
@@ -130,10 +139,10 @@ def _asks(part: str) -> bool:
     return any(phrases.begins(kind, part) for kind in ("continue", "impersonate", "only"))
 
 
-def _is_users_turn(part: str) -> bool:
-    """Whether an instruction may ask for the user's next line; a name decides that later."""
-    others = phrases.begins("only", part) or phrases.begins("continue", part)
-    return others is None and phrases.begins("impersonate", part) is not None
+def _is_users_turn(part: str, cast: Cast) -> bool:
+    """Whether an instruction asks for the user's next line."""
+    others = only_as(part, cast) or phrases.begins("continue", part)
+    return others is None and impersonated(part, cast) is not None
 
 
 def _told_apart(line: Line) -> list[Line]:
