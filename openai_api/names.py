@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -131,22 +131,39 @@ def in_main_prompt(texts: Iterable[str]) -> Named:
             groups = match.groupdict()
             user = next((groups[key] for key in ("user", "user2", "user3") if groups.get(key)), "")
             return Named(_cleaned(groups["char"]), _cleaned(user))
+        if match := phrases.inside("pair", text):
+            char, user = match["one"], match["other"]
+            if _is_played(user, text) and not _is_played(char, text):
+                char, user = user, char
+            if found := _cleaned(char):
+                return Named(found, _cleaned(user))
     return Named(None, None)
+
+
+def _is_played(name: str, text: str) -> bool:
+    """Whether a text gives the model a part: "하늘의 역할을 연기하세요"."""
+    text = text[: phrases.SPAN]
+    return any(phrases.begins("played", behind) for behind in text.split(name, 50)[1:])
 
 
 def in_card(texts: Sequence[str]) -> Named:
     """Names in the card and its rules: "You are Sera", "Name: Sera"."""
-    char = user = None
-    for text in texts:
-        if char is None and (match := phrases.inside("character", text)):
-            char = _without_copula(_cleaned(match["char"]), match)
-        if user is None and (match := phrases.inside("player", text)):
-            user = _without_copula(_cleaned(match["user"]), match)
-    return Named(char, user if char is None or user is None or fold(user) != fold(char) else None)
+    players = (_without_copula(match, "user") for match in _all_inside("player", texts))
+    user = next(filter(None, players), None)
+    found = (_without_copula(match, "char") for match in _all_inside("character", texts))
+    chars = list(filter(None, found))
+    # the user's own sheet has a line for the name as well
+    char = next((name for name in chars if user is None or fold(name) != fold(user)), None)
+    return Named(char, user) if char or not chars else Named(chars[0], None)
 
 
-def _without_copula(name: str | None, match: re.Match[str]) -> str | None:
-    """A Korean name without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
+def _all_inside(kind: str, texts: Iterable[str]) -> Iterator[re.Match[str]]:
+    return (match for text in texts for match in phrases.all_inside(kind, text))
+
+
+def _without_copula(match: re.Match[str], group: str) -> str | None:
+    """A name, a Korean one without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
+    name = _cleaned(match[group])
     rest = match.string[match.end() - 1 : match.end()]
     if (
         name
