@@ -8,18 +8,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from language.korean import final_consonant
+from language.korean import final_consonant, is_korean
 from language.normal import nfc
 from openai_api import phrases
 
 MAX_NAME = 100
 """Characters of a name, as a request holds it."""
 
+OPENING = 30
+"""Characters that may stand before a name in a text that begins with it."""
+
+MAX_MEMBERS = 50
+"""People of a group; each line is compared with all of them."""
+
 MOST = 0.8
 """Share of one side's lines with a name before a colon, from which it is how the client writes."""
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _TO_A_MARK = re.compile(r"[^\n\[\].,;:!?()]{0,60}")
+_MARKED = re.compile(
+    r"\s*(?:\[(?P<square>[^\[\]\n:]{1,60})\] ?[:：]|\[(?P<bare>[^\[\]\n:]{1,60})\](?=[ \t]+[^\s\[])"
+    r"|<(?P<angle>[^<>\n:/@#!=\"]{1,60})>[:：]?|「(?P<corner>[^」\n:]{1,60})」 ?[:：]"
+    r"|@?(?P<tag>[^\n:#\s][^\n:#]{0,40}#\d{4}) ?[:：])[ \t]+"
+)
+_TITLES = ("님", "씨")
 _SMALL = {"de", "da", "di", "van", "von", "der", "the", "of", "la", "le", "du", "bin", "al", "and"}
 
 
@@ -62,10 +74,15 @@ class Prefixed(NamedTuple):
 
     name: str
     text: str
+    marked: bool = False
+    """By signs that seldom stand around anything else: `[Robin]: Hi`, `<Robin> Hi`."""
 
 
 def prefixed(text: str) -> Prefixed | None:
     """What stands before the first colon, if it is short, and what stands behind."""
+    marked = _MARKED.match(text)
+    if marked and (name := as_name(marked[marked.lastgroup or 0])):
+        return Prefixed(name, text[marked.end() :], marked=marked.lastgroup != "bare")
     start = text[: MAX_NAME + 8].lstrip()
     ends = [at for at in (start.find(":"), start.find("：")) if at > 0]
     if not ends:
@@ -164,16 +181,22 @@ def _all_inside(kind: str, texts: Iterable[str]) -> Iterator[re.Match[str]]:
 def _without_copula(match: re.Match[str], group: str) -> str | None:
     """A name, a Korean one without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
     name = _cleaned(match[group])
+    if name is None or _is_verb(match, group):
+        return None
     rest = match.string[match.end() - 1 : match.end()]
-    if (
-        name
-        and len(name) > 2
-        and rest == "야"
-        and name.endswith("이")
-        and final_consonant(name[-2])
-    ):
+    if len(name) > 2 and rest == "야" and name.endswith("이") and final_consonant(name[-2]):
         return name[:-1]
     return name
+
+
+def _is_verb(match: re.Match[str], group: str) -> bool:
+    """Whether what a Korean pattern took for a name and 다 is a verb: 친절하다, 서 있다. Behind a
+    consonant a name has 이다."""
+    if match.string[match.end() - 1 : match.end()] != "다" or match.end() - match.end(group) > 2:
+        return False
+    stem = match[group]
+    bare = match.string[match.end(group) : match.end()].lstrip("'\"“‘”’") == "다"
+    return bare and (bool(final_consonant(stem[-1])) or (len(stem) > 2 and stem.endswith("하")))
 
 
 def only_as(text: str, cast: Cast) -> str | None:
@@ -212,14 +235,74 @@ def impersonated(text: str, cast: Cast) -> str | None:
                 return cast.user or ""
             continue
         rest, who = match.string[match.start("who") :], match["who"]
-        if cast.user and fold(rest[: len(cast.user) + 4]).startswith(fold(cast.user)):
+        bounded = match.end() > match.end("who")  # else {who} is only where a name begins
+        if _is_forbidden(match):
+            continue
+        if cast.user and _is_name_at(rest, who if bounded else None, cast.user):
             return cast.user
-        if phrases.begins("user_words", rest) or phrases.begins("user_words", who):
+        own = phrases.begins("user_words", who if bounded else rest)
+        if own and not _is_compared(own.string[own.end() :]):
             return cast.user or ""
-        other = as_name(_TO_A_MARK.match(rest)[0])  # type: ignore[index]
+        other = as_name(who if bounded else _TO_A_MARK.match(rest)[0])  # type: ignore[index]
+        if is_korean(other or "") and not phrases.inside("line", rest):
+            continue  # 고기 대신 밥을 먹는다
         if cast.user is None and other and looks_like_name(other) and not cast.known(other):
             return other
     return None
+
+
+def _is_name_at(rest: str, who: str | None, name: str) -> bool:
+    """Whether a text begins with a name, or is it, where it is known how far it goes."""
+    if who is not None:
+        return fold(who) in {fold(name), *(fold(name + title) for title in _TITLES)}
+    plain, wanted = nfc(rest).casefold(), nfc(name).casefold()
+    behind = plain[len(wanted) :]
+    return plain.startswith(wanted) and not behind[:1].isalnum() and not _is_compared(behind)
+
+
+def _is_compared(behind: str) -> bool:
+    return phrases.begins("compared", behind) is not None
+
+
+def _is_forbidden(match: re.Match[str]) -> bool:
+    """Whether what seems to ask for somebody's line forbids it, or asks for nothing to be written:
+    "Write Sera's reply, never speak for Robin", "민준의 대사는 쓰지 마"."""
+    if phrases.inside("negated", match.string[match.start() : match.start("who")]):
+        return True
+    sentence = re.split(r"[.!?\n]", match.string[match.start("who") :], maxsplit=1)[0]
+    if not is_korean(sentence):
+        return False
+    written = phrases.inside("written", sentence[len(match["who"]) :])
+    return written is None or written["not"] is not None
+
+
+def at_the_start(text: str) -> str | None:
+    """The character's name, where a text begins with who it is and asks to play it: "You are Sera,
+    a pilot. Stay in character"."""
+    match = phrases.inside("character", text)
+    asks = match and match.start() < OPENING and phrases.inside("play", text)
+    return in_card([text]).char if asks else None
+
+
+def told_of(contents: Sequence[str], notes: Iterable[str], cast: Cast) -> tuple[str, ...]:
+    """Who speaks in lines of one side, before a colon, and is spoken of in what the client tells
+    beside them; or all who do, where every line has a name and one is the character's."""
+    heads = [found.name for text in contents if (found := prefixed(text))]
+    names = [
+        name for name in dict.fromkeys(heads) if looks_like_name(name) and not is_narrator(name)
+    ]
+    new = [name for name in names if cast.known(name) is None]
+    if len(heads) == len(contents) and any(map(cast.is_char, heads)):
+        return tuple(new)
+    new = new[:MAX_MEMBERS]
+    told = "\n".join(notes)[: phrases.SPAN]
+    return tuple(name for name in new if _is_told(name, told))
+
+
+def _is_told(name: str, text: str) -> bool:
+    """Whether a text has a name as a word of its own, and not as a label before a colon."""
+    behind = "" if is_korean(name) else r"(?!\w)"
+    return re.search(rf"(?<!\w){re.escape(name)}{behind}(?!\s?[:：*])", text) is not None
 
 
 def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
@@ -228,12 +311,19 @@ def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
     heads = [found.name for text in contents if (found := prefixed(text))]
     likely = [name for name in heads if looks_like_name(name)]
     distinct = Counter(likely)
+    if len(heads) == len(likely) == len(contents) > 1 and all(map(_is_marked, contents)):
+        return tuple(distinct)
     if not likely or len(likely) < MOST * len(contents) or len(distinct) > max(1, len(likely) / 2):
         return ()
     return tuple(distinct)
 
 
+def _is_marked(text: str) -> bool:
+    found = prefixed(text)
+    return found is not None and found.marked
+
+
 def with_members(cast: Cast, names: Iterable[str]) -> Cast:
-    """The cast with further members."""
+    """The cast with further members, up to a number."""
     new = [name for name in names if cast.known(name) is None]
-    return replace(cast, members=(*cast.members, *dict.fromkeys(new)))
+    return replace(cast, members=(*cast.members, *dict.fromkeys(new))[:MAX_MEMBERS])

@@ -21,6 +21,8 @@ _OPENING = '[(（［【{*"“ \t\r\n'
 _LABEL = re.compile(r"(?:ooc|system|note|instructions?|시스템|지시|메모)\s?[:：]\s?", re.IGNORECASE)
 """What may stand there too."""
 
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
 _WRITES = (
     "(?:쓰|써|쓸|쓴|씁|작성|적어|적으|적는|생성|출력|답변하|답변해|답장하|답장해|답하|답해|대답|이어|말하|말해"
@@ -137,6 +139,14 @@ def is_task(text: str) -> bool:
     says what the answer is to look like."""
     asks = begins("title", text)
     return begins("task", text) is not None or bool(asks and inside("form", text))
+
+
+def is_for_tasks(text: str) -> bool:
+    """Whether the first sentences of a program's instructions say that they are for such a task:
+    "You are a summarizer. Generate a title ..."."""
+    sentences = _SENTENCE.split(text[:600])[:4]
+    asks = any(begins("title", sentence) for sentence in sentences)
+    return asks and inside("form", text) is not None
 
 
 def stops_the_play(text: str) -> bool:

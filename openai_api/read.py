@@ -62,6 +62,11 @@ _ROLES: dict[str, Role] = {
     "user": "user",
     "assistant": "assistant",
 }
+_ELSEWHERE: dict[str, Role] = {
+    "human": "user",
+    **dict.fromkeys(("ai", "model", "bot", "character", "narrator"), "assistant"),
+}
+"""What roles are called in other APIs, and in the histories of our own requests."""
 _PICTURES = {"en": {"image": "image", "audio": "audio", "video": "video", "file": "file"}}
 _PICTURES["ko"] = {"image": "사진", "audio": "음성", "video": "영상", "file": "파일"}
 _RECENT = 5
@@ -192,7 +197,7 @@ def _refuse_demands(sent: dict[str, Any]) -> None:
             raise BadRequest("no probabilities are given here; leave it out", field=name)
     form = sent.get("response_format")
     kind = form.get("type") if isinstance(form, dict) else form
-    if kind not in (None, "text", "auto"):
+    if kind not in (None, "", "text", "auto"):
         raise BadRequest(
             "replies are plain text here, with no JSON promised; leave it out, or send "
             '{"type": "text"}',
@@ -207,7 +212,7 @@ def _asked(sent: dict[str, Any]) -> dict[str, Any]:
         raise BadRequest("is required; name one that GET /v1/models lists", field="model")
     if not isinstance(model, str) or len(model) > 200:
         raise BadRequest("must be the name of a model", field="model")
-    options = sent.get("stream_options")
+    options = sent.get("stream_options") or None
     if options is not None and not isinstance(options, dict):
         raise BadRequest("must be a JSON object", field="stream_options")
     return {
@@ -222,7 +227,7 @@ def _asked(sent: dict[str, Any]) -> dict[str, Any]:
 def _flag(sent: dict[str, Any], name: str) -> bool:
     value = sent.get(name, False)
     if isinstance(value, str):
-        value = {"true": True, "false": False}.get(value.lower(), value)
+        value = {"true": True, "false": False, "": False}.get(value.lower(), value)
     if value not in (True, False, None):
         raise BadRequest("must be true or false", field=name)
     return bool(value)
@@ -372,7 +377,8 @@ def _line(message: object, row: int, *, korean: bool) -> Line:
     if not isinstance(message, dict):
         raise BadRequest("must be a JSON object with `role` and `content`", field=place)
     told = message.get("role")
-    role = _ROLES.get(told.strip().lower()) if isinstance(told, str) else None
+    called = told.strip().lower() if isinstance(told, str) else ""
+    role = _ROLES.get(called) or _ELSEWHERE.get(called)
     if role is None:
         if told is None:
             _refuse_slip(message, "role", place)
@@ -383,7 +389,9 @@ def _line(message: object, row: int, *, korean: bool) -> Line:
         if role != "assistant":
             raise BadRequest("is required; add it", field=f"{place}.content")
     text, shows = _content(message.get("content"), f"{place}.content", korean=korean)
-    name = message.get("name")
+    if not text and role == "assistant" and message.get("refusal"):
+        text, shows = _content(message["refusal"], f"{place}.refusal", korean=korean)
+    name = message.get("name") or ("narrator" if called == "narrator" else None)
     if name is not None and not isinstance(name, str):
         raise BadRequest("must be a text", field=f"{place}.name")
     if name:
@@ -407,6 +415,8 @@ def _content(content: object, place: str, *, korean: bool) -> tuple[str, bool]:
     if isinstance(content, str):
         _check_text(content, place)
         return content, False
+    if isinstance(content, dict):
+        content = [content]
     if not isinstance(content, list):
         raise BadRequest("must be a text or a list of parts", field=place)
     texts: list[str] = []

@@ -19,6 +19,7 @@ from openai_api.lines import Line
 from openai_api.names import (
     Cast,
     as_name,
+    at_the_start,
     by_convention,
     fold,
     impersonated,
@@ -28,6 +29,7 @@ from openai_api.names import (
     members_of,
     only_as,
     prefixed,
+    told_of,
     with_members,
 )
 from openai_api.unfold import unfold
@@ -37,6 +39,9 @@ CONTINUE = "/continue"
 
 _NOBODY = Cast()
 _BLANK = re.compile(r"\n[ \t]*\n")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_QUOTED = 40
+"""Characters of a reply by which a text is known to quote it."""
 _REPEATED = 3
 """Times that a name may stand before a line: a model may have copied what the client puts there."""
 
@@ -79,7 +84,7 @@ def read_scene(
         cast: names that are known beside them: of a character of the folder, of the user.
         narrated: whether a reply of this server was the narrator's.
     """
-    parts = unfold(lines)
+    parts = unfold(lines, cast)
     lead, rest = _split(parts)
     card = [Placed(part.text, part.at) for part in lead if part.role == "system"]
     said = [part for part in rest if part.text.strip()]
@@ -87,7 +92,7 @@ def read_scene(
     silent = bool(spoken) and spoken[-1].role == "user" and not spoken[-1].text.strip()
     tail = _behind_the_last(said)
     cast, named = _cast(parts, card, said, tail, cast)
-    reader = _Reader(cast, said, narrated or (lambda _: False))
+    reader = _Reader(cast, card, said, narrated or (lambda _: False))
     said = [line for part in said for line in reader.lines(part)]
     card = [text for text in card if text.text.strip()]
     scene = _turn(said, tail, card, reader, silent=silent)
@@ -126,6 +131,8 @@ def _cast(
     """Who takes part, and the name that the client itself gives the character."""
     texts = [text.text for text in card]
     main, own = in_main_prompt(texts), in_card(texts)
+    if own.char is None:
+        own = own._replace(char=_told_elsewhere(card, said))
     fields = {
         role: [
             name.replace("_", " ")
@@ -144,26 +151,49 @@ def _cast(
     nudged = next(filter(None, (only_as(part.text, cast) for part in tail)), None)
     named = nudged or main.char or own.char
     last = next((n for n in reversed(fields["assistant"]) if not is_narrator(n)), None)
-    heads = by_convention([part.text for part in said if part.role == "assistant"])
+    replies = [part.text for part in said if part.role == "assistant"]
+    heads = by_convention(replies)
     heads = tuple(name for name in heads if not is_narrator(name) and not cast.is_user(name))
     guess = named or (cast.known(last) if last else None) or next(iter(heads[-1:]), None)
     if known.char is None:
         cast = replace(cast, char=cast.known(guess) or guess if guess else None)
-    return with_members(cast, heads), named
+    if named and not any(map(cast.is_char, heads)):
+        heads = ()  # a habit of these replies, such as a line that tells the place first
+    notes = [*texts, *(part.text for part in said if part.role == "system")]
+    others = [name for name in told_of(replies, notes, cast) if not cast.is_user(name)]
+    return with_members(cast, [*heads, *others]), named
+
+
+def _told_elsewhere(card: Sequence[Placed], said: Sequence[Line]) -> str | None:
+    """The character's name where no leading message tells it: in a later system line, or where
+    there is no card in the user's first words."""
+    name = in_card([part.text for part in said if part.role == "system"]).char
+    first = next((part.text for part in said if part.role == "user"), "")
+    return name if name or card else at_the_start(first)
 
 
 class _Reader:
     """Reads lines: whose they are, without the names that clients put before them."""
 
-    def __init__(self, cast: Cast, said: Sequence[Line], narrated: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        cast: Cast,
+        card: Sequence[Placed],
+        said: Sequence[Line],
+        narrated: Callable[[str], bool],
+    ) -> None:
         self._narrated = narrated
         users = [part.text for part in said if part.role == "user"]
-        heads = by_convention(users)
+        heads = tuple(name for name in by_convention(users) if not is_narrator(name))
         replies = [part.text for part in said if part.role == "assistant"]
+        notes = [text.text for text in card]
         named = any((found := prefixed(text)) and cast.known(found.name) for text in replies)
         # one line alone shows no habit: the other side has to have it too
-        self._users = tuple(map(fold, heads)) if named or len(users) > 2 or cast.user else ()
-        if cast.user and len(heads) > 0 and not named and len(users) <= 2:
+        habit = named or len(users) > 1
+        if not habit and cast.user is None:
+            cast = replace(cast, user=next(iter(told_of(users, notes, cast)), None))
+        self._users = tuple(map(fold, heads)) if habit or cast.user else ()
+        if cast.user and not habit:
             self._users = tuple(fold(head) for head in heads if cast.is_user(head))
         if cast.user is None and self._users:
             cast = replace(cast, user=heads[-1])
@@ -207,7 +237,7 @@ class _Reader:
     def _is_speaker(self, name: str, role: str) -> bool:
         if role == "user":
             return self.cast.is_user(name) or fold(name) in self._users
-        if is_narrator(name):
+        if is_narrator(name) or self.cast.is_char(name):
             return True
         return self.cast.known(name) is not None and not self.cast.is_user(name)
 
@@ -259,7 +289,9 @@ def _turn(
     )
     before = chat[:-1] if goes_on else chat
     history, message, behind = _message(before)
-    notes = [part for part in (*behind, *tail) if not (goes_on and part in nudges)]
+    notes = [*behind, *tail]
+    if goes_on and last is not None:
+        notes = [_beside_nudge(part, last.text) if part in nudges else part for part in notes]
     if message and message.name:
         cast = replace(cast, user=message.name)
     narrates = goes_on and last is not None and reader.is_narrated(last)
@@ -267,12 +299,20 @@ def _turn(
         card=card,
         history=[(reader.entry(line), line.at) for line in history],
         message=Placed(message.text, message.at) if message else Placed(CONTINUE, -1),
-        instructions=[Placed(part.text.strip(), part.at) for part in notes],
+        instructions=[Placed(part.text.strip(), part.at) for part in notes if part.text.strip()],
         reply_start=_start(last.text, nudged=bool(nudges)) if goes_on and last else None,
         respond_as="user" if acted is not None else "narrator" if narrates else "character",
         cast=cast,
         is_work=_is_work(chat, tail, card),
     )
+
+
+def _beside_nudge(part: Line, written: str) -> Line:
+    """What an instruction to go on says beside that, unless it quotes what is written so far."""
+    nudge, _, behind = part.text.partition("]")
+    more = [*_SENTENCE.split(nudge.strip("[ "), maxsplit=1), ""][1]
+    quotes = written.strip()[:_QUOTED] in more
+    return part._replace(text=f"{'' if quotes else more} {behind}")
 
 
 def _start(text: str, *, nudged: bool) -> str:
@@ -296,13 +336,13 @@ def _is_work(chat: Sequence[Line], tail: Sequence[Line], card: Sequence[Placed])
     """Whether what stands last asks for work beside the chat."""
     if any(phrases.stops_the_play(part.text) for part in tail):
         return True
-    if card and phrases.is_task(card[0].text):
+    alone = sum(line.role != "system" for line in chat) < 2
+    if card and (phrases.is_task(card[0].text) or (alone and phrases.is_for_tasks(card[0].text))):
         return True
     if not chat:
         return bool(card) and not tail and phrases.stops_the_play(card[-1].text)
     if chat[-1].role != "user":
         return False
-    alone = sum(line.role != "system" for line in chat) == 1
     quotes_chat = alone and "<chat_history>" in chat[-1].text
     return quotes_chat or phrases.is_task(chat[-1].text)
 

@@ -41,14 +41,14 @@ _RULES = {
     ),
     "ko": (
         "당신은 {{user}}와 함께 만들어 가는 이야기 속의 {{char}}입니다. 대괄호 안의 메모는 "
-        "길잡이일 뿐이니 언급하거나 인용하거나 그에 답하지 마세요."
+        "당신만 보는 안내이니, 따르되 언급하거나 인용하거나 대답하지 마세요."
     ),
 }
 """In the place of our longer rules, where a client brings rules of its own."""
 _NOBODY = {"en": "Character", "ko": "캐릭터"}
 _COMPANION = {
     "en": "A friendly companion who listens, answers plainly and helps where it can.",
-    "ko": "이야기를 잘 들어 주고 쉽게 대답하며 도울 수 있는 일은 돕는 다정한 말동무.",
+    "ko": "이야기를 잘 들어 주고, 알기 쉽게 대답하고, 도울 수 있는 일은 돕는 다정한 말동무.",
 }
 """Who answers where nobody said who it is."""
 _USER = {"en": "User", "ko": "유저"}
@@ -241,7 +241,8 @@ def _with_own_card(
     """A persona of the folder or the body with what else the client's system messages say, pinned
     behind its rules; and the scene without the card's own words."""
     korean = is_korean(persona.description[:2000] or persona.name)
-    known = Known(persona, story, scene.cast.user or _USER["ko" if korean else "en"])
+    user = scene.cast.user or _USER["ko" if korean else "en"]
+    known = Known(persona, story, user)
     rest = [text for placed in scene.card if (text := known.rest(placed.text))]
     update: dict[str, Any] = {}
     if rest:
@@ -249,14 +250,29 @@ def _with_own_card(
         # the place of our own rules is the card's to say
         added = "\n\n".join(rest).replace("{{original}}", "")
         update["system_prompt"] = _checked(f"{own}\n\n{added}", scene.card)
-    if scene.examples and not persona.example_dialogue.strip():
-        update["example_dialogue"] = _checked(scene.examples, scene.card)
+    if examples := _other_examples(
+        scene.examples, known, {"{{user}}": user, "{{char}}": persona.name}
+    ):
+        texts = filter(None, (persona.example_dialogue.strip(), examples))
+        update["example_dialogue"] = _checked("\n".join(texts), scene.card)
     instructions = [it for it in scene.instructions if not _repeats(it, persona, known)]
     said = paragraphs(scene.message.text)
     while len(said) > 1 and len(said[-1]) > SHORT and known.says(said[-1]):
         said.pop()  # merged into the user's message
         scene = replace(scene, message=scene.message._replace(text="\n\n".join(said)))
     return replace(scene, instructions=instructions), persona.model_copy(update=update)
+
+
+def _other_examples(examples: str, known: Known, names: Mapping[str, str]) -> str:
+    """The blocks of examples that are not the card's own, once the names are filled in."""
+    kept: list[str] = []
+    for block in examples.split("<START>\n")[1:]:
+        filled = block
+        for macro, name in names.items():
+            filled = filled.replace(macro, name)
+        if known.rest(filled):
+            kept.append(f"<START>\n{block.strip()}")
+    return "\n".join(kept)
 
 
 def _repeats(instruction: Placed, persona: Persona, known: Known) -> bool:

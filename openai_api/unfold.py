@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from openai_api import phrases
 from openai_api.lines import Line, Role
@@ -17,13 +18,20 @@ from openai_api.names import (
     Cast,
     fold,
     impersonated,
+    in_card,
     in_main_prompt,
+    looks_like_name,
     members_of,
     only_as,
     prefixed,
 )
 
+_NOBODY = Cast()
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
+_CUE = re.compile(r"(?P<name>[^\n:：]{1,40})[ \t]*[:：]")
+_START_ROW = re.compile(r"(?<=\n)\[[^\n]{1,1200}\](?=\n)")
+PLACEHOLDER = "."
+"""What a client sends in the user's place where a message of the user has to stand."""
 NEWEST = 50
 """Paragraphs or lines at the end of a text among which a client's own instructions stand."""
 
@@ -33,17 +41,18 @@ _EXAMPLES: dict[str, Role] = {
 }
 
 
-def unfold(lines: Sequence[Line]) -> list[Line]:
+def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
     """The messages, and what was merged into them, each as a line of its own.
 
     Args:
         lines: with the roles that the client sent: `system`, `user`, `assistant`.
+        cast: who is known to take part.
     """
     lines = _of_single(lines) or lines
-    cast = Cast(*in_main_prompt([line.text[:2_000] for line in lines[:NEWEST]]))
     found: list[Line] = []
     talking = False
-    said = max((row for row, line in enumerate(lines) if line.role != "system"), default=-1)
+    cast = _as_told(lines, cast)
+    said = max((row for row, line in enumerate(lines) if _says(line)), default=-1)
     for row, line in enumerate(lines):
         last = row == len(lines) - 1
         example = _EXAMPLES.get(fold(line.name)) if line.name else None
@@ -56,10 +65,17 @@ def unfold(lines: Sequence[Line]) -> list[Line]:
             line.role == "user" and not talking and not last and phrases.is_mark("start", line.text)
         ):
             found.append(line._replace(role="start"))
-        elif line.role == "user" and not talking and in_main_prompt([line.text[:2_000]]).char:
-            card = _marked(line._replace(role="system"), behind="user")
+        elif (
+            line.role == "user"
+            and not talking
+            and (in_main_prompt([line.text[:2_000]]).char or _holds_a_start(line.text))
+        ):
+            text = _START_ROW.sub(_apart, line.text)
+            card = _marked(line._replace(role="system", text=text), behind="user")
             talking = any(part.role == "user" for part in card)
             found += card
+        elif line.role == "user" and line.text.strip() == PLACEHOLDER:
+            found.append(line._replace(text=""))
         elif line.role == "user":
             talking = True
             found += _without_instructions(line, cast)
@@ -67,6 +83,31 @@ def unfold(lines: Sequence[Line]) -> list[Line]:
             talking = True
             found.append(line)
     return found
+
+
+def _holds_a_start(text: str) -> bool:
+    """Whether a line inside a text says that the chat begins: what stands before is a card."""
+    return any(phrases.is_mark("start", match[0]) for match in _START_ROW.finditer(text.strip()))
+
+
+def _apart(row: re.Match[str]) -> str:
+    return f"\n{row[0]}\n" if phrases.is_mark("start", row[0]) else row[0]
+
+
+def _says(line: Line) -> bool:
+    """Whether the user says something here, and not in an example."""
+    return (
+        line.role == "user" and bool(line.text.strip()) and fold(line.name or "") not in _EXAMPLES
+    )
+
+
+def _as_told(lines: Sequence[Line], cast: Cast) -> Cast:
+    """The cast with the names that the client's system messages tell."""
+    texts = [line.text for line in lines if line.role == "system"]
+    main, own = in_main_prompt(texts), in_card(texts)
+    return replace(
+        cast, char=cast.char or main.char or own.char, user=cast.user or main.user or own.user
+    )
 
 
 def paragraphs(text: str) -> list[str]:
@@ -184,7 +225,7 @@ def _of_single(lines: Sequence[Line]) -> list[Line]:
     [whole] = lines
     char, user = in_main_prompt([whole.text])
     if char is None:
-        return []
+        return _of_transcript(whole)
     parts = paragraphs(whole.text)
     cast = Cast(char, user)
     starts = [row for row, part in enumerate(parts) if phrases.is_mark("start", part)]
@@ -210,6 +251,33 @@ def _of_single(lines: Sequence[Line]) -> list[Line]:
         else:
             found.append(whole._replace(role="user", text=part))
     return found
+
+
+def _of_transcript(whole: Line) -> list[Line]:
+    """The lines of a chat that a client wrote as one text, as a story is written on, up to the name
+    of who speaks next; empty if the text is none."""
+    rows = whole.text.rstrip().split("\n")
+    cue = _CUE.fullmatch(rows.pop().strip())
+    if cue is None or not looks_like_name(cue["name"]):
+        return []
+    cast = Cast(cue["name"])
+    heads = [found.name if (found := prefixed(row)) else None for row in rows]
+    others = [name for name in heads if name and looks_like_name(name) and not cast.is_char(name)]
+    if not others or set(map(fold, others)) != {fold(others[-1])}:
+        return []  # nobody to talk to, or a list of things rather than two people
+    if re.search(rf"(?<!\w){re.escape(cue['name'])}(?![A-Za-z])", "\n".join(rows)) is None:
+        return []
+    cast = replace(cast, user=others[-1])
+    begin = next(row for row, name in enumerate(heads) if name and cast.known(name))
+    card = "\n".join(row for row in rows[:begin] if _mark(row) is None).strip()
+    lines = [whole._replace(role="system", text=card)] if card else []
+    for row, name in zip(rows[begin:], heads[begin:], strict=True):
+        if name and cast.known(name):
+            role: Role = "user" if cast.is_user(name) else "assistant"
+            lines.append(whole._replace(role=role, text=row, name=cast.known(name)))
+        else:
+            lines[-1] = lines[-1]._replace(text=f"{lines[-1].text}\n{row}")
+    return [*lines, whole._replace(role="assistant", text="", name=cast.char)]
 
 
 def _speaker(part: str, cast: Cast) -> str | None:

@@ -18,6 +18,7 @@ import pytest
 from graph.app import graph
 from graph.settings import IN_KOREAN, ROOT, Settings
 from scripts.export_docs import documents
+from tests.clients.door import open_door
 from tests.graph.test_graph_imports import MAY_IMPORT
 
 READMES = ["README.md", "README.ko.md"]
@@ -58,6 +59,15 @@ def test_the_python_examples_run(name: str) -> None:
     assert examples
     for code in examples:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_the_example_of_a_client_runs(tmp_path: Path) -> None:
+    [code] = blocks("docs/clients.md", "python")
+    with open_door(tmp_path) as door:
+        code = code.replace("http://127.0.0.1:8080/v1", door.url)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
+        assert done.stdout.strip() and "a ferry pilot" in door.prompts[-1]
 
 
 @pytest.mark.parametrize("name", [*PAGES, *LAB])
