@@ -135,7 +135,8 @@ class Named(NamedTuple):
 
 def _cleaned(name: str | None) -> str | None:
     found = as_name(name.strip(" .,;*\"'“”‘’")) if name else None
-    if found is None or found.casefold() in phrases.words("nobody"):
+    unfilled = found is not None and "{{" in found  # a macro that the client left to us
+    if found is None or unfilled or found.casefold() in phrases.words("nobody"):
         return None
     return found
 
