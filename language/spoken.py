@@ -14,6 +14,9 @@ LINE = 400
 """Characters of each."""
 LEAST = 4
 """Words from which a line tells by itself: "ok", "ㅋㅋ" or a name is no change of language."""
+SYLLABLES = 5
+"""Syllables of Korean, Japanese or Chinese from which one does, be it one word: most names have
+fewer."""
 SHARE = 0.25
 """Of the letters: a syllable of Korean, Japanese or Chinese says as much as three letters."""
 ENGLISH = 0.2
@@ -21,6 +24,9 @@ ENGLISH = 0.2
 
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_CHAT_LETTERS = re.compile("[\u3130-\u318f]+")
+"""Korean letters that make no syllable, as in ㅋㅋㅋㅋ and ㅠㅠ: also under a line of English."""
+_SYLLABLE = re.compile("[가-힣\u3041-\u30ff\u3400-\u9fff]")
 _SCRIPTS = {
     "ko": re.compile(f"[{HANGUL}]"),
     "ja": re.compile("[\u3041-\u30ff\u31f0-\u31ff]"),
@@ -54,10 +60,12 @@ def spoken(lines: Iterable[str]) -> str:
         lines: what they said, the newest first; a few of them are read.
     """
     told = [line[:LINE] for line in islice(filter(_LETTER.search, lines), LINES)]
-    for line in told:
-        if len(_WORD.findall(line)) >= LEAST and (code := _language_of(line)):
+    said = [bare for line in told if _LETTER.search(bare := _CHAT_LETTERS.sub(" ", line))]
+    for line in said:
+        tells = len(_WORD.findall(line)) >= LEAST or len(_SYLLABLE.findall(line)) >= SYLLABLES
+        if tells and (code := _language_of(line)):
             return code
-    return _language_of("\n".join(told))
+    return _language_of("\n".join(said or told))
 
 
 def _language_of(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ MAX_MEMBERS = 50
 MOST = 0.8
 """Share of one side's lines with a name before a colon, from which it is how the client writes."""
 
+_HONORIFIC = re.compile("(?:님| ?씨)$")
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _TO_A_MARK = re.compile(r"[^\n\[\].,;:!?()]{0,60}")
 _MARKED = re.compile(
@@ -136,7 +137,8 @@ class Named(NamedTuple):
 
 def _cleaned(name: str | None) -> str | None:
     found = as_name(name.strip(" .,;*\"'“”‘’")) if name else None
-    if found is None or found.casefold() in phrases.words("nobody"):
+    unfilled = found is not None and "{{" in found  # a macro that the client left to us
+    if found is None or unfilled or found.casefold() in phrases.words("nobody"):
         return None
     return found
 
@@ -149,23 +151,40 @@ def in_main_prompt(texts: Iterable[str]) -> Named:
             groups = match.groupdict()
             user = next((groups[key] for key in ("user", "user2", "user3") if groups.get(key)), "")
             return Named(_cleaned(groups["char"]), _cleaned(user))
+        if match := phrases.inside("pair", text):
+            char, user = match["one"], match["other"]
+            if _is_played(user, text) and not _is_played(char, text):
+                char, user = user, char
+            if found := _cleaned(char):
+                return Named(found, _cleaned(user))
     return Named(None, None)
+
+
+def _is_played(name: str, text: str) -> bool:
+    """Whether a text gives the model a part: "하늘의 역할을 연기하세요"."""
+    text = text[: phrases.SPAN]
+    return any(phrases.begins("played", behind) for behind in text.split(name, 50)[1:])
 
 
 def in_card(texts: Sequence[str]) -> Named:
     """Names in the card and its rules: "You are Sera", "Name: Sera"."""
-    char = user = None
-    for text in texts:
-        if char is None and (match := phrases.inside("character", text)):
-            char = _without_copula(_cleaned(match["char"]), match)
-        if user is None and (match := phrases.inside("player", text)):
-            user = _without_copula(_cleaned(match["user"]), match)
-    return Named(char, user if char is None or user is None or fold(user) != fold(char) else None)
+    players = (_without_copula(match, "user") for match in _all_inside("player", texts))
+    user = next(filter(None, players), None)
+    found = (_without_copula(match, "char") for match in _all_inside("character", texts))
+    chars = list(filter(None, found))
+    # the user's own sheet has a line for the name as well
+    char = next((name for name in chars if user is None or fold(name) != fold(user)), None)
+    return Named(char, user) if char or not chars else Named(chars[0], None)
 
 
-def _without_copula(name: str | None, match: re.Match[str]) -> str | None:
-    """A Korean name without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
-    if name is None or _is_verb(name, match):
+def _all_inside(kind: str, texts: Iterable[str]) -> Iterator[re.Match[str]]:
+    return (match for text in texts for match in phrases.all_inside(kind, text))
+
+
+def _without_copula(match: re.Match[str], group: str) -> str | None:
+    """A name, a Korean one without the 이 of 이야 that a pattern left on it: 하늘이야 is 하늘."""
+    name = _cleaned(match[group])
+    if name is None or _is_verb(match, group):
         return None
     rest = match.string[match.end() - 1 : match.end()]
     if len(name) > 2 and rest == "야" and name.endswith("이") and final_consonant(name[-2]):
@@ -173,16 +192,16 @@ def _without_copula(name: str | None, match: re.Match[str]) -> str | None:
     return name
 
 
-def _is_verb(name: str, match: re.Match[str]) -> bool:
-    """Whether what a Korean pattern took for a name is a verb: 친절하다; 친절하고, ... Behind a
-    consonant a name has 이다."""
+def _is_verb(match: re.Match[str], group: str) -> bool:
+    """Whether what a Korean pattern took for a name is a verb: 친절하다, 서 있다; 친절하고, ...
+    Behind a consonant a name has 이다."""
     end = match.string[match.end() - 1 : match.end()]
     if end == ",":
-        return match["char"].endswith(_GOES_ON)
-    if end != "다" or match.end() - match.end("char") > 2:
+        return match[group].endswith(_GOES_ON)
+    if end != "다" or match.end() - match.end(group) > 2:
         return False
-    stem = match["char"]
-    bare = match.string[match.end("char") : match.end()].lstrip("'\"“‘”’") == "다"
+    stem = match[group]
+    bare = match.string[match.end(group) : match.end()].lstrip("'\"“‘”’") == "다"
     return bare and (bool(final_consonant(stem[-1])) or (len(stem) > 2 and stem.endswith("하")))
 
 
@@ -190,9 +209,17 @@ def only_as(text: str, cast: Cast) -> str | None:
     """The character that an instruction gives the word: "Write the next reply only as Sera"."""
     match = phrases.begins("only", text)
     name = _cleaned(match["char"]) if match else None
-    if name is None or cast.is_user(name):
-        return None
-    return cast.known(name) or (name if looks_like_name(name) else None)
+    if name and not cast.is_user(name) and (cast.known(name) or looks_like_name(name)):
+        return cast.known(name) or name
+    found = (_last_known(match["char"], cast) for match in phrases.all_begin("only_known", text))
+    return next((name for name in found if name and not cast.is_user(name)), None)
+
+
+def _last_known(text: str, cast: Cast) -> str | None:
+    """The participant whose name a text ends with, as in Korean it stands behind all else."""
+    parts = _HONORIFIC.sub("", text.rstrip()).split()
+    ends = (" ".join(parts[-count:]) for count in range(min(4, len(parts)), 0, -1))
+    return next(filter(None, map(cast.known, ends)), None)
 
 
 def members_of(text: str) -> tuple[str, ...]:
@@ -206,6 +233,13 @@ def impersonated(text: str, cast: Cast) -> str | None:
     """The user's name, where an instruction asks to write the user's next line; empty where it only
     says that it is the user."""
     for match in phrases.all_begin("impersonate", text):
+        if whose := match.groupdict().get("whose"):
+            known = _last_known(whose, cast)
+            if known and cast.is_user(known):
+                return cast.user
+            if known is None and phrases.begins("user_words", whose.split()[-1]):
+                return cast.user or ""
+            continue
         rest, who = match.string[match.start("who") :], match["who"]
         bounded = match.end() > match.end("who")  # else {who} is only where a name begins
         if _is_forbidden(match):

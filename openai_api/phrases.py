@@ -24,6 +24,14 @@ _LABEL = re.compile(r"(?:ooc|system|note|instructions?|시스템|지시|메모)\
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 _CAPITAL = "[A-ZÀ-ÖØ-ÞΑ-ΩА-Я가-힣ぁ-ゖァ-ヺ一-龥]"
+_WRITES = (
+    "(?:쓰|써|쓸|쓴|씁|작성|적어|적으|적는|생성|출력|답변하|답변해|답장하|답장해|답하|답해|대답|이어|말하|말해"
+    "|연기|행동하|행동해|만들)"
+)
+_NOT = "(?:지 ?(?:마|말|않|못)|금지|불가|면 ?안|안 ?[됩돼된]|때(?![가-힣])|행위|피[하해]|지양)"
+_DOES = rf"(?:(?!{_WRITES}|{_NOT})[^\n.!?]){{0,120}}{_WRITES}(?![^\n.!?,]{{0,6}}{_NOT})"
+"""The Korean verb of a sentence, at its end, where it asks for a text and does not forbid it."""
+_PART = r"[^\s\[\]\"“”'‘’.,;:!?()]{1,20}"
 _SLOTS = {
     "{char}": r"[^\n\[\]\"“”]{1,40}?",
     "{who}": r"[^\n\[\].,;:!?()]{1,40}?",
@@ -35,6 +43,20 @@ _SLOTS = {
     "{end}": (
         r"(?:(?<!Mr)(?<!Ms)(?<!Dr)(?<!St)(?<!Mrs)[.!?](?=\s|$)|[,;:\n\]]|$"
         r"|(?= (?:in|set|where|who|with|that|using)\b))"
+    ),
+    "{korean}": (rf"(?:(?!{_PART}(?:은|는|이|가|에서|부터) ){_PART} ){{0,2}}?{_PART}?"),
+    "{and}": r"(?:와\(과\)|과\(와\)|\(와\)과|와|과|하고|이랑|랑)",
+    "{play}": (
+        r"(?:[^\n.!?]{0,20} )?(?:롤플레이|롤플|역할극|역할 ?놀이|상황극|RP|"
+        r"(?:가상|픽션|허구)(?:의|적인)? ?(?:1:1 |일대일 )?(?:대화|채팅))"
+    ),
+    "{not}": _NOT,
+    "{before}": r"[^\n\[\].!?]{1,120}?",
+    "{does}": _DOES,
+    "{unless}": rf"(?![^\n.!?,]{{0,12}}{_NOT})",
+    "{on}": (
+        rf"(?:이어(?!지)|계속|마저)"
+        rf"(?:{_DOES}|[가-힣]{{0,4}}(?: ?(?:주|줘)[가-힣]{{0,4}})?[.!…\s\])]*$)"
     ),
     "{s}": "['’]",
     "{q}": "['\"“‘”’「」『』]?",
@@ -50,7 +72,8 @@ def _table() -> dict[str, dict[str, Any]]:
 def _patterns(kind: str) -> tuple[re.Pattern[str], ...]:
     """The phrases of a kind, compiled."""
     row, made = _table()[kind], []
-    for phrase in (*row.get("begins", ()), *row.get("inside", ())):
+    begins = (rf"\A(?:{phrase})" for phrase in row.get("begins", ()))
+    for phrase in (*begins, *row.get("inside", ())):
         for slot, pattern in _SLOTS.items():
             phrase = phrase.replace(slot, pattern)
         made.append(re.compile(phrase, re.NOFLAG if row.get("cased") else re.IGNORECASE))
@@ -80,6 +103,12 @@ def inside(kind: str, text: str) -> re.Match[str] | None:
     """The first phrase of a kind in a text; of several, that which is listed first."""
     found = (pattern.search(text, 0, SPAN) for pattern in _patterns(kind))
     return next(filter(None, found), None)
+
+
+def all_inside(kind: str, text: str) -> Iterator[re.Match[str]]:
+    """The phrases of a kind in a text, in the order of the list."""
+    for pattern in _patterns(kind):
+        yield from pattern.finditer(text, 0, SPAN)
 
 
 def bracketed(text: str) -> bool:

@@ -41,14 +41,14 @@ _RULES = {
     ),
     "ko": (
         "당신은 {{user}}와 함께 만들어 가는 이야기 속의 {{char}}입니다. 대괄호 안의 메모는 "
-        "길잡이일 뿐이니 언급하거나 인용하거나 그에 답하지 마세요."
+        "당신만 보는 안내이니, 따르되 언급하거나 인용하거나 대답하지 마세요."
     ),
 }
 """In the place of our longer rules, where a client brings rules of its own."""
 _NOBODY = {"en": "Character", "ko": "캐릭터"}
 _COMPANION = {
     "en": "A friendly companion who listens, answers plainly and helps where it can.",
-    "ko": "이야기를 잘 들어 주고 쉽게 대답하며 도울 수 있는 일은 돕는 다정한 말동무.",
+    "ko": "이야기를 잘 들어 주고, 알기 쉽게 대답하고, 도울 수 있는 일은 돕는 다정한 말동무.",
 }
 """Who answers where nobody said who it is."""
 _USER = {"en": "User", "ko": "유저"}

@@ -22,6 +22,7 @@ from openai_api.names import (
     in_main_prompt,
     looks_like_name,
     members_of,
+    only_as,
     prefixed,
 )
 
@@ -181,11 +182,10 @@ def _asks(part: str) -> bool:
 
 def _is_users_turn(part: str, cast: Callable[[], Cast]) -> bool:
     """Whether an instruction asks for the user's next line."""
-    if phrases.begins("only", part) or phrases.begins("continue", part):
+    if phrases.begins("continue", part) or phrases.begins("impersonate", part) is None:
         return False
-    return (
-        phrases.begins("impersonate", part) is not None and impersonated(part, cast()) is not None
-    )
+    known = cast()
+    return only_as(part, known) is None and impersonated(part, known) is not None
 
 
 def _told_apart(line: Line) -> list[Line]:

@@ -74,7 +74,7 @@ class Life:
 
         Args:
             warm_up: answer a turn for nobody first; until then the server is not ready.
-            wait: seconds in which a model server is waited for that is not there yet, by such turns.
+            wait: seconds in which such turns wait for a model server that is not there yet.
         """
         dispatcher.on_failure = lambda: self._start(self._suspect())
         self._start(dispatcher.lag.watch())

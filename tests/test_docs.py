@@ -61,13 +61,25 @@ def test_the_python_examples_run(name: str) -> None:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
-def test_the_example_of_a_client_runs(tmp_path: Path) -> None:
-    [code] = blocks("docs/clients.md", "python")
+CLIENTS = {"docs/clients.md": "a ferry pilot", "docs/clients.ko.md": "나룻배 사공"}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_the_example_of_a_client_runs(name: str, tmp_path: Path) -> None:
+    [code] = blocks(name, "python")
     with open_door(tmp_path) as door:
         code = code.replace("http://127.0.0.1:8080/v1", door.url)
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
-        assert done.stdout.strip() and "a ferry pilot" in door.prompts[-1]
+        assert done.stdout.strip() and CLIENTS[name] in door.prompts[-1]
+
+
+def test_the_page_of_clients_says_the_same_in_both_languages() -> None:
+    for pattern in (r"^#+ ", r"IYAGI_[A-Z_]+", r"`X-[\w-]+`", r"/v1/\w+", r"^!\[[^]]*\](\(.*\))"):
+        found = [
+            re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M) for name in CLIENTS
+        ]
+        assert found[0] and sorted(found[0]) == sorted(found[1]), pattern
 
 
 @pytest.mark.parametrize("name", [*PAGES, *LAB])
