@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from language.korean import final_consonant
@@ -104,9 +105,13 @@ class Cast:
 
     def known(self, name: str) -> str | None:
         """The participant of this name, as it is written here."""
-        folded = fold(name)
+        return self._folded.get(fold(name))
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Everyone by folded name; who is listed first counts."""
         everyone = (self.char, self.user, *self.aliases, *self.members)
-        return next((one for one in everyone if one and fold(one) == folded), None)
+        return {fold(one): one for one in reversed(everyone) if one}
 
 
 class Named(NamedTuple):
@@ -203,5 +208,8 @@ def by_convention(contents: Sequence[str]) -> tuple[str, ...]:
 
 def with_members(cast: Cast, names: Iterable[str]) -> Cast:
     """The cast with further members."""
-    new = [name for name in names if cast.known(name) is None]
-    return replace(cast, members=(*cast.members, *dict.fromkeys(new)))
+    new: dict[str, str] = {}
+    for name in names:
+        if cast.known(name) is None:
+            new.setdefault(fold(name), name)
+    return replace(cast, members=(*cast.members, *new.values())) if new else cast
