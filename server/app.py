@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -210,7 +211,9 @@ def _other_routes(app: FastAPI, parts: Parts, metrics: Metrics) -> None:
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> JSONResponse:
-        return JSONResponse(await parts.only({"openai_route": f"/v1/models/{name}".rstrip("/")}))
+        return JSONResponse(
+            await parts.only({"openai_route": f"/v1/models/{quote(name, safe='')}"})
+        )
 
     @app.post("/forget")
     async def forget(request: Request) -> JSONResponse:

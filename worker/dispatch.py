@@ -189,9 +189,9 @@ class Dispatcher:
             case "":
                 outputs = self._turn(body)
             case "/v1/chat/completions":
-                outputs = self._chat(read_chat(body))
+                outputs = self._chat(body)
             case "/v1/completions":
-                outputs = self._prompts(read_prompt(body))
+                outputs = self._prompts(body)
             case _:
                 yield await self._told(route, body)
                 return
@@ -261,27 +261,35 @@ class Dispatcher:
             },
         }
 
-    async def _chat(self, body: ChatBody) -> AsyncGenerator[Output, None]:
+    async def _chat(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         """A chat completion: turns of a chat, or plain work."""
-        work = await self._read(
-            lambda: chat_work(body, self._offered(), self._find, self._narrated)
-        )
-        outputs = self._answers([work], body)
+
+        def reading() -> tuple[ChatBody, Work]:
+            asked = read_chat(body)
+            return asked, chat_work(asked, self._offered(), self._find, self._narrated)
+
+        asked, work = await self._read(reading)
+        outputs = self._answers([work], asked)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
-    async def _prompts(self, body: PromptBody) -> AsyncGenerator[Output, None]:
+    async def _prompts(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         """A completion of texts."""
-        works = await self._read(lambda: prompt_work(body, self._offered(), self._find))
-        echoed = [text if body.echo else "" for text in body.prompts for _ in range(body.n)]
-        outputs = self._answers(works, body, echoed)
+
+        def reading() -> tuple[PromptBody, list[Work]]:
+            asked = read_prompt(body)
+            return asked, prompt_work(asked, self._offered(), self._find)
+
+        asked, works = await self._read(reading)
+        echoed = [text if asked.echo else "" for text in asked.prompts for _ in range(asked.n)]
+        outputs = self._answers(works, asked, echoed)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
     async def _read(self, reading: Callable[[], T]) -> T:
-        """What a request asks for, which may block on the disk."""
+        """What a request asks for, which may block on the disk, or be long."""
 
         def read() -> T:
             try:
