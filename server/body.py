@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -115,7 +116,7 @@ def with_ids(body: dict[str, Any], request: Request, user: str | None = None) ->
         user: the id of a user whom neither names.
 
     Raises:
-        BadRequest: an id is too long.
+        BadRequest: an id is too long, or another key's.
     """
     named = dict(body)
     if session := _id(request, _SESSION):
@@ -124,7 +125,21 @@ def with_ids(body: dict[str, Any], request: Request, user: str | None = None) ->
         _fill(named, "user_id", user)
     if owner := request.scope["state"].get("owner"):
         _give_to(owner, named)
+    else:
+        _check_owned(named, request.scope["state"].get("owners", ()))
     return named
+
+
+def _check_owned(body: dict[str, Any], owners: Iterable[str]) -> None:
+    """Refuses the users of those who have keys of their own."""
+    user = body.get("user")
+    ids = {
+        "user_id": body.get("user_id"),
+        "user": user.get("id") if isinstance(user, dict) else user,
+    }
+    for name, value in ids.items():
+        if str(value).strip().partition("/")[0] in set(filter(None, owners)):
+            raise BadRequest("belongs to another key; choose another id", field=name)
 
 
 def _give_to(owner: str, body: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -266,7 +267,9 @@ class Dispatcher:
 
         def reading() -> tuple[ChatBody, Work]:
             asked = read_chat(body)
-            return asked, chat_work(asked, self._offered(), self._find, self._narrated)
+            user = str(asked.beside.get("user_id") or asked.user_id or "")
+            narrated = partial(self.pipeline.services.conversations.narrated, user_id=user)
+            return asked, chat_work(asked, self._offered(), self._find, narrated)
 
         asked, work = await self._read(reading)
         outputs = self._answers([work], asked)
@@ -381,11 +384,10 @@ class Dispatcher:
 
     def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
         """Remembers that a reply is the narrator's: a client sends it back as the character's."""
-        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
-        self.pipeline.services.conversations.heard_narration(whole)
-
-    def _narrated(self, text: str) -> bool:
-        return self.pipeline.services.conversations.narrated(text)
+        start = payload.get("reply_start") or ""
+        self.pipeline.services.conversations.heard_narration(
+            f"{start}{text_of(response)}", payload.get("user_id") or "", continued=bool(start)
+        )
 
     def _find(self, name: str) -> characters.Character | None:
         return characters.find(name, self._characters)

@@ -83,7 +83,7 @@ def test_a_persons_key_is_a_user_of_its_own(start: StartSite) -> None:
         return sent.get("user_id")
 
     assert named("sk-robin") == "robin" and named("sk-mina") == "mina"
-    assert named("sk-backend") is None and named("sk-backend", user_id="robin") == "robin"
+    assert named("sk-backend") is None and named("sk-backend", user_id="robi") == "robi"
     assert named("sk-mina", user_id="robin") == "mina/robin"
     chat = {"model": "Wren", "messages": [{"role": "user", "content": "hi"}]}
     path = "/v1/chat/completions"
@@ -91,6 +91,13 @@ def test_a_persons_key_is_a_user_of_its_own(start: StartSite) -> None:
     assert named("sk-mina", path, **chat, user={"id": 7, "name": "Robin"}) == "mina/7"
     assert named("sk-mina", path, **chat) == "mina"
     assert named("sk-mina", "/forget", user_id="robin", session_id="s") == "mina/robin"
+    for ids in (
+        {"user_id": "robin"}, {"user_id": "robin/7"}, {"user": "mina"}, {"user": {"id": " robin "}}
+    ):  # fmt: skip
+        told = site.web.post(path, json={**chat, **ids}, headers={"X-API-Key": "sk-backend"})
+        assert told.status_code == 400 and "another key" in told.json()["error"]["message"]
+    headers = {"X-API-Key": "sk-backend", "X-OpenWebUI-User-Id": "robin"}
+    assert site.web.post(path, json=chat, headers=headers).status_code == 400
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(start: StartSite) -> None:
@@ -162,6 +169,20 @@ def test_a_page_from_elsewhere_gets_in_where_it_is_listed(shared: Site, site: Si
         key = {"X-API-Key": KEYS[0]}
         assert shared.web.get("/v1/models", headers={"Origin": origin, **key}).status_code == 403
     assert site.web.get("/v1/models", headers=own).status_code == 403, "listed nowhere"
+
+
+def test_an_open_server_takes_nothing_from_pages_elsewhere(start: StartSite) -> None:
+    web = start(Terms(guarded=False)).web
+    host = f"{web.base_url.host}:{web.base_url.port}"
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", f"http://{host}.evil"):
+        told = web.post("/forget", json={}, headers={"Origin": origin})
+        assert told.status_code == 403, "the browser sends it without asking"
+    for headers in ({}, {"Origin": f"http://{host}"},
+                    {"Origin": "https://own.example", "Host": "own.example"}):  # fmt: skip
+        assert web.get("/v1/models", headers=headers).status_code == 200
+    keyed = start(Terms(guarded=False, keys=OWNED)).web
+    headers = {"Origin": "https://any.example", "X-API-Key": KEYS[0]}
+    assert keyed.get("/v1/models", headers=headers).status_code == 200, "no page has the key"
 
 
 def test_where_all_pages_may_come_no_credentials_do(start: StartSite) -> None:
