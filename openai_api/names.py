@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from language.korean import final_consonant, is_korean
@@ -123,9 +124,13 @@ class Cast:
 
     def known(self, name: str) -> str | None:
         """The participant of this name, as it is written here."""
-        folded = fold(name)
+        return self._folded.get(fold(name))
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Everyone by folded name; who is listed first counts."""
         everyone = (self.char, self.user, *self.aliases, *self.members)
-        return next((one for one in everyone if one and fold(one) == folded), None)
+        return {fold(one): one for one in reversed(everyone) if one}
 
 
 class Named(NamedTuple):
@@ -331,5 +336,9 @@ def _is_marked(text: str) -> bool:
 
 def with_members(cast: Cast, names: Iterable[str]) -> Cast:
     """The cast with further members, up to a number."""
-    new = [name for name in names if cast.known(name) is None]
-    return replace(cast, members=(*cast.members, *dict.fromkeys(new))[:MAX_MEMBERS])
+    new: dict[str, str] = {}
+    for name in names:
+        if cast.known(name) is None:
+            new.setdefault(fold(name), name)
+    members = (*cast.members, *new.values())[:MAX_MEMBERS]
+    return replace(cast, members=members) if new else cast

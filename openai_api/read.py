@@ -109,7 +109,8 @@ class PromptBody(Asked):
 
 def streams(body: dict[str, Any]) -> bool:
     """Whether a body asks for its answer in pieces; a wrong value is told when it is read."""
-    return body.get("stream") in (True, "true", "True", 1)
+    value = body.get("stream")
+    return value.lower() == "true" if isinstance(value, str) else value in (True, 1)
 
 
 def read_chat(body: dict[str, Any]) -> ChatBody:

@@ -145,9 +145,9 @@ def _cast(
     members = [name for part in parts if part.role == "start" for name in members_of(part.text)]
     cast = with_members(replace(known, user=user), members)
     # Where a client keeps only Latin letters in `name`, another place may have the whole name.
-    for name in (main.char, own.char, *fields["assistant"]):
-        if name and not is_narrator(name) and not cast.is_user(name):
-            cast = with_members(cast, [name])
+    speakers = filter(None, (main.char, own.char, *fields["assistant"]))
+    others = (it for it in speakers if not is_narrator(it) and not cast.is_user(it))
+    cast = with_members(cast, others)
     nudged = next(filter(None, (only_as(part.text, cast) for part in tail)), None)
     named = nudged or main.char or own.char
     last = next((n for n in reversed(fields["assistant"]) if not is_narrator(n)), None)
@@ -160,8 +160,8 @@ def _cast(
     if named and not any(map(cast.is_char, heads)):
         heads = ()  # a habit of these replies, such as a line that tells the place first
     notes = [*texts, *(part.text for part in said if part.role == "system")]
-    others = [name for name in told_of(replies, notes, cast) if not cast.is_user(name)]
-    return with_members(cast, [*heads, *others]), named
+    told = [name for name in told_of(replies, notes, cast) if not cast.is_user(name)]
+    return with_members(cast, [*heads, *told]), named
 
 
 def _told_elsewhere(card: Sequence[Placed], said: Sequence[Line]) -> str | None:

@@ -310,10 +310,10 @@ def _checked(text: str, card: Sequence[Placed]) -> str:
         BadRequest: it is longer than one may be.
     """
     if len(text) > MAX_TEXT:
-        longest = max(card, key=lambda placed: len(placed.text))
+        longest = max(card, key=lambda placed: len(placed.text), default=None)
         raise BadRequest(
             f"belongs to system messages of more than {MAX_TEXT:,} characters; shorten them",
-            field=f"messages.{longest.at}.content",
+            field=f"messages.{longest.at}.content" if longest else "messages",
         )
     return text
 

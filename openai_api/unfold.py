@@ -35,6 +35,10 @@ PLACEHOLDER = "."
 NEWEST = 50
 """Paragraphs or lines at the end of a text among which a client's own instructions stand."""
 
+LOOKED_THROUGH = 300_000
+"""Characters before the chat in which marks are looked for: a card and its examples have 200,000 at
+most, and each paragraph takes 20 µs."""
+
 _EXAMPLES: dict[str, Role] = {
     "exampleuser": "example_user",
     "exampleassistant": "example_assistant",
@@ -51,6 +55,7 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
     lines = _of_single(lines) or lines
     found: list[Line] = []
     talking = False
+    left = LOOKED_THROUGH
     said = max((row for row, line in enumerate(lines) if _says(line)), default=-1)
     for row, line in enumerate(lines):
         last = row == len(lines) - 1
@@ -58,8 +63,11 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
         line = line._replace(name=None) if example else line
         if example and not talking and (line.role == "system" or row < said):
             found.append(line._replace(role=example))
+        elif line.role == "system" and not talking:
+            left -= len(line.text)
+            found += _marked(line) if left >= 0 else [line]
         elif line.role == "system":
-            found += _told_apart(line) if talking else _marked(line)
+            found += _told_apart(line)
         elif (
             line.role == "user" and not talking and not last and phrases.is_mark("start", line.text)
         ):

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -57,7 +58,8 @@ class Terms:
             its users itself); none: all come in.
         rate: of the POSTs of each key or address, such as `60/minute`.
         origins: pages from elsewhere that may use the server; `*` is all.
-        guarded: `Host` and `Origin` are checked, by these names and the next.
+        guarded: `Host` and `Origin` are checked, by these names and the next; where there are no
+            keys, `Origin` is in any case.
         hosts: names that a guarded server may be called by.
         in_network: a guarded server may also be called by an address of numbers.
     """
@@ -149,9 +151,10 @@ def _middleware(
     """Outermost first."""
     terms = parts.terms
     chain = [Middleware(Account, metrics=metrics)]
-    if terms.guarded:
+    if terms.guarded or not terms.keys:
+        hosts = terms.hosts if terms.guarded else None
         chain.append(
-            Middleware(guard, hosts=terms.hosts, in_network=terms.in_network, origins=terms.origins)
+            Middleware(guard, hosts=hosts, in_network=terms.in_network, origins=terms.origins)
         )
     if terms.origins:
         cors = Middleware(
@@ -210,7 +213,9 @@ def _other_routes(app: FastAPI, parts: Parts, metrics: Metrics) -> None:
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> JSONResponse:
-        return JSONResponse(await parts.only({"openai_route": f"/v1/models/{name}".rstrip("/")}))
+        return JSONResponse(
+            await parts.only({"openai_route": f"/v1/models/{quote(name, safe='')}"})
+        )
 
     @app.post("/forget")
     async def forget(request: Request) -> JSONResponse:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
 from cards.files import MAX_JSON, MEGABYTE, parse_json
+from schemas.base import done
 from schemas.errors import BadRequest
 from server.errors import HttpError
 
 BODY_SECONDS = 60.0
 """For all of a body: the largest of a page's files (64 MB) at 10 Mbit/s."""
+
+MAX_VALUES = 200_000
+"""Numbers, texts, lists and objects in a body: 5,000 events of a story have 150,000, and reading
+takes a microsecond for each, in which the server does nothing else."""
+
+MAX_KEYS = 5_000
+"""Of one object, free-form data included."""
+
+ASIDE = 100_000
+"""Bytes of a body from which it is read in a thread."""
 
 LONGEST_ID = 200
 """Characters, as of an `Identifier`."""
@@ -63,12 +76,34 @@ async def read_object(request: Request) -> dict[str, Any]:
     """
     content = await read_body(request)
     try:
-        body = parse_json(content)
+        body = await done(partial(_parsed, content), aside=len(content) > ASIDE)
     except BadRequest as error:
         raise BadRequest(error.message, field="the body") from None
     if not isinstance(body, dict):
         raise BadRequest("must be a JSON object", field="the body")
     return body
+
+
+def _parsed(content: bytes) -> Any:
+    """The JSON value, unless it has so many parts that to read it would keep all others waiting."""
+    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    parts = bare.count(b'"')
+    if parts <= 4 * MAX_VALUES:  # so many quotes have the keys and texts of so many values
+        outside = b"".join(bare.split(b'"')[::2])
+        parts = sum(map(outside.count, (b",", b"[", b"{")))
+    if parts > MAX_VALUES:
+        raise BadRequest(f"holds more than {MAX_VALUES:,} values; send less")
+    value = parse_json(content)
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case list() as items:
+                waiting += [item for item in items if isinstance(item, dict | list)]
+            case dict() as fields:
+                if len(fields) > MAX_KEYS:
+                    raise BadRequest(f"holds an object of more than {MAX_KEYS:,} fields; send less")
+                waiting += [item for item in fields.values() if isinstance(item, dict | list)]
+    return value
 
 
 def with_ids(body: dict[str, Any], request: Request, user: str | None = None) -> dict[str, Any]:
@@ -81,7 +116,7 @@ def with_ids(body: dict[str, Any], request: Request, user: str | None = None) ->
         user: the id of a user whom neither names.
 
     Raises:
-        BadRequest: an id is too long.
+        BadRequest: an id is too long, or another key's.
     """
     named = dict(body)
     if session := _id(request, _SESSION):
@@ -90,7 +125,21 @@ def with_ids(body: dict[str, Any], request: Request, user: str | None = None) ->
         _fill(named, "user_id", user)
     if owner := request.scope["state"].get("owner"):
         _give_to(owner, named)
+    else:
+        _check_owned(named, request.scope["state"].get("owners", ()))
     return named
+
+
+def _check_owned(body: dict[str, Any], owners: Iterable[str]) -> None:
+    """Refuses the users of those who have keys of their own."""
+    user = body.get("user")
+    ids = {
+        "user_id": body.get("user_id"),
+        "user": user.get("id") if isinstance(user, dict) else user,
+    }
+    for name, value in ids.items():
+        if str(value).strip().partition("/")[0] in set(filter(None, owners)):
+            raise BadRequest("belongs to another key; choose another id", field=name)
 
 
 def _give_to(owner: str, body: dict[str, Any]) -> None:

@@ -90,6 +90,7 @@ class Entrance:
         state = scope.setdefault("state", {})
         state["may_see"] = not self._keys or key is not None
         state["owner"] = self._owners[key] if key is not None else ""
+        state["owners"] = self._owners
         if not state["may_see"] and scope["path"] not in OPEN:
             raise HttpError("invalid_api_key", _NO_KEY, headers=self._challenge())
         if scope["method"] != "POST":

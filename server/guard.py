@@ -1,7 +1,8 @@
-"""Who gets in on loopback: only this machine's own pages and programs.
+"""Who gets in beside a key: on loopback only this machine's own pages and programs.
 
 A page from elsewhere could send requests to a server on loopback, by its address or by a name that
-it lets point here. Both are seen in the headers that a browser sets, and refused.
+it lets point here. Both are seen in the headers that a browser sets, and refused. A server for
+any host cannot know its names; there the pages of other addresses are refused alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Guard:
     """Checks `Host` and `Origin`.
 
     Args:
-        hosts: names that this server may be called by.
+        hosts: names that this server may be called by; None: any.
         in_network: it may also be called by an address of numbers. A name that somebody else lets
             point here is none, so no page from elsewhere gets in by one.
         origins: pages from elsewhere that may come in; `*` is all.
@@ -33,7 +34,7 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        hosts: Collection[str],
+        hosts: Collection[str] | None,
         in_network: bool = False,
         origins: Collection[str] = (),
     ) -> None:
@@ -50,11 +51,13 @@ class Guard:
     def _refusal(self, headers: Headers) -> str:
         host, origin = headers.get("host", ""), headers.get("origin")
         name = _name(f"//{host}")
-        if name not in self._hosts and not (self._in_network and is_address(name)):
+        by_address = self._in_network and is_address(name)
+        if self._hosts is not None and name not in self._hosts and not by_address:
             return "this server answers to its own address only, such as 127.0.0.1 (--allow-host)"
         if origin is None or ANY_ORIGIN in self._origins or origin in self._origins:
             return ""
-        if origin.lower() != f"http://{host}".lower():
+        schemes = ("http",) if self._hosts is not None else ("http", "https")  # behind a proxy
+        if origin.lower() not in {f"{scheme}://{host}".lower() for scheme in schemes}:
             return "pages from elsewhere may not use this server (IYAGI_CORS_ORIGINS lists some)"
         return ""
 

@@ -185,15 +185,20 @@ class Conversations:
             if place < near or _words_of(_line((line.role, line.content))) in path
         ]
 
-    def narrated(self, text: str) -> bool:
-        """Whether a reply is a narration that was heard, whole or from its beginning on."""
-        wanted = _narration(text)
+    def narrated(self, text: str, user_id: str = "") -> bool:
+        """Whether a reply is a narration that this user heard, whole or from its beginning on; all
+        whom nobody names are one user."""
+        wanted = _narration(text, user_id)
         query = f"SELECT 1 FROM narrations WHERE words IN ({_places(wanted)})"
         return self._file.read(lambda db: db.execute(query, wanted).fetchone(), None) is not None
 
-    def heard_narration(self, text: str) -> None:
-        """Notes that a reply is narration."""
-        rows = [(words,) for words in _narration(text)]
+    def heard_narration(self, text: str, user_id: str = "", *, continued: bool = False) -> None:
+        """Notes that a reply is narration.
+
+        Args:
+            continued: its beginning is the client's, and so may be anybody's words.
+        """
+        rows = [(words,) for words in _narration(text, user_id)[: 1 if continued else None]]
         old = "DELETE FROM narrations WHERE age <= (SELECT max(age) FROM narrations) - ?"
 
         def action(db: sqlite3.Connection) -> None:
@@ -359,12 +364,12 @@ def _plain(text: str) -> str:
     return " ".join(nfc(text).translate(_MARKUP).split())
 
 
-def _narration(text: str) -> list[bytes]:
-    """What a narration is known by; nothing of an empty one."""
+def _narration(text: str, user_id: str) -> list[bytes]:
+    """What a narration is known by: all of it, then how it begins; nothing of an empty one."""
     plain = _plain(text)
-    whole = [_bytes("whole", plain)] if plain else []
+    whole = [_bytes(user_id, "whole", plain)] if plain else []
     long = len(plain) >= BEGINNING
-    return [*whole, _bytes("beginning", plain[:BEGINNING])] if long else whole
+    return [*whole, _bytes(user_id, "beginning", plain[:BEGINNING])] if long else whole
 
 
 def _chat_of(session_id: str) -> bytes | None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -189,9 +190,9 @@ class Dispatcher:
             case "":
                 outputs = self._turn(body)
             case "/v1/chat/completions":
-                outputs = self._chat(read_chat(body))
+                outputs = self._chat(body)
             case "/v1/completions":
-                outputs = self._prompts(read_prompt(body))
+                outputs = self._prompts(body)
             case _:
                 yield await self._told(route, body)
                 return
@@ -261,27 +262,37 @@ class Dispatcher:
             },
         }
 
-    async def _chat(self, body: ChatBody) -> AsyncGenerator[Output, None]:
+    async def _chat(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         """A chat completion: turns of a chat, or plain work."""
-        work = await self._read(
-            lambda: chat_work(body, self._offered(), self._find, self._narrated)
-        )
-        outputs = self._answers([work], body)
+
+        def reading() -> tuple[ChatBody, Work]:
+            asked = read_chat(body)
+            user = str(asked.beside.get("user_id") or asked.user_id or "")
+            narrated = partial(self.pipeline.services.conversations.narrated, user_id=user)
+            return asked, chat_work(asked, self._offered(), self._find, narrated)
+
+        asked, work = await self._read(reading)
+        outputs = self._answers([work], asked)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
-    async def _prompts(self, body: PromptBody) -> AsyncGenerator[Output, None]:
+    async def _prompts(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         """A completion of texts."""
-        works = await self._read(lambda: prompt_work(body, self._offered(), self._find))
-        echoed = [text if body.echo else "" for text in body.prompts for _ in range(body.n)]
-        outputs = self._answers(works, body, echoed)
+
+        def reading() -> tuple[PromptBody, list[Work]]:
+            asked = read_prompt(body)
+            return asked, prompt_work(asked, self._offered(), self._find)
+
+        asked, works = await self._read(reading)
+        echoed = [text if asked.echo else "" for text in asked.prompts for _ in range(asked.n)]
+        outputs = self._answers(works, asked, echoed)
         async with aclosing(outputs):
             async for output in outputs:
                 yield output
 
     async def _read(self, reading: Callable[[], T]) -> T:
-        """What a request asks for, which may block on the disk."""
+        """What a request asks for, which may block on the disk, or be long."""
 
         def read() -> T:
             try:
@@ -373,11 +384,10 @@ class Dispatcher:
 
     def _heard_narration(self, payload: dict[str, Any], response: dict[str, Any]) -> None:
         """Remembers that a reply is the narrator's: a client sends it back as the character's."""
-        whole = f"{payload.get('reply_start') or ''}{text_of(response)}"
-        self.pipeline.services.conversations.heard_narration(whole)
-
-    def _narrated(self, text: str) -> bool:
-        return self.pipeline.services.conversations.narrated(text)
+        start = payload.get("reply_start") or ""
+        self.pipeline.services.conversations.heard_narration(
+            f"{start}{text_of(response)}", payload.get("user_id") or "", continued=bool(start)
+        )
 
     def _find(self, name: str) -> characters.Character | None:
         return characters.find(name, self._characters)

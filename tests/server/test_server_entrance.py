@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import body
+from server import body, protocol
 from server.app import Terms
 from server.entrance import Rate
 from tests.server.conftest import Site, StartSite
@@ -82,7 +83,7 @@ def test_a_persons_key_is_a_user_of_its_own(start: StartSite) -> None:
         return sent.get("user_id")
 
     assert named("sk-robin") == "robin" and named("sk-mina") == "mina"
-    assert named("sk-backend") is None and named("sk-backend", user_id="robin") == "robin"
+    assert named("sk-backend") is None and named("sk-backend", user_id="robi") == "robi"
     assert named("sk-mina", user_id="robin") == "mina/robin"
     chat = {"model": "Wren", "messages": [{"role": "user", "content": "hi"}]}
     path = "/v1/chat/completions"
@@ -90,6 +91,13 @@ def test_a_persons_key_is_a_user_of_its_own(start: StartSite) -> None:
     assert named("sk-mina", path, **chat, user={"id": 7, "name": "Robin"}) == "mina/7"
     assert named("sk-mina", path, **chat) == "mina"
     assert named("sk-mina", "/forget", user_id="robin", session_id="s") == "mina/robin"
+    for ids in (
+        {"user_id": "robin"}, {"user_id": "robin/7"}, {"user": "mina"}, {"user": {"id": " robin "}}
+    ):  # fmt: skip
+        told = site.web.post(path, json={**chat, **ids}, headers={"X-API-Key": "sk-backend"})
+        assert told.status_code == 400 and "another key" in told.json()["error"]["message"]
+    headers = {"X-API-Key": "sk-backend", "X-OpenWebUI-User-Id": "robin"}
+    assert site.web.post(path, json=chat, headers=headers).status_code == 400
 
 
 def test_who_asks_too_often_is_told_when_to_come_again(start: StartSite) -> None:
@@ -163,6 +171,20 @@ def test_a_page_from_elsewhere_gets_in_where_it_is_listed(shared: Site, site: Si
     assert site.web.get("/v1/models", headers=own).status_code == 403, "listed nowhere"
 
 
+def test_an_open_server_takes_nothing_from_pages_elsewhere(start: StartSite) -> None:
+    web = start(Terms(guarded=False)).web
+    host = f"{web.base_url.host}:{web.base_url.port}"
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", f"http://{host}.evil"):
+        told = web.post("/forget", json={}, headers={"Origin": origin})
+        assert told.status_code == 403, "the browser sends it without asking"
+    for headers in ({}, {"Origin": f"http://{host}"},
+                    {"Origin": "https://own.example", "Host": "own.example"}):  # fmt: skip
+        assert web.get("/v1/models", headers=headers).status_code == 200
+    keyed = start(Terms(guarded=False, keys=OWNED)).web
+    headers = {"Origin": "https://any.example", "X-API-Key": KEYS[0]}
+    assert keyed.get("/v1/models", headers=headers).status_code == 200, "no page has the key"
+
+
 def test_where_all_pages_may_come_no_credentials_do(start: StartSite) -> None:
     web = start(Terms(origins=("*",))).web
     answer = web.get("/v1/models", headers={"Origin": "https://any.example", "Cookie": "a=b"})
@@ -212,14 +234,99 @@ def test_a_body_that_does_not_come_holds_nothing(
     assert b" 408 " in head_of_it and json.loads(told)["error"]["code"] == "body_timeout"
 
 
+CHUNKED = b"POST /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+LONG = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (CHUNKED + b"0\r\n", b"A: " + b"b" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\nA: ", b"b" * 1000),
+        (CHUNKED + b"1;a=", b"b" * 1000),
+        (CHUNKED, b"GARBAGE"),
+    ],
+    ids=["trailers", "a trailer", "a chunk's extension", "no chunk"],
+)
+def test_what_stands_around_a_body_has_an_end(site: Site, begin: bytes, more: bytes) -> None:
+    address = (site.web.base_url.host, site.web.base_url.port)
+    with (
+        socket.create_connection(address, timeout=10) as connection,
+        pytest.raises(ConnectionError),
+    ):
+        connection.sendall(begin)
+        for _ in range(5_000):
+            connection.sendall(more)
+            time.sleep(0.0002)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("sent", [LONG, LONG.replace(b"POST /nowhere", b"GET /v1/models")])
+def test_a_body_that_nobody_reads_holds_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes, goes_on: bool
+) -> None:
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
+    address = (site.web.base_url.host, site.web.base_url.port)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(sent)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 ")
+        connection.settimeout(0.02)
+        for _ in range(250):
+            try:
+                if goes_on:
+                    connection.sendall(b"x")
+                if connection.recv(65536) == b"":
+                    return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+    raise AssertionError("it is held for ever")
+
+
+def test_a_body_that_comes_late_is_no_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REST_SECONDS", 0.3)
+    address = (site.web.base_url.host, site.web.base_url.port)
+    head = b"POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(head)
+            heard = b""
+            while not heard.endswith(b"}}"):
+                heard += connection.recv(65536)
+            assert heard.startswith(b"HTTP/1.1 404 ")
+            connection.sendall(b"abc")
+            time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"0," * 400_000 + b"0]",
+        b'{"message":[' + b'"a\\"",' * 900_000 + b'""]}',
+        b'{"persona":{' + b",".join(b'"%d":0' % n for n in range(6_000)) + b"}}",
+        b'{"messages":[{' + b",".join(b'"%d":0' % n for n in range(6_000)) + b"}]}",
+    ],
+    ids=["numbers", "texts", "fields", "fields within"],
+)
+@pytest.mark.parametrize("path", ["/chat", "/v1/chat/completions", "/forget"])
+def test_a_body_of_too_many_parts_is_refused(web: httpx.Client, path: str, body: bytes) -> None:
+    told = web.post(path, content=body)
+    assert told.status_code == 400 and "holds " in told.json()["error"]["message"], told.text
+
+
+def test_a_text_may_have_any_number_of_commas_and_quotes(web: httpx.Client) -> None:
+    body = {"message": "hello", "persona": {"name": "Wren"},
+            "history": [{"role": "user", "content": '"a, [b], \\", {c}' * 4_000}] * 8}  # fmt: skip
+    assert web.post("/chat", json=body).status_code == 200
+
+
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /ping HTTP/1.1\r\n", b"POST /chat HTTP/1.1\r\nA: b\r\n"]
 )
 def test_a_head_that_does_not_come_holds_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    from server import protocol
-
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     address = (site.web.base_url.host, site.web.base_url.port)
     with socket.create_connection(address, timeout=10) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -65,6 +66,31 @@ def test_who_hangs_up_ends_the_work(
     else:
         raise AssertionError("it was not counted as such")
     assert site.dispatcher.busy == 0
+
+
+@pytest.mark.parametrize("path", ["/chat", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    "behind",
+    [b"GET /p", b"GET /ping HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+     b"POST /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n" + b" " * 199_999],
+)  # fmt: skip
+def test_who_hangs_up_ends_the_work_whatever_was_sent_behind(
+    site: Site, llm: FakeServer, background: Background, path: str, behind: bytes
+) -> None:
+    body = ask("MUTE") if path == "/chat" else completion("MUTE")
+    with post(site, path, body) as connection:
+        background.run(busy(llm))
+        with suppress(ConnectionError):
+            connection.sendall(behind)
+        time.sleep(0.1)
+    assert background.run(llm.all_closed(1.0)), "the model went on writing for nobody"
+
+
+def test_who_sends_many_requests_at_once_is_sent_away(site: Site) -> None:
+    with post(site, "/chat", ask("HANGS")) as connection, suppress(ConnectionError):
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2_000)
+        heard = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert heard.count(b"HTTP/1.1 ") <= 1
 
 
 @pytest.mark.parametrize("path", ["/chat", "/v1/chat/completions"])

@@ -317,6 +317,16 @@ def test_narration_is_known_again_as_clients_send_it_back(path: Path, sent: str)
     assert server.narrated(unicodedata.normalize("NFD", "짧은 밤이 지나간다."))
 
 
+def test_nobody_makes_narration_of_what_others_are_told(path: Path) -> None:
+    server = Conversations(path)
+    server.heard_narration(NARRATION, "mallory")
+    server.heard_narration(f"{NARRATION} And so on.", continued=True)
+    assert server.narrated(NARRATION, "mallory")
+    for user in ("mina", ""):
+        assert not server.narrated(NARRATION, user)
+    assert server.narrated(f"{NARRATION} And so on.")
+
+
 def test_what_no_narrator_said_is_no_narration() -> None:
     server = Conversations(None)
     for told in (NARRATION, "It rains.", "", "***"):
