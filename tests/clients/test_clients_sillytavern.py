@@ -229,7 +229,6 @@ def test_what_happens_beside_the_chat_is_nobodys_line(table: Table) -> None:
     assert not re.search(rf"(?:{NELL}|{USER}): A bell", prompt)
 
 
-@pytest.mark.xfail(reason="one line with a name, among lines without, is the character's own")
 def test_who_comes_by_stands_under_a_name(table: Table) -> None:
     table.tavern.command('/sendas name="Callum" I am back.')
     prompt = table.send("Who is that?")
