@@ -31,6 +31,7 @@ _MARKED = re.compile(
     r"|<(?P<angle>[^<>\n:/@#!=\"]{1,60})>[:：]?|「(?P<corner>[^」\n:]{1,60})」 ?[:：]"
     r"|@?(?P<tag>[^\n:#\s][^\n:#]{0,40}#\d{4}) ?[:：])[ \t]+"
 )
+_GOES_ON = ("고", "며", "지만", "면서", "해서", "는데")
 _TITLES = ("님", "씨")
 _SMALL = {"de", "da", "di", "van", "von", "der", "the", "of", "la", "le", "du", "bin", "al", "and"}
 
@@ -191,9 +192,12 @@ def _without_copula(match: re.Match[str], group: str) -> str | None:
 
 
 def _is_verb(match: re.Match[str], group: str) -> bool:
-    """Whether what a Korean pattern took for a name and 다 is a verb: 친절하다, 서 있다. Behind a
+    """Whether what a Korean pattern took for a name is a verb: 친절하다; 친절하고, ... Behind a
     consonant a name has 이다."""
-    if match.string[match.end() - 1 : match.end()] != "다" or match.end() - match.end(group) > 2:
+    end = match.string[match.end() - 1 : match.end()]
+    if end == ",":
+        return match[group].endswith(_GOES_ON)
+    if end != "다" or match.end() - match.end(group) > 2:
         return False
     stem = match[group]
     bare = match.string[match.end(group) : match.end()].lstrip("'\"“‘”’") == "다"
@@ -214,7 +218,8 @@ def _last_known(text: str, cast: Cast) -> str | None:
     """The participant whose name a text ends with, as in Korean it stands behind all else."""
     parts = text.split()
     ends = (" ".join(parts[-count:]) for count in range(min(4, len(parts)), 0, -1))
-    return next(filter(None, map(cast.known, ends)), None)
+    bare = (form for end in ends for form in (end, end.removesuffix("님")))
+    return next(filter(None, map(cast.known, bare)), None)
 
 
 def members_of(text: str) -> tuple[str, ...]:

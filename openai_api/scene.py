@@ -312,7 +312,8 @@ def _beside_nudge(part: Line, written: str) -> Line:
     nudge, _, behind = part.text.partition("]")
     more = [*_SENTENCE.split(nudge.strip("[ "), maxsplit=1), ""][1]
     quotes = written.strip()[:_QUOTED] in more
-    return part._replace(text=f"{'' if quotes else more} {behind}")
+    kept = ("" if quotes else more.strip(), behind.strip())
+    return part._replace(text=" ".join(filter(None, kept)))
 
 
 def _start(text: str, *, nudged: bool) -> str:

@@ -9,7 +9,7 @@ or everything becomes one message of the user ("single user message").
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from openai_api import phrases
@@ -51,7 +51,6 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
     lines = _of_single(lines) or lines
     found: list[Line] = []
     talking = False
-    cast = _as_told(lines, cast)
     said = max((row for row, line in enumerate(lines) if _says(line)), default=-1)
     for row, line in enumerate(lines):
         last = row == len(lines) - 1
@@ -75,10 +74,11 @@ def unfold(lines: Sequence[Line], cast: Cast = _NOBODY) -> list[Line]:
             talking = any(part.role == "user" for part in card)
             found += card
         elif line.role == "user" and line.text.strip() == PLACEHOLDER:
+            talking = True
             found.append(line._replace(text=""))
         elif line.role == "user":
             talking = True
-            found += _without_instructions(line, cast)
+            found += _without_instructions(line, lambda: _as_told(lines, cast))
         else:
             talking = True
             found.append(line)
@@ -150,7 +150,7 @@ def _mark(part: str) -> Role | None:
     return "example" if phrases.is_mark("example", part) else None
 
 
-def _without_instructions(line: Line, cast: Cast) -> Iterator[Line]:
+def _without_instructions(line: Line, cast: Callable[[], Cast]) -> Iterator[Line]:
     """What the user says, then what stands there only because a client merged it: paragraphs at the
     end that stand wholly in square brackets, and all from an instruction of a client's own on."""
     parts = paragraphs(line.text)
@@ -180,10 +180,12 @@ def _asks(part: str) -> bool:
     return any(phrases.begins(kind, part) for kind in ("continue", "impersonate", "only"))
 
 
-def _is_users_turn(part: str, cast: Cast) -> bool:
+def _is_users_turn(part: str, cast: Callable[[], Cast]) -> bool:
     """Whether an instruction asks for the user's next line."""
-    others = only_as(part, cast) or phrases.begins("continue", part)
-    return others is None and impersonated(part, cast) is not None
+    if phrases.begins("continue", part) or not phrases.begins("impersonate", part):
+        return False
+    known = cast()
+    return only_as(part, known) is None and impersonated(part, known) is not None
 
 
 def _told_apart(line: Line) -> list[Line]:
