@@ -222,9 +222,10 @@ def only_as(text: str, cast: Cast) -> str | None:
 
 def _last_known(text: str, cast: Cast) -> str | None:
     """The participant whose name a text ends with, as in Korean it stands behind all else."""
-    parts = _HONORIFIC.sub("", text.rstrip()).split()
+    parts = text.split()
     ends = (" ".join(parts[-count:]) for count in range(min(4, len(parts)), 0, -1))
-    return next(filter(None, map(cast.known, ends)), None)
+    bare = (form for end in ends for form in (end, _HONORIFIC.sub("", end)))
+    return next(filter(None, map(cast.known, bare)), None)
 
 
 def members_of(text: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ _WRITES = (
     "|연기|행동하|행동해|만들)"
 )
 _NOT = "(?:지 ?(?:마|말|않|못)|금지|불가|면 ?안|안 ?[됩돼된]|때(?![가-힣])|행위|피[하해]|지양)"
-_DOES = rf"(?:(?!{_WRITES}|{_NOT})[^\n.!?]){{0,120}}{_WRITES}(?![^\n.!?,]{{0,6}}{_NOT})"
+_DOES = rf"(?:(?!{_WRITES}|{_NOT})[^\n.!?]){{0,120}}{_WRITES}(?!하?[는던]|[^\n.!?,]{{0,6}}{_NOT})"
 """The Korean verb of a sentence, at its end, where it asks for a text and does not forbid it."""
 _PART = r"[^\s\[\]\"“”'‘’.,;:!?()]{1,20}"
 _SLOTS = {
