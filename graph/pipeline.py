@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 from langgraph.types import StreamMode
 from pydantic import ValidationError
 
-from embedding.embedder import Embedder
 from graph.build import Services, build_graph
 from graph.completion import complete
 from language.script import SCRIPTS
@@ -26,6 +25,7 @@ from retrieval.text import parts
 from schemas.base import MAX_TEXT, Identifier, Strict
 from schemas.budget import Budget, current, spending
 from schemas.errors import BadRequest, IyagiError, traced
+from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State, request_of

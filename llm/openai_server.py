@@ -224,8 +224,8 @@ def seldom_read(response: httpx2.Response, silence: Silence) -> Iterator[None]:
     """Lets the tokens of a reply gather in its connection, where they cost nothing, until it is
     time to read them."""
     global _replies
-    connection: Any = response.extensions.get("network_stream")
-    read, time, due = getattr(connection, "read", None), asyncio.get_running_loop().time, 0.0
+    connection: Any = response.extensions["network_stream"]
+    read, time, due = connection.read, asyncio.get_running_loop().time, 0.0
 
     async def seldom(most: int, **how: Any) -> bytes:
         nonlocal due
@@ -237,14 +237,12 @@ def seldom_read(response: httpx2.Response, silence: Silence) -> Iterator[None]:
         return part
 
     _replies += 1
-    if read:
-        connection.read = seldom  # the package has no other place where a reading could wait
+    connection.read = seldom  # the package has no other place where a reading could wait
     try:
         yield
     finally:
         _replies -= 1
-        if read:
-            del connection.read
+        del connection.read
 
 
 ANSWER = 16_000_000
