@@ -1,14 +1,19 @@
-"""Many streams through the HTTP server: `python -m benchmarks.http_load [--json] [--term]`.
+"""Many streams through the HTTP server: `python -m benchmarks.http_load [--term]`; prints JSON.
 
-The server runs as `python -m server`, the language model is a server in a process of its own that
-writes a token every 50 ms (`--each`), 200 of them (`--pieces`), and the clients are in this
-process. Each client has one turn after the other, streaming, with a short history.
+The server runs as `python -m server`. The language model is a server in a process of its own: its
+first token takes 200 ms (`FIRST`), then one comes every 50 ms (`--each`), 200 in all (`--pieces`).
+The clients are in this process: 200 (`--streams`), each with one streaming turn after the other for
+60 s (`--seconds`). They start evenly over the length of one reply, so that turns begin as evenly
+as with as many people.
 
     ends                how streams ended: done, or with what error
-    alone_ms            our own time to the first token of one stream alone: what the client waited,
-                        less what the model took (p50, p95)
+    alone_ms            our own time to the first token of one stream alone: from the request to the
+                        first word at the client, less what the model says it took (p50, p95)
     together_ms         the same with so many streams at once
     ratio_p95           of the second to the first
+    turn_ms             processor time of the server for a turn of a few tokens, alone
+    token_ms            the same for one more token, of many streams
+    server_cores        processor time of the server in a second, of many streams
 
 With `--term` the server gets a SIGTERM in the middle: each open stream must end with `[DONE]` or an
 error event, and the process with 0.
@@ -22,6 +27,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -40,51 +46,92 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST = 0.2
 """Seconds to the model's first token."""
 
+SHORT = 8
+"""Tokens of a reply of one stream alone: time to the first token is what is asked."""
+
+SAID = re.compile(rb'"content": "(\d+)')
+"""The model's first word: its microseconds."""
+
 WORDS = ("lantern", "swings", "above", "quiet", "harbour", "ferry", "waits", "guest", "night")
 
 
+class _Replies:
+    """Writes all replies that are open, in one step every few milliseconds."""
+
+    def __init__(self, pieces: int, each: float) -> None:
+        self._pieces, self._each = pieces, each
+        self._open: list[tuple[float, asyncio.StreamWriter, int, asyncio.Event]] = []
+        draw = random.Random(1)
+        words = (f"{draw.choice(WORDS)}{'.' if n % 12 == 11 else ''} " for n in range(997))
+        self._words = [_event(word) for word in words]
+        self._end = _event("so.", "stop") + _part("data: [DONE]\n\n") + b"0\r\n\r\n"
+
+    async def write(self, writer: asyncio.StreamWriter, tokens: int) -> None:
+        """A reply; returns behind its last token, or when nobody listens."""
+        begun, pieces = time.monotonic(), max(2, min(tokens, self._pieces))
+        await asyncio.sleep(FIRST)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+        writer.write(b"transfer-encoding: chunked\r\n\r\n")
+        writer.write(_event(f"{1e6 * (time.monotonic() - begun):.0f} "))
+        is_over = asyncio.Event()
+        self._open.append((time.monotonic(), writer, pieces - 1, is_over))
+        await is_over.wait()
+
+    async def run(self) -> None:
+        """Writes what is due."""
+        written: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(0.005)
+            now, left = time.monotonic(), []
+            for reply in self._open:
+                begun, writer, pieces, is_over = reply
+                done = written.get(id(is_over), 0)
+                due = min(pieces, int((now - begun) / self._each))
+                for n in range(done, due):
+                    writer.write(self._end if n == pieces - 1 else self._words[n * 31 % 997])
+                written[id(is_over)] = due
+                if due < pieces and not writer.is_closing():
+                    left.append(reply)
+                else:
+                    del written[id(is_over)]
+                    is_over.set()
+            self._open = left
+
+
 async def _complete(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pieces: int, each: float
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: _Replies
 ) -> None:
     """Completions over one connection."""
     with suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
+        while not writer.is_closing():
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             if head.startswith("get "):  # what models there are: it does not tell
                 writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
                 continue
             length = int(head.partition("content-length:")[2].split(maxsplit=1)[0])
-            await reader.readexactly(length)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
-            writer.write(b"transfer-encoding: chunked\r\n\r\n")
-            begun = time.monotonic()
-            draw = random.Random(begun)
-            for n in range(pieces):
-                await asyncio.sleep(begun + FIRST + n * each - time.monotonic())
-                end = "stop" if n == pieces - 1 else None
-                text = f"{draw.choice(WORDS)}{'.' if n % 12 == 11 else ''} "
-                if writer.is_closing():  # the reply was long enough
-                    return
-                choice = {"index": 0, "text": text, "finish_reason": end}
-                _write(writer, f"data: {json.dumps({'choices': [choice]})}\n\n")
-            _write(writer, "data: [DONE]\n\n")
-            writer.write(b"0\r\n\r\n")
-            await writer.drain()
+            asked = json.loads(await reader.readexactly(length))
+            await replies.write(writer, asked["max_tokens"])
     writer.close()
 
 
-def _write(writer: asyncio.StreamWriter, text: str) -> None:
+def _event(text: str, end: str | None = None) -> bytes:
+    choice = {"index": 0, "text": text, "finish_reason": end}
+    return _part(f"data: {json.dumps({'choices': [choice]})}\n\n")
+
+
+def _part(text: str) -> bytes:
     data = text.encode()
-    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def _model(to: Connection, pieces: int, each: float) -> None:
     async def main() -> None:
+        replies = _Replies(pieces, each)
         server = await asyncio.start_server(
-            lambda r, w: _complete(r, w, pieces, each), "127.0.0.1", 0, backlog=1000
+            lambda r, w: _complete(r, w, replies), "127.0.0.1", 0, backlog=1000
         )
         to.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+        await replies.run()
 
     asyncio.run(main())
 
@@ -138,13 +185,14 @@ class Heard:
     ends: Counter[str] = field(default_factory=Counter)
 
 
-def _body(client: int, turn: int) -> bytes:
+def _body(client: int, turn: int, tokens: int) -> bytes:
     messages = [{"role": "system", "content": "You are Nell, who keeps lost property."}]
     for n in range(8):
         role = ("user", "assistant")[n % 2]
         messages.append({"role": role, "content": f"{client} {n} " + " ".join(WORDS)})
     messages.append({"role": "user", "content": f"Where is lantern {client}-{turn}?"})
-    return json.dumps({"model": "iyagi", "messages": messages, "stream": True}).encode()
+    body = {"model": "iyagi", "messages": messages, "stream": True, "max_tokens": tokens}
+    return json.dumps(body).encode()
 
 
 async def _stream(port: int, body: bytes, heard: Heard) -> bool:
@@ -163,15 +211,15 @@ async def _stream(port: int, body: bytes, heard: Heard) -> bool:
         if status != [b"200"]:
             heard.ends[f"status {(status or [b'none'])[0].decode()}"] += 1
             return False
-        first, end = None, "broke off"
-        async for line in reader:
-            if first is None and b'"content": "' in line and b'"content": ""' not in line:
-                first = time.monotonic() - begun - FIRST
-                heard.firsts.append(1000 * first)
-            if line.startswith(b"data: [DONE]"):
-                end = "done"
-            elif line.startswith(b'data: {"error"'):
-                end = "error event"
+        first, last = True, b""
+        while part := await reader.read(65536):
+            if first and (said := SAID.search(last + part)):
+                first = False
+                heard.firsts.append(1000 * (time.monotonic() - begun) - int(said[1]) / 1000)
+            last = (last + part)[-65536 if first else -1000 :]
+        end = "done" if b"data: [DONE]" in last else "broke off"
+        if b'data: {"error"' in last:
+            end = "error event"
         heard.ends[end] += 1
         return end == "done"
     except OSError:
@@ -181,10 +229,12 @@ async def _stream(port: int, body: bytes, heard: Heard) -> bool:
         writer.close()
 
 
-async def _client(port: int, client: int, until: float, heard: Heard, delay: float = 0.0) -> None:
+async def _client(
+    port: int, client: int, until: float, heard: Heard, tokens: int, delay: float = 0.0
+) -> None:
     await asyncio.sleep(delay)
     turn = 0
-    while time.monotonic() < until and await _stream(port, _body(client, turn), heard):
+    while time.monotonic() < until and await _stream(port, _body(client, turn, tokens), heard):
         turn += 1
 
 
@@ -212,13 +262,18 @@ async def measure(
 ) -> dict[str, Any]:
     """The figures."""
     await _ready(port)
-    alone, together = Heard(), Heard()
-    await _client(port, 0, time.monotonic() + options.alone, alone)
+    warm, alone, together = Heard(), Heard(), Heard()
+    await _client(port, -1, time.monotonic() + 2, warm, SHORT)
+    cpu = _processor_seconds(process.pid)
+    await _client(port, 0, time.monotonic() + options.alone, alone, SHORT)
+    short = (_processor_seconds(process.pid) - cpu) / sum(alone.ends.values())
     begun, cpu = time.monotonic(), _processor_seconds(process.pid)
     until = begun + options.seconds
     whole = FIRST + options.each * options.pieces
     clients = [
-        asyncio.create_task(_client(port, n, until, together, n / options.streams * whole))
+        asyncio.create_task(
+            _client(port, n, until, together, options.pieces, n / options.streams * whole)
+        )
         for n in range(options.streams)
     ]
     if options.term:
@@ -227,9 +282,11 @@ async def measure(
     _, hanging = await asyncio.wait(clients, timeout=options.seconds + 30)
     took = time.monotonic() - begun
     used = 0.0 if options.term else _processor_seconds(process.pid) - cpu
+    turns = sum(together.ends.values())
+    more = max(0.0, used / turns - short) / max(1, options.pieces - SHORT)
     figures: dict[str, Any] = {
         "streams": options.streams,
-        "turns": sum(together.ends.values()),
+        "turns": turns,
         "ends": dict(together.ends),
         "hanging": len(hanging),
         "alone_ms": _percentiles(alone.firsts),
@@ -238,7 +295,8 @@ async def measure(
             _percentiles(together.firsts)["p95"] / _percentiles(alone.firsts)["p95"], 2
         ),
         "server_cores": round(used / took, 2),
-        "processor_ms_per_turn": round(1000 * used / max(1, sum(together.ends.values())), 1),
+        "turn_ms": round(1000 * short, 1),
+        "token_ms": round(1000 * more, 3),
         "load_average": os.getloadavg()[0],
     }
     if options.term:

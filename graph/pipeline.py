@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from retrieval.text import parts
 from schemas.base import MAX_TEXT, Identifier, Strict
 from schemas.budget import Budget, current, spending
 from schemas.errors import BadRequest, IyagiError, traced
+from schemas.protocols import Embedder
 from schemas.request import ChatRequest, Message
 from schemas.response import ChatResponse, Timing
 from schemas.state import Context, State, request_of
@@ -101,6 +102,9 @@ class Pipeline:
         self._places: WeakKeyDictionary[
             asyncio.AbstractEventLoop, dict[bool, asyncio.Semaphore]
         ] = WeakKeyDictionary()  # a semaphore belongs to one loop
+        self._later: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
 
     async def stream(
         self, payload: object, *, live: bool = True
@@ -247,10 +251,10 @@ class Pipeline:
                 # First, as the next turn asks for it first; alone, as a batch would pad the rest.
                 if chat := running_chat(messages):
                     for script in {state["script"], state.get("story_script", state["script"])}:
-                        await readers[script].embedder.aencode_passages([chat])
-                await embedder.aencode_passages([*(unread or ()), *texts])
+                        await self._embed_later(readers[script].embedder, [chat])
+                await self._embed_later(embedder, [*(unread or ()), *texts])
                 if left := state.get("unread_story"):
-                    await readers[state["story_script"]].embedder.aencode_passages(left)
+                    await self._embed_later(readers[state["story_script"]].embedder, left)
                 if memory and self._is_remembered(request):
                     ids = str(request.user_id), str(request.session_id)
                     # Of a chat that is known by its content alone, what may still be swiped or
@@ -267,6 +271,12 @@ class Pipeline:
             log.warning("the turn was not remembered: %s", error.message)
         finally:
             self._waiting -= size
+
+    async def _embed_later(self, embedder: Embedder, texts: Sequence[str]) -> None:
+        """Makes vectors known for which nobody waits: of one turn after the other, so that a user's
+        message finds at most one batch of them before it at the embedder."""
+        async with self._later.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await embedder.aencode_passages(texts)
 
     def _remembered(self, turn: _Turn, task: asyncio.Task[None]) -> None:
         """Lets go of the turn; the loop would log what an exception says."""

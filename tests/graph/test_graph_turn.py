@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from embedding.embedder import Embedder
 from schemas.errors import BadRequest, LLMError
 from schemas.response import ChatResponse
 from schemas.state import Context, State
@@ -131,3 +135,28 @@ async def test_debugging_shows_the_prompt_and_the_raw_reply(make_pipeline: MakeP
 async def test_an_unknown_field_is_refused_by_name(make_pipeline: MakePipeline) -> None:
     with pytest.raises(BadRequest, match=r"persona\.naem"):
         await make_pipeline().chat({"message": "hi", "persona": {"name": "x", "naem": "y"}})
+
+
+async def test_what_is_remembered_waits_in_front_of_the_embedder(
+    make_pipeline: MakePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not in it, where the message of a new turn would be behind it."""
+    pipeline = make_pipeline(RecordingLLM(replies=[f"Old reply {row}." for row in range(5)]))
+    go_on, begun = asyncio.Event(), list[str]()
+    encode = Embedder.aencode_passages
+
+    async def slowly(self: Embedder, texts: Sequence[str]) -> np.ndarray:
+        if any("Old reply" in text for text in texts):
+            begun.append(texts[-1])
+            await go_on.wait()
+        return await encode(self, texts)
+
+    monkeypatch.setattr(Embedder, "aencode_passages", slowly)
+    for row in range(4):
+        await pipeline.chat(ask(f"Question {row}?"))
+        await asyncio.sleep(0)
+    assert (await pipeline.chat(ask("Are you there?")))["error"] is None
+    assert len(begun) == 1
+    go_on.set()
+    await pipeline.drain()
+    assert len(begun) >= 5
