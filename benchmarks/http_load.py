@@ -1,7 +1,8 @@
 """Many streams through the HTTP server: `python -m benchmarks.http_load [--term]`; prints JSON.
 
 The server runs as `python -m server`. The language model is a server in a process of its own: its
-first token takes 200 ms (`FIRST`), then one comes every 50 ms (`--each`), 200 in all (`--pieces`).
+first token takes 200 ms (`FIRST`), then one comes every 200 ms (`--each`), 300 in all (`--pieces`):
+a minute, at the pace of reading.
 The clients are in this process: 200 (`--streams`), each with one streaming turn after the other for
 60 s (`--seconds`). They start evenly over the length of one reply, so that turns begin as evenly
 as with as many people.
@@ -279,7 +280,9 @@ async def measure(
     if options.term:
         await asyncio.sleep(options.seconds / 2)
         process.send_signal(signal.SIGTERM)
-    _, hanging = await asyncio.wait(clients, timeout=options.seconds + 30)
+    _, hanging = await asyncio.wait(
+        clients, timeout=options.seconds + options.pieces * options.each + 30
+    )
     took = time.monotonic() - begun
     used = 0.0 if options.term else _processor_seconds(process.pid) - cpu
     turns = sum(together.ends.values())
@@ -316,8 +319,8 @@ def main() -> None:
     parse = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parse.add_argument("--streams", type=int, default=200)
     parse.add_argument("--seconds", type=float, default=60)
-    parse.add_argument("--pieces", type=int, default=200, help="tokens of a reply")
-    parse.add_argument("--each", type=float, default=0.05, help="seconds from token to token")
+    parse.add_argument("--pieces", type=int, default=300, help="tokens of a reply")
+    parse.add_argument("--each", type=float, default=0.2, help="seconds from token to token")
     parse.add_argument("--alone", type=float, default=20, help="seconds of one stream alone")
     parse.add_argument("--term", action="store_true", help="SIGTERM in the middle")
     parse.add_argument("--profile", metavar="FILE", help="profile the server into this file")

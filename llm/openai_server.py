@@ -52,12 +52,11 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Iterator,
     Mapping,
     Sequence,
     Set,
 )
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
@@ -69,7 +68,7 @@ import openai
 from pydantic import Field, PrivateAttr, SecretStr
 
 from llm.served import Served, count_of, read_models
-from llm.streaming import MAX_NEW_TOKENS, Ending, StreamingLLM, at_once
+from llm.streaming import MAX_NEW_TOKENS, Ending, StreamingLLM
 from schemas.errors import LLMError, moved
 
 log = logging.getLogger(__name__)
@@ -174,8 +173,6 @@ class Silence:
         self._seconds, self._idle, self._time = first, idle, asyncio.get_running_loop().time
         self._ends = self._time() + first
         self.begun = False
-        self.written = 0
-        """Characters of the reply."""
         self.loading = False
         """Whether all that it says is that it is loading its model."""
         self.strange = False
@@ -185,7 +182,6 @@ class Silence:
         """The event, which may be the first token, or a step on the way to it."""
         if event.text:
             self.begun, self._seconds = True, self._idle
-            self.written += len(event.text)
         elif event.reading is not None:
             self._ends = self._time() + self._seconds
         return event
@@ -203,46 +199,6 @@ class Silence:
                 f"the LLM server sent nothing for {self._seconds:g} s; try again later",
                 retryable=True,
             ) from None
-
-
-INTERVAL = 0.08
-"""Seconds from one reading of a reply to the next: a dozen a second read as fluent writing."""
-
-READINGS = 800
-"""Of all replies together in a second; with more replies each is read less often. One costs half a
-millisecond with all that follows from it, however many tokens it brings."""
-
-OPENING = 100
-"""Characters that are read as they come: they decide when the first words may be shown."""
-
-_replies = 0
-"""That are being read."""
-
-
-@contextmanager
-def seldom_read(response: httpx2.Response, silence: Silence) -> Iterator[None]:
-    """Lets the tokens of a reply gather in its connection, where they cost nothing, until it is
-    time to read them."""
-    global _replies
-    connection: Any = response.extensions["network_stream"]
-    read, time, due = connection.read, asyncio.get_running_loop().time, 0.0
-
-    async def seldom(most: int, **how: Any) -> bytes:
-        nonlocal due
-        if (wait := due - time()) > 0:
-            await asyncio.sleep(wait)
-        part: bytes = await read(most, **how)
-        if silence.written > OPENING and len(part) < most:
-            due = time() + max(INTERVAL, _replies / READINGS)
-        return part
-
-    _replies += 1
-    connection.read = seldom  # the package has no other place where a reading could wait
-    try:
-        yield
-    finally:
-        _replies -= 1
-        del connection.read
 
 
 ANSWER = 16_000_000
@@ -426,16 +382,15 @@ class OpenAIServerLLM(StreamingLLM):
         loop, fields = asyncio.get_running_loop(), self._fields(stop, sampling)
         async with (
             self._places.setdefault(loop, asyncio.Semaphore(self.max_concurrency)),
-            aclosing(at_once(self._events(prompt, fields))) as heard,
+            aclosing(self._events(prompt, fields)) as events,
         ):
-            async for events in heard:
-                for event in events:
-                    ending.usage = event.usage or ending.usage
-                    if event.reading is not None:
-                        ending.reading = int(100 * event.reading)
-                    if end := event.finish_reason:
-                        ending.finish_reason = "length" if end == "length" else "stop"
-                yield "".join(event.text for event in events)
+            async for event in events:
+                ending.usage = event.usage or ending.usage
+                if event.reading is not None:
+                    ending.reading = int(100 * event.reading)
+                if event.finish_reason is not None:
+                    ending.finish_reason = "length" if event.finish_reason == "length" else "stop"
+                yield event.text
 
     async def _events(
         self, prompt: str, fields: Mapping[str, object]
@@ -449,11 +404,10 @@ class OpenAIServerLLM(StreamingLLM):
             try:
                 opened = _when_loaded(partial(self._open, prompt, fields), silence)
                 async with await silence.broken_by(opened) as stream:
-                    with seldom_read(stream.response, silence):
+                    event = await self._next(stream, room, silence)
+                    while event.finish_reason is None:
+                        yield event
                         event = await self._next(stream, room, silence)
-                        while event.finish_reason is None:
-                            yield event
-                            event = await self._next(stream, room, silence)
                     yield replace(event, finish_reason=None)
                     usage = await self._last_usage(stream, room, silence)
                 yield Event(finish_reason=event.finish_reason, usage=usage)

@@ -5,21 +5,18 @@ Stop strings and characters may be split between pieces.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import operator
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import GenerationChunk, LLMResult
 
 from schemas.errors import LLMError
-
-T = TypeVar("T")
 
 MAX_NEW_TOKENS = 300
 """Where the caller says nothing: servers would stop after 16, as OpenAI's API has it."""
@@ -116,37 +113,6 @@ async def _tell(
         info = {name: value for name, value in known.items() if value is not None}
         chunk = GenerationChunk(text=text, generation_info=info or None)
         await run_manager.on_llm_new_token(text, chunk=chunk)
-
-
-async def at_once(source: AsyncGenerator[T, None]) -> AsyncGenerator[list[T], None]:
-    """What a source has to give without waiting, together: whoever reads has one step for all of
-    it. The source is closed when the reader leaves.
-
-    Raises:
-        Exception: whatever the source raises, after what it gave before.
-    """
-    given: list[T] = []
-    changed = asyncio.Event()
-
-    async def take() -> None:
-        async with aclosing(source):
-            async for each in source:
-                given.append(each)
-                changed.set()
-
-    task = asyncio.create_task(take())
-    task.add_done_callback(lambda _: changed.set())
-    try:
-        while given or not task.done():
-            await changed.wait()
-            changed.clear()
-            if given:
-                now, given[:] = given.copy(), ()
-                yield now
-        await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class TextStream:

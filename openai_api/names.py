@@ -314,7 +314,12 @@ def told_of(contents: Sequence[str], notes: Iterable[str], cast: Cast) -> tuple[
 def _is_told(name: str, text: str) -> bool:
     """Whether a text has a name as a word of its own, and not as a label before a colon."""
     behind = "" if is_korean(name) else r"(?!\w)"
-    return re.search(rf"(?<!\w){re.escape(name)}{behind}(?!\s?[:：*])", text) is not None
+    return as_word(name, rf"{behind}(?!\s?[:：*])").search(text) is not None
+
+
+def as_word(name: str, behind: str) -> re.Pattern[str]:
+    """A name where a word begins, with a pattern of what stands behind it."""
+    return re.compile(rf"(?<!\w){re.escape(name)}{behind}")
 
 
 def by_convention(contents: Sequence[str]) -> tuple[str, ...]:

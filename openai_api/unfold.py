@@ -16,6 +16,7 @@ from openai_api import phrases
 from openai_api.lines import Line, Role
 from openai_api.names import (
     Cast,
+    as_word,
     fold,
     impersonated,
     in_card,
@@ -275,7 +276,7 @@ def _of_transcript(whole: Line) -> list[Line]:
     others = [name for name in heads if name and looks_like_name(name) and not cast.is_char(name)]
     if not others or set(map(fold, others)) != {fold(others[-1])}:
         return []  # nobody to talk to, or a list of things rather than two people
-    if re.search(rf"(?<!\w){re.escape(cue['name'])}(?![A-Za-z])", "\n".join(rows)) is None:
+    if as_word(cue["name"], "(?![A-Za-z])").search("\n".join(rows)) is None:
         return []
     cast = replace(cast, user=others[-1])
     begin = next(row for row, name in enumerate(heads) if name and cast.known(name))

@@ -21,6 +21,7 @@ import regex
 
 from graph.settings import ROOT
 from language.normal import nfc
+from openai_api import names as client_names
 from openai_api import phrases as clients
 from prompts import control
 from replies import agency, guard, plain, tags
@@ -63,6 +64,9 @@ FACTORIES: dict[str, Callable[[], dict[str, re.Pattern[str]]]] = {
     },
     "routing/commands.py:_words": lambda: {
         f"commands {name}": pattern for name, pattern in commands._words().items()
+    },
+    "openai_api/names.py:as_word": lambda: {
+        f"word {name}": client_names.as_word(name, r"(?!\w)(?!\s?[:：*])") for name in NAMES[:4]
     },
     "replies/plain.py:PlainReader.__init__": lambda: {
         "stops of plain work": plain.PlainReader(NAMES, opening=True)._stop

@@ -33,7 +33,7 @@ async def chatting(peer: Peer) -> None:
 async def test_messages_go_to_the_chat_endpoint(server: FakeServer, llm_of: Make) -> None:
     server.will(chatting)
     pieces, info = await reply(llm_of(), messages=MESSAGES, max_new_tokens=9, stop=["\n민준:"])
-    assert "".join(pieces) == "왔어?"
+    assert pieces == ["왔", "어?"]
     assert info["finish_reason"] == "length"
     assert info["usage"]["cached_tokens"] == 32
     [asked] = server.requests

@@ -413,7 +413,7 @@ async def test_the_first_token_has_a_limit_of_its_own(server: FakeServer, llm_of
 
     server.will(slow, halting)
     model = llm_of(first_token_timeout=5.0, idle_timeout=0.3)
-    assert "".join((await reply(model))[0]) == "ab"
+    assert (await reply(model))[0] == ["a", "b"]
     said, error = await failing(model)
     assert (said, "nothing for 0.3 s" in error.message) == ("a", True)
 

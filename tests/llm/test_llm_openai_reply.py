@@ -26,37 +26,18 @@ USAGE = {
 
 async def test_a_reply_streams_and_tells_how_it_ended(server: FakeServer, llm_of: Make) -> None:
     server.will(say("Hello", ", ", "세라", usage=USAGE))
-    pieces, info = await reply(llm_of())
-    assert "".join(pieces) == "Hello, 세라"
-    assert info == {
-        "finish_reason": "stop",
-        "usage": {
-            "prompt_tokens": 900,
-            "completion_tokens": 3,
-            "total_tokens": 903,
-            "cached_tokens": 880,
+    assert await reply(llm_of()) == (
+        ["Hello", ", ", "세라"],
+        {
+            "finish_reason": "stop",
+            "usage": {
+                "prompt_tokens": 900,
+                "completion_tokens": 3,
+                "total_tokens": 903,
+                "cached_tokens": 880,
+            },
         },
-    }
-
-
-async def test_a_long_reply_is_heard_in_few_steps(server: FakeServer, llm_of: Make) -> None:
-    words = [f"word {number} " for number in range(100)]
-    server.will(say("It begins. ", *words, pause=0.005))
-    pieces, info = await reply(llm_of())
-    assert "".join(pieces) == "".join(["It begins. ", *words])
-    assert pieces[0] == "It begins. ", "the first words wait for no others"
-    assert len(pieces) < 60
-    assert info == {"finish_reason": "stop"}
-
-
-async def test_a_connection_is_used_again_behind_a_long_reply(
-    server: FakeServer, llm_of: Make
-) -> None:
-    llm, words = llm_of(), ["word "] * 60
-    server.will(say(*words), say(*words))
-    for _ in range(2):
-        assert "".join((await reply(llm))[0]) == "word " * 60
-    assert server.connections == 1
+    )
 
 
 async def test_the_request_leaves_nothing_to_the_server(server: FakeServer, llm_of: Make) -> None:
