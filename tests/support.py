@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -27,6 +28,22 @@ class RecordingLLM(ScriptedLLM):
 def ask(message: str = "안녕하세요?", **fields: Any) -> dict[str, Any]:
     """A small request."""
     return {"message": message, "persona": {"name": "하늘"}, **fields}
+
+
+def takes_linear_time(run: Callable[[int], object], size: int = 25_000) -> bool:
+    """Whether four times as much takes less than eight times as long, on a machine of any speed:
+    what grows with the square takes sixteen times as long. Looked at three times at most.
+
+    Args:
+        run: works on so many characters.
+    """
+
+    def seconds(much: int) -> float:
+        started = time.thread_time()
+        run(much)
+        return time.thread_time() - started
+
+    return any(seconds(4 * size) < 8 * seconds(size) + 0.05 for _ in range(3))
 
 
 def free_port() -> int:

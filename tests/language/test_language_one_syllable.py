@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from retrieval.text import mentions
+from tests.support import takes_linear_time
 
 TEXTS = tomllib.loads(Path(__file__).with_name("one_syllable.toml").read_text(encoding="utf-8"))
 
@@ -26,18 +26,12 @@ def test_laughter_is_no_part_of_a_word(text: str) -> None:
     assert mentions(text, "강아지") and not mentions(text, "강")
 
 
-def test_a_long_text_takes_no_time() -> None:
-    """In processor time, of 100 KB."""
-    started = time.process_time()
-    for text in (
-        "개들에게만은" * 16_000,
-        "개개 " * 30_000,
-        "두 개 " * 25_000,
-        "십" * 100_000 + " 개",
-        "개 웃겨 " * 20_000,
-        "개앞에만은" * 20_000,
-    ):
-        mentions(text, "개")
-    for text in ("약 십십십십십 " * 14_000, "약 두 " * 25_000, "약 " * 50_000, "약속에" * 33_000):
-        mentions(text, "약")
-    assert time.process_time() - started < 1
+LONG = {
+    "개": ("개들에게만은", "개개 ", "두 개 ", "십", "개 웃겨 ", "개앞에만은"),
+    "약": ("약 십십십십십 ", "약 두 ", "약 ", "약속에"),
+}
+
+
+@pytest.mark.parametrize(("key", "unit"), [(key, unit) for key in LONG for unit in LONG[key]])
+def test_a_long_text_takes_linear_time(key: str, unit: str) -> None:
+    assert takes_linear_time(lambda size: mentions(unit * (size // len(unit)) + f" {key}", key))
