@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -173,6 +174,17 @@ def test_what_takes_longer_than_the_drain_ends_with_an_error(
     assert json.loads(whole.heard)["error"]["code"] == "ending"
     assert process.ended() == 0
     assert background.run(llm.all_closed(1.0)), "the model went on writing"
+
+
+def test_a_body_that_is_on_its_way_when_the_server_ends_is_told_so(serve: Run) -> None:
+    process = serve(port=(port := free_port())).ready()
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sent:
+        sent.sendall(b"POST /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n{")
+        time.sleep(0.2)
+        process.signal()
+        heard = b"".join(iter(lambda: sent.recv(65536), b""))
+    assert heard.startswith(b"HTTP/1.1 503 ") and b'"ending"' in heard
+    assert process.ended() == 0 and "Error" not in process.log
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
