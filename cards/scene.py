@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cards.card import alternate_greetings, tags_of
 from cards.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, chat_of, expand
-from schemas.request import ChatRequest, Message
+from schemas.request import CONTINUE, ChatRequest, Message
 
 CARD_TEXTS = {
     "description": "character_description",
@@ -63,7 +63,7 @@ class Scene:
             fields={CARD_TEXTS[name]: getattr(persona, name) for name in FIELDS},
             tags=tags_of(persona),
             greeting=_greeting(request.history, greetings, shown),
-            trigger="continue" if request.message.strip() == "/continue" else "normal",
+            trigger="continue" if request.message.strip() == CONTINUE else "normal",
         )
 
     def line(self, message: Message) -> str:

@@ -33,9 +33,7 @@ from openai_api.names import (
     with_members,
 )
 from openai_api.unfold import unfold
-
-CONTINUE = "/continue"
-"""The message of a turn in which the user says nothing: the chat goes on."""
+from schemas.request import CONTINUE
 
 _NOBODY = Cast()
 _BLANK = re.compile(r"\n[ \t]*\n")

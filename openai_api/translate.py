@@ -18,11 +18,11 @@ from openai_api.lines import Line
 from openai_api.names import Cast, as_name, fold
 from openai_api.overlap import SHORT, Known, greeting_in
 from openai_api.read import ChatBody, PromptBody
-from openai_api.scene import CONTINUE, Placed, Scene, read_scene
+from openai_api.scene import Placed, Scene, read_scene
 from openai_api.unfold import paragraphs
 from schemas.base import MAX_TEXT
 from schemas.errors import BadRequest
-from schemas.request import MAX_INSTRUCTION, MAX_MESSAGE, Persona, StoryEvent
+from schemas.request import CONTINUE, MAX_INSTRUCTION, MAX_MESSAGE, USER, Persona, StoryEvent
 
 ANY_MODEL = "iyagi"
 """The `model` of a client that leaves the language model to the server."""
@@ -51,7 +51,6 @@ _COMPANION = {
     "ko": "이야기를 잘 들어 주고, 알기 쉽게 대답하고, 도울 수 있는 일은 돕는 다정한 말동무.",
 }
 """Who answers where nobody said who it is."""
-_USER = {"en": "User", "ko": "유저"}
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ def _with_own_card(
     """A persona of the folder or the body with what else the client's system messages say, pinned
     behind its rules; and the scene without the card's own words."""
     korean = is_korean(persona.description[:2000] or persona.name)
-    user = scene.cast.user or _USER["ko" if korean else "en"]
+    user = scene.cast.user or USER["ko" if korean else "en"]
     known = Known(persona, story, user)
     rest = [text for placed in scene.card if (text := known.rest(placed.text))]
     update: dict[str, Any] = {}

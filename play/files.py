@@ -12,8 +12,8 @@ from cards.events import to_events
 from cards.load import Story, lore_of, read_any
 from cards.lorebook import Lorebook
 from cards.macros import Scope, expand
-from prompts.words import USER, language_of
-from schemas.request import Message, Persona, StoryEvent
+from prompts.words import language_of
+from schemas.request import USER, Message, Persona, StoryEvent
 
 _EVENTS = TypeAdapter(list[StoryEvent])
 _MESSAGES = TypeAdapter(list[Message])

@@ -10,10 +10,10 @@ from cards.activation import BUDGET_SHARE, Count, activate
 from cards.events import is_standing, lore_chunks, split_lore
 from cards.lorebook import Lorebook
 from cards.scene import Activation, Scene
-from prompts.words import USER, language_of
+from prompts.words import language_of
 from schemas.models import Model
 from schemas.rag import Lore
-from schemas.request import ChatRequest
+from schemas.request import USER, ChatRequest
 
 LINE = 4
 """Tokens of a note beside its text."""

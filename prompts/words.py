@@ -24,15 +24,11 @@ from prompts.template import template_format
 from schemas.errors import SettingsError
 from schemas.formats import FORMATS, Format, PromptTurn
 from schemas.rag import DialogueTurn, Line, PromptBuildInput
-from schemas.request import Persona, Role, Speaker, Writer
+from schemas.request import CONTINUE, USER, Persona, Role, Speaker, Writer
 
 Language = Literal["en", "ko"]
 
 NARRATOR: dict[Language, str] = {"en": "Narrator", "ko": "내레이터"}
-USER: dict[Language, str] = {"en": "User", "ko": "유저"}
-
-CONTINUE = "/continue"
-"""A message that says nothing in the scene: the story shall go on."""
 
 _LANGUAGE_NAMES: dict[Language, dict[str, str]] = {
     "en": {

@@ -37,6 +37,12 @@ Writer = Literal["narrator", "character", "user"]
 """Whose line is written: for the user, only where a request asks for it."""
 _VOICE = attrgetter("role", "name")
 
+CONTINUE = "/continue"
+"""A message that says nothing in the scene: the story shall go on."""
+
+USER = {"en": "User", "ko": "유저"}
+"""What the user is called who has no name, by the language of the prompt."""
+
 MAX_MESSAGE = 20_000
 """Characters of the user's message: about 5,000 tokens, more than a person types."""
 

@@ -19,7 +19,7 @@ from language.korean import is_korean
 from language.normal import nfc
 from schemas.errors import BadRequest, SettingsError
 from schemas.kept import Kept
-from schemas.request import Persona, StoryEvent
+from schemas.request import USER, Persona, StoryEvent
 
 SUFFIXES = (".charx", ".png", ".json")
 """Of cards; of two with one name, the last of these counts."""
@@ -99,7 +99,7 @@ def _greeting(name: str, folder: Path) -> str | None:
         return None
     if found is None or not (text := found.persona.first_message).strip():
         return None
-    user = "유저" if is_korean(text) else "User"
+    user = USER["ko" if is_korean(text) else "en"]
     return expand(text, Scope.of(found.persona, user, text))
 
 

@@ -13,9 +13,9 @@ from language.normal import nfc
 from openai_api.answer import chunks, completion, model_entry, text_of
 from openai_api.errors import UnknownModel
 from openai_api.read import Asked, ChatBody, PromptBody, read_chat, read_prompt
-from openai_api.scene import CONTINUE
 from openai_api.translate import ANY_MODEL, Work, chat_work, prompt_work, unknown_model
 from schemas.errors import BadRequest
+from schemas.request import CONTINUE
 from worker import characters
 from worker.events import Event, merged
 from worker.output import Output

@@ -11,7 +11,6 @@ import pytest
 from prompts import build
 from prompts.build import build_prompt, with_retrieved
 from prompts.plan import plan
-from prompts.words import CONTINUE
 from schemas.formats import FORMATS
 from schemas.rag import (
     ChatRAGResult,
@@ -24,7 +23,7 @@ from schemas.rag import (
     StoryRAGResult,
     Upcoming,
 )
-from schemas.request import Message, Persona, Speaker, StoryEvent
+from schemas.request import CONTINUE, Message, Persona, Speaker, StoryEvent
 from schemas.state import Route, StoryProgress
 from tests.prompts.prompts_support import chat, event, memory, turn
 
