@@ -35,8 +35,11 @@ def plain_prompt(
     """
     form = format_named(layout.format)
     first = next((row for row, it in enumerate(given) if it.role != "system"), len(given))
-    system = "\n\n".join(_safe(it.content, form) for it in given[:first]) or SYSTEM
-    turns = [_turn(message, form) for message in given[first:]] or [PromptTurn("user", system)]
+    system = "\n\n".join(_safe(it.content, form) for it in given[:first])
+    turns = [_turn(message, form) for message in given[first:]]
+    if not turns:  # what is to be done stands in the system text
+        system, turns = "", [PromptTurn("user", system)]
+    system = system or SYSTEM
     budget = layout.context_length - layout.max_new_tokens - int(form.bos)
     left = budget - count(form.head(system, turns[-1:])) - count(form.assistant[0])
     kept: list[PromptTurn] = []

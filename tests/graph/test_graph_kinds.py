@@ -238,6 +238,15 @@ async def test_plain_work(make_pipeline: MakePipeline, form: str) -> None:
     assert prompt.index("hello") < prompt.index("A title?") and "하늘" not in prompt
 
 
+async def test_work_that_the_system_text_alone_asks_for_is_asked_for_once(
+    make_pipeline: MakePipeline,
+) -> None:
+    llm = RecordingLLM(replies=["A boat."])
+    messages = [{"role": "system", "content": "Give this chat a name."}]
+    text, _ = await complete(make_pipeline(llm), messages=messages)
+    assert text == "A boat." and llm.prompts[0].count("Give this chat a name.") == 1
+
+
 async def test_a_raw_prompt_goes_as_it_is(make_pipeline: MakePipeline) -> None:
     llm = RecordingLLM(replies=["ne two\nUser: three"])
     raw = "<|im_start|>user\nO"
