@@ -202,20 +202,21 @@ def _turn(body: ChatBody, scene: Scene, given: dict[str, Any]) -> Work:
         given["respond_as"] = scene.respond_as
     if instruction:
         given["instruction"] = instruction
-    if scene.reply_start is not None and "reply_start" not in given:
+    own_start = "reply_start" in given
+    if scene.reply_start is not None and not own_start:
         given["reply_start"] = scene.reply_start
     at = scene.message.at
     places = {
+        "history": "messages",
         "message": f"messages.{at}.content" if at >= 0 else "messages",
         "gen.max_new_tokens": "max_tokens",
         "model.name": "model",
-        **dict.fromkeys(("history", "reply_start"), "messages"),
+        "reply_start": "reply_start" if own_start else "messages",
     }
     if body.persona is None:
         places["persona"] = "messages"
     for row, (_, place) in enumerate(scene.history):
         places[f"history.{row}"] = f"messages.{place}.content"
-    places = {"history": "messages", **places}
     payload = {"message": message, "history": history, "gen": body.gen, **given}
     return Work(payload, n=body.n, places=dict(sorted(places.items(), reverse=True)))
 

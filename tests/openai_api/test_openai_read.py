@@ -261,3 +261,21 @@ def test_the_text_of_leading_system_messages_is_in_the_persona(
     asked = request(*map(system, cards), *said, user("So?"))
     for card in cards:
         assert card.strip() in asked.persona.description
+
+
+@pytest.mark.parametrize(
+    ("beside", "field"),
+    [
+        ({"reply_start": 7}, "reply_start"),
+        ({"respond_as": "nobody"}, "respond_as"),
+        ({"instruction": ["x"]}, "instruction"),
+        ({"story": [{"id": "a"}]}, "story.0.order"),
+    ],
+)
+def test_a_field_that_the_client_sent_is_refused_by_its_own_name(
+    beside: dict[str, Any], field: str
+) -> None:
+    asked = work(user("Hi."), assistant("Ahoy"), **beside)
+    with pytest.raises(BadRequest) as refused:
+        read_request(asked.payload)
+    assert asked.in_words_of_the_client(refused.value).field == field
