@@ -38,7 +38,7 @@ from server.entrance import Entrance, Rate
 from server.errors import HttpError, error_response
 from server.guard import LOOPBACK, Guard
 from server.life import Life
-from server.metrics import CONTENT_TYPE, Metered, Metrics
+from server.metrics import CONTENT_TYPE, Metrics
 from worker.dispatch import Dispatcher
 from worker.output import Output
 
@@ -118,7 +118,7 @@ def make_app(
     """
     parts = Parts(dispatcher, terms or Terms(), life or Life())
     metrics = Metrics(dispatcher)
-    dispatcher.pipeline = Metered.of(dispatcher.pipeline, metrics)
+    dispatcher.observe = metrics.observe
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:

@@ -14,10 +14,7 @@ and the process's own memory, files and processor time.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,10 +25,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from graph.pipeline import Pipeline
-from worker.dispatch import WARM_UP, Dispatcher
-
-Events = AsyncGenerator[dict[str, Any], None]
+from worker.dispatch import Dispatcher
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -83,12 +77,14 @@ class Metrics:
             self._turns.labels(door, state.get("outcome", "refused")).inc()
             self._seconds.labels(door).observe(seconds)
 
-    def first_token(self, seconds: float) -> None:
-        """Counts the wait for a first token."""
-        self._first.observe(seconds)
+    def observe(self, event: dict[str, Any], seconds: float) -> None:
+        """Counts the wait for a first token, or the tokens of a reply that is complete."""
+        if event["type"] == "token":
+            self._first.observe(seconds)
+        else:
+            self._response(event["response"])
 
-    def response(self, response: dict[str, Any]) -> None:
-        """Counts the tokens of a response."""
+    def _response(self, response: dict[str, Any]) -> None:
         usage = response.get("usage") or {}
         prompt, cached = usage.get("prompt_tokens") or 0, usage.get("cached_tokens") or 0
         counted = {"prompt": prompt, "cached": cached}
@@ -96,45 +92,3 @@ class Metrics:
             self._tokens[kind].inc(count)
         if prompt and usage.get("cached_tokens") is not None:
             self._share.observe(min(1.0, cached / prompt))
-
-
-class Metered:
-    """A pipeline whose tokens are counted; in all else as it is."""
-
-    def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
-        self._pipeline, self._metrics = pipeline, metrics
-
-    @classmethod
-    def of(cls, pipeline: Pipeline, metrics: Metrics) -> Pipeline:
-        """The pipeline, metered."""
-        return cast("Pipeline", cls(pipeline, metrics))
-
-    def __getattr__(self, name: str) -> Any:
-        """All else."""
-        return getattr(self._pipeline, name)
-
-    async def chat(self, payload: object) -> dict[str, Any]:
-        """As `Pipeline.chat`."""
-        response = await self._pipeline.chat(payload)
-        self._metrics.response(response)
-        return response
-
-    def stream(self, payload: object, **how: Any) -> Events:
-        """As `Pipeline.stream`; what warms up is no turn."""
-        events = self._pipeline.stream(payload, **how)
-        return events if payload is WARM_UP else self._counted(events)
-
-    def complete(self, payload: object, **how: Any) -> Events:
-        """As `Pipeline.complete`."""
-        return self._counted(self._pipeline.complete(payload, **how))
-
-    async def _counted(self, events: Events) -> Events:
-        begun: float | None = time.monotonic()
-        async with aclosing(events):
-            async for event in events:
-                if event["type"] == "token" and begun is not None:
-                    self._metrics.first_token(time.monotonic() - begun)
-                    begun = None
-                elif event["type"] == "final":
-                    self._metrics.response(event["response"])
-                yield event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -30,12 +31,13 @@ class Turns:
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipeline, self.on_failure = pipeline, on_failure
+        self.observe: Callable[[Event, float], None] = lambda event, seconds: None
+        """Called with the first token and the end of each reply, and the seconds to it."""
         self._deadline = deadline
 
     async def events(self, payload: object, *, live: bool = True) -> AsyncGenerator[Event, None]:
         """The turn's events, gathered for the network."""
-        turn = self.pipeline.stream(payload, live=live)
-        async with aclosing(paced(turn, self._deadline)) as events:
+        async with aclosing(self._heard(self.pipeline.stream(payload, live=live))) as events:
             async for event in events:
                 if event["type"] == "final":
                     event = {**event, "response": self._checked(event["response"])}
@@ -43,7 +45,7 @@ class Turns:
 
     async def work(self, payload: dict[str, Any]) -> AsyncGenerator[Event, None]:
         """Plain work of the model; what failed before it wrote anything is raised."""
-        async with aclosing(paced(self.pipeline.complete(payload), self._deadline)) as events:
+        async with aclosing(self._heard(self.pipeline.complete(payload))) as events:
             async for event in events:
                 if event["type"] == "final" and (error := event["response"].get("error")):
                     if not event["response"]["text"]:
@@ -53,7 +55,20 @@ class Turns:
 
     async def response(self, payload: object) -> dict[str, Any]:
         """The turn's response, at once."""
-        return self._checked(await self.in_time(self.pipeline.chat(payload)))
+        begun = time.monotonic()
+        response = await self.in_time(self.pipeline.chat(payload))
+        self.observe({"type": "final", "response": response}, time.monotonic() - begun)
+        return self._checked(response)
+
+    async def _heard(self, source: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """The events, gathered for the network, while they are observed."""
+        begun, waits = time.monotonic(), True
+        async with aclosing(paced(source, self._deadline)) as events:
+            async for event in events:
+                if event["type"] == "final" or (waits and event["type"] == "token"):
+                    waits = False
+                    self.observe(event, time.monotonic() - begun)
+                yield event
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """What the work gives, within the deadline of a job."""
