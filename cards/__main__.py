@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cards.card import Card, read_card, to_persona
-from cards.chatlog import to_jsonl
-from cards.events import to_events
-from cards.export import to_json, to_png
+from cards.characters.card import Card, read_card, to_persona
+from cards.characters.export import to_json, to_png
+from cards.chats.chatlog import to_jsonl
 from cards.files import read_file, write_file
-from cards.keys import Key, KeyIndex
 from cards.load import Story, book_of, naming, read_any
-from cards.lorebook import Lorebook
+from cards.lore.events import to_events
+from cards.lore.keys import Key, KeyIndex
+from cards.lore.lorebook import Lorebook
 from cards.macros import Scope, expand
 from schemas.budget import Budget, Purse
 from schemas.errors import BadRequest, IyagiError

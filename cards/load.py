@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from cards.card import Card, carries_card, is_card, read_card, to_persona
-from cards.chatlog import parse_chat
+from cards.characters.card import Card, carries_card, is_card, read_card, to_persona
+from cards.chats.chatlog import parse_chat
 from cards.files import MEGABYTE, Fields, object_in, parse_json, parse_object, read_file
-from cards.lorebook import Lorebook, LoreEntry, LoreRole
-from cards.read_lore import MAX_SCAN, parse_book
+from cards.lore.lorebook import Lorebook, LoreEntry, LoreRole
+from cards.lore.world_info import MAX_SCAN, parse_book
 from schemas.base import size_of
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT, MAX_STORY, Message, Persona, StoryEvent

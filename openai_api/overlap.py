@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cards.card import alternate_greetings
+from cards.characters.card import alternate_greetings
 from cards.macros import Scope, expand
 from language.normal import nfc
 from openai_api.unfold import paragraphs

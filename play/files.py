@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from cards.card import Card, alternate_greetings, to_persona
-from cards.events import to_events
+from cards.characters.card import Card, alternate_greetings, to_persona
 from cards.load import Story, lore_of, read_any
-from cards.lorebook import Lorebook
+from cards.lore.events import to_events
+from cards.lore.lorebook import Lorebook
 from cards.macros import Scope, expand
 from prompts.words import language_of
 from schemas.request import USER, Message, Persona, StoryEvent

@@ -6,10 +6,10 @@ is recalled of the chat depends on it.
 
 from __future__ import annotations
 
-from cards.activation import BUDGET_SHARE, Count, activate
-from cards.events import is_standing, lore_chunks, split_lore
-from cards.lorebook import Lorebook
-from cards.scene import Activation, Scene
+from cards.lore.activation import BUDGET_SHARE, Count, activate
+from cards.lore.events import is_standing, lore_chunks, split_lore
+from cards.lore.lorebook import Lorebook
+from cards.lore.scene import Activation, Scene
 from prompts.words import language_of
 from schemas.models import Model
 from schemas.rag import Lore

@@ -269,8 +269,8 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         BadRequest: the card cannot be read.
     """
-    from cards.events import to_events
     from cards.load import load_character
+    from cards.lore.events import to_events
     from scripts.turn import MOCK
 
     persona, lore = load_character(args.persona or MOCK / "sample_persona.json")

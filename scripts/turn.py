@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cards.events import to_events
 from cards.files import write_file
 from cards.load import load_character, load_history, load_json, load_lore
-from cards.lorebook import stack
+from cards.lore.events import to_events
+from cards.lore.lorebook import stack
 from llm.presets import in_process, preset_for
 from prompts.words import language_of
 from schemas.errors import BadRequest, IyagiError, SettingsError

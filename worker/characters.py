@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from cards.events import to_events
 from cards.files import parse_json, read_file
 from cards.load import load_character
+from cards.lore.events import to_events
 from cards.macros import Scope, expand
 from language.korean import is_korean
 from language.normal import nfc

@@ -12,10 +12,10 @@ from typing import Any
 
 from hypothesis import settings
 
-from cards import png
-from cards.activation import activate
-from cards.read_lore import parse_book
-from cards.scene import Activation, Scene
+from cards.characters import png
+from cards.lore.activation import activate
+from cards.lore.scene import Activation, Scene
+from cards.lore.world_info import parse_book
 from schemas.request import Message, Role
 
 unhurried = settings(deadline=None)

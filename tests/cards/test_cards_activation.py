@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cards.activation import activate
-from cards.lorebook import stack
-from cards.read_lore import parse_book
-from cards.scene import Scene
+from cards.lore.activation import activate
+from cards.lore.lorebook import stack
+from cards.lore.scene import Scene
+from cards.lore.world_info import parse_book
 from schemas.request import ChatRequest, Message
 from tests.cards.cards_support import book, ids, run, said, why
 

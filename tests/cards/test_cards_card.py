@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cards import png
-from cards.card import DEFAULT_ASSET, Version, parse_card, read_card, to_persona
-from cards.charx import MAX_ENTRIES
-from cards.export import as_version, to_json, to_png
+from cards.characters import png
+from cards.characters.card import DEFAULT_ASSET, Version, parse_card, read_card, to_persona
+from cards.characters.charx import MAX_ENTRIES
+from cards.characters.export import as_version, to_json, to_png
 from schemas.errors import BadRequest
 from tests.cards.cards_support import as_json, charx, chunk, picture, text_chunk, v2, v3
 

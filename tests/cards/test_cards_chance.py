@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cards.events import to_events
-from cards.lorebook import Lorebook, LoreEntry
+from cards.lore.events import to_events
+from cards.lore.lorebook import Lorebook, LoreEntry
 from cards.macros import chat_of
 from schemas.request import ChatRequest
 from tests.support import MakePipeline, RecordingLLM, ask

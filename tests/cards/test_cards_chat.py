@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.chatlog import parse_chat, parse_jsonl, sent_at, to_jsonl
+from cards.chats.chatlog import parse_chat, parse_jsonl, sent_at, to_jsonl
 from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.card import parse_card, read_card, to_persona
-from cards.export import to_json, to_png
+from cards.characters.card import parse_card, read_card, to_persona
+from cards.characters.export import to_json, to_png
 from cards.load import lore_of
 from schemas.errors import BadRequest
 from tests.cards.cards_support import as_json, charx, picture, text_chunk, unhurried, v2, v3

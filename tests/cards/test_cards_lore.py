@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.card import parse_card
-from cards.events import lore_chunks, split_lore, to_events
-from cards.keys import Key, KeyIndex
+from cards.characters.card import parse_card
 from cards.load import lore_of
-from cards.lorebook import Lorebook, LoreEntry, stack
-from cards.read_lore import parse_book
+from cards.lore.events import lore_chunks, split_lore, to_events
+from cards.lore.keys import Key, KeyIndex
+from cards.lore.lorebook import Lorebook, LoreEntry, stack
+from cards.lore.world_info import parse_book
 from retrieval import patterns
 from retrieval.text import mentions
 from schemas.budget import Budget

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cards.keys import CompiledBook
-from cards.read_lore import parse_book
+from cards.lore.keys import CompiledBook
+from cards.lore.world_info import parse_book
 from graph.pipeline import read_request
 from openai_api.read import read_chat
 from retrieval.index import Index, IndexCache, Passage

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.__main__ import main
-from cards.chatlog import parse_chat
+from cards.chats.chatlog import parse_chat
 from cards.files import MAX_FILE, MAX_JSON
 from cards.load import read_any
 from graph.pipeline import read_request

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.__main__ import main as cards
-from cards.events import split_lore, to_events
 from cards.load import read_any
-from cards.lorebook import Lorebook, LoreEntry
+from cards.lore.events import split_lore, to_events
+from cards.lore.lorebook import Lorebook, LoreEntry
 from schemas.errors import BadRequest
 from scripts.build_index import main as build_index
 from scripts.build_index import read_story

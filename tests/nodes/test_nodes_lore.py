@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cards.events import to_events
-from cards.lorebook import Lorebook, LoreEntry
+from cards.lore.events import to_events
+from cards.lore.lorebook import Lorebook, LoreEntry
 from schemas.errors import BadRequest
 from tests.support import MakePipeline, RecordingLLM, ask
 

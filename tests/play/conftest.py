@@ -15,8 +15,8 @@ import httpx
 import pytest
 import uvicorn
 
-from cards.card import read_card
-from cards.export import to_png
+from cards.characters.card import read_card
+from cards.characters.export import to_png
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, Settings

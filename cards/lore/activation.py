@@ -18,10 +18,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
-from cards.keys import CompiledBook, compiled
-from cards.lorebook import Lorebook, LoreEntry, Position
+from cards.lore.keys import CompiledBook, compiled
+from cards.lore.lorebook import Lorebook, LoreEntry, Position
+from cards.lore.scene import Activation, Active, Scene, why_barred
 from cards.macros import draw, expand
-from cards.scene import Activation, Active, Scene, why_barred
 from schemas.budget import Budget, current, spending
 
 Count = Callable[[str], int]

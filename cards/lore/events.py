@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from cards.lorebook import Lorebook, LoreEntry
-from cards.scene import Activation
+from cards.lore.lorebook import Lorebook, LoreEntry
+from cards.lore.scene import Activation
 from schemas.errors import BadRequest
 from schemas.rag import RAGChunk
 from schemas.request import LORE, StoryEvent
@@ -55,7 +55,7 @@ def split_lore(events: Sequence[StoryEvent]) -> tuple[Lorebook, list[StoryEvent]
             name, budget = str(data.get("book", "")), _BUDGET.validate_python(data.get("budget"))
         except (ValidationError, TypeError):
             raise BadRequest(
-                "is no lore entry; make it with `cards.events.to_events`",
+                "is no lore entry; make it with `cards.lore.events.to_events`",
                 field=f"story.{row}.extensions.lore",
             ) from None
     return Lorebook(entries=tuple(entries), name=name, token_budget=budget), story

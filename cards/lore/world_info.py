@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from cards.files import Fields, object_in, whole
-from cards.lorebook import (
+from cards.lore.lorebook import (
     POSITIONS,
     SCAN_DEPTH,
     Condition,

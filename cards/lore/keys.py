@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import NamedTuple
 
-from cards.lorebook import Logic, Lorebook, LoreEntry
+from cards.lore.lorebook import Logic, Lorebook, LoreEntry
 from language.normal import nfc
 from retrieval.patterns import Pattern, as_pattern
 from retrieval.text import spaced, stands_in

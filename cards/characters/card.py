@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from cards import png
-from cards.charx import Archive, is_charx
+from cards.characters import png
+from cards.characters.charx import Archive, is_charx
 from cards.files import Fields, object_in, one_line, parse_object, whole
 from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest

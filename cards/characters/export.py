@@ -10,8 +10,8 @@ import base64
 import copy
 from typing import Any
 
-from cards import png
-from cards.card import V1_FIELDS, Card, Version
+from cards.characters import png
+from cards.characters.card import V1_FIELDS, Card, Version
 from cards.files import write_json
 from schemas.errors import BadRequest
 

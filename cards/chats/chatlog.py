@@ -1,7 +1,7 @@
 """Chat logs as the history of a request: SillyTavern JSONL and plain JSON; and back to JSONL.
 
 A message counts as it stands: of its swipes, the chosen one. Hidden lines (`is_system`) are left
-out; narrator lines have no name. `cards.transcript` reads plain text.
+out; narrator lines have no name. `cards.chats.transcript` reads plain text.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cards.chats.transcript import parse_transcript
 from cards.files import decode, object_in, one_line, parse_json, whole
-from cards.transcript import parse_transcript
 from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import MAX_HISTORY, MAX_IMPORT, Message, Role

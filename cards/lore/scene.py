@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cards.card import alternate_greetings, tags_of
-from cards.lorebook import Lorebook, LoreEntry
+from cards.characters.card import alternate_greetings, tags_of
+from cards.lore.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, chat_of, expand
 from schemas.request import CONTINUE, ChatRequest, Message
 
