@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from cards.characters.card import Card, to_persona
 from cards.chats.chat import Chat
-from cards.files import MEGABYTE, Fields, object_in, opened, parse_json, read_file
-from cards.lore.lorebook import Lorebook, LoreEntry, LoreRole
-from cards.lore.world_info import MAX_SCAN, parse_book
+from cards.check import check, shortened
+from cards.files import MEGABYTE, opened, parse_json, read_file
+from cards.lore.lorebook import Lorebook
+from cards.lore.of_card import lore_of
 from cards.read import Thing, read_any
 from schemas.errors import BadRequest
 from schemas.request import Message, Persona
@@ -41,7 +41,8 @@ def load_character(path: Path, notes: list[str] | None = None) -> tuple[Persona,
     Raises:
         BadRequest: the file is damaged, too large or neither of both; names the file.
     """
-    with reading(path, notes) as thing:
+    with reading(path) as thing:
+        _note(thing, path, notes)
         match thing:
             case Card():
                 return to_persona(thing), lore_of(thing)
@@ -59,7 +60,8 @@ def load_lore(path: Path, notes: list[str] | None = None) -> Lorebook:
     Raises:
         BadRequest: the file is damaged, too large or no book; names the file.
     """
-    with reading(path, notes) as thing:
+    with reading(path) as thing:
+        _note(thing, path, notes)
         match thing:
             case Lorebook():
                 return thing
@@ -85,7 +87,8 @@ def load_history(
     Raises:
         BadRequest: the file is damaged, too large or no chat; names the file.
     """
-    with reading(path, notes, user=user, character=character) as thing:
+    with reading(path, user=user, character=character) as thing:
+        _note(thing, path, notes)
         if not isinstance(thing, Chat):
             raise BadRequest(f"is a {form_name(thing)}, and no chat")
         return thing.messages
@@ -94,7 +97,6 @@ def load_history(
 @contextmanager
 def reading(
     path: Path,
-    notes: list[str] | None = None,
     *others: Path,
     user: str | None = None,
     character: str | None = None,
@@ -103,62 +105,23 @@ def reading(
     others already.
 
     Args:
-        notes: what was not understood is told here.
         user: the user's name, where a chat does not say whose line it is.
         character: the character's, likewise.
     """
     with naming(path, *others), opened(path) as file:
         thing = read_any(file, user=user, character=character)
-        if notes is not None:
-            notes += warnings_of(thing)
         yield thing
 
 
-def warnings_of(thing: Thing) -> list[str]:
-    """What was not understood of a file, for those who bring it."""
-    match thing:
-        case Card():
-            return [*thing.warnings, *book_of(thing).warnings]
-        case Persona():
-            return []
-    return list(thing.warnings)
+def _note(thing: Thing, path: Path, notes: list[str] | None) -> None:
+    """Tells what is odd in a file, where somebody wants to know: so much as a person reads."""
+    if notes is not None:
+        notes += [f"{path.name}: {warning}" for warning in shortened(check(thing))]
 
 
 def form_name(thing: Thing) -> str:
     """What a file was taken for."""
     return "persona of Iyagi" if isinstance(thing, Persona) else thing.form
-
-
-def book_of(card: Card) -> Lorebook:
-    """The book that a card carries; empty if it has none.
-
-    Raises:
-        BadRequest: it is no book, or too large.
-    """
-    if card.character_book is None or "entries" not in card.character_book:
-        return Lorebook()
-    return parse_book(card.character_book)
-
-
-def lore_of(card: Card) -> Lorebook:
-    """The card's book, and the note that apps keep in `extensions.depth_prompt` as an entry that
-    always stands at its depth."""
-    book = book_of(card)
-    note = Fields(object_in(card.extensions, "depth_prompt"), "", [])
-    text = note.text("prompt").strip()
-    if not text:
-        return book
-    roles: dict[str, LoreRole] = {role: role for role in get_args(LoreRole)}
-    entry = LoreEntry(
-        id="depth_prompt",
-        content=text,
-        constant=True,
-        position="at_depth",
-        depth=note.whole("depth", 0, MAX_SCAN, 4),
-        role=roles.get(note.text("role"), "system"),
-        ignore_budget=True,
-    )
-    return replace(book, entries=(*book.entries, entry))
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from pydantic import TypeAdapter
 
 from cards.characters.card import Card, alternate_greetings, to_persona
 from cards.chats.chat import Chat
-from cards.load import lore_of, warnings_of
+from cards.check import check, shortened
 from cards.lore.events import to_events
 from cards.lore.lorebook import Lorebook
+from cards.lore.of_card import lore_of
 from cards.macros import Scope, expand
 from cards.read import read_any
 from cards.story import Story
@@ -51,7 +52,7 @@ def read_dropped(content: bytes, *, user: str | None, chat: str = "") -> dict[st
         case Chat(messages=lines):
             history = _MESSAGES.dump_python(lines, mode="json", exclude_none=True)
             parts = {"kind": "chat", "history": history}
-    return {**parts, "notes": warnings_of(thing)}
+    return {**parts, "notes": shortened(check(thing))}
 
 
 def character_parts(
