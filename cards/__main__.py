@@ -17,7 +17,7 @@ from rich.table import Table
 from cards.characters.card import Card, to_persona
 from cards.characters.export import to_json, to_png
 from cards.chats.chat import Chat
-from cards.chats.chatlog import to_jsonl
+from cards.chats.writing import to_jsonl
 from cards.files import read_file, write_file
 from cards.load import book_of, form_name, reading, warnings_of
 from cards.lore.events import to_events
