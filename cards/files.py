@@ -5,6 +5,7 @@ Fields that are absent or of the wrong type (`Fields`) are said, not fatal.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -80,6 +81,48 @@ def decode(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRequest(f"is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
+
+
+def in_utf8(data: bytes) -> tuple[bytes, str]:
+    """A text in UTF-8, and what it was read as if it is in another coding: UTF-16 with its mark,
+    as Windows saves "Unicode", or the CP949 of Korean Windows. What is neither stays as it is."""
+    for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if data.startswith(mark):
+            text = data.decode("utf-16", "replace")
+            return text.encode("utf-8", "replace"), "was read as UTF-16 text"
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = _korean(data)
+        return (text.encode(), "was read as CP949 text of Korean Windows") if text else (data, "")
+    return data, ""
+
+
+def _korean(data: bytes) -> str:
+    """The text in CP949; empty where not nearly all beyond ASCII is Hangul: other codings of one
+    byte a letter decode to rare syllables and Han characters."""
+    try:
+        text = data.decode("cp949")
+    except UnicodeDecodeError:
+        return ""
+    beyond = [c for c in text if c > "\x7f"]
+    known = sum("가" <= c <= "힣" and _is_common(c) for c in beyond)
+    signs = sum(c in _SIGNS for c in beyond)
+    return text if known and known + signs >= 0.9 * len(beyond) else ""
+
+
+def _is_common(syllable: str) -> bool:
+    """Whether a syllable is one of the 2,350 of EUC-KR, which nearly all Korean words need."""
+    try:
+        return len(syllable.encode("euc_kr")) == 2
+    except UnicodeEncodeError:
+        return False
+
+
+_SIGNS = (
+    "…·、。〈〉《》「」『』【】‘’“”―～♡♥★☆○●◎◇◆□■△▲▽▼→←↑↓ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎㅏㅓㅗㅜㅠㅡㅣ"
+)
+"""Signs and single letters that Korean chats hold beside syllables."""
 
 
 def parse_json(data: bytes, *, limit: int = MAX_JSON, finite: bool = True) -> Any:

@@ -7,6 +7,7 @@ the form of what it carries (`cards.forms`). Names of files say nothing: people 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import BinaryIO
 
 from cards.characters.card import Card
@@ -15,7 +16,7 @@ from cards.characters.foreign import FORMS as CHARACTERS
 from cards.chats.chat import Chat
 from cards.chats.foreign import FORMS as CHATS
 from cards.chats.foreign import read_lines, read_text
-from cards.files import MAX_FILE, decode, parse_json, read_stream
+from cards.files import MAX_FILE, decode, in_utf8, parse_json, read_stream
 from cards.forms import Document, Form, form_of, keys_in
 from cards.lore.foreign import FORMS as BOOKS
 from cards.lore.lorebook import Lorebook
@@ -47,12 +48,21 @@ def read_any(
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     if is_carrier(stream):
         return card_in(stream)
-    content = read_stream(stream, MAX_FILE)
-    text = decode(content).strip()
-    if not text:
+    content, told = in_utf8(read_stream(stream, MAX_FILE))
+    thing = _read(content, user, character)
+    if not told or isinstance(thing, Persona):
+        return thing
+    return replace(thing, warnings=(*thing.warnings, told))
+
+
+def _read(content: bytes, user: str | None, character: str | None) -> Thing:
+    """What a text in UTF-8 holds."""
+    text = decode(content)
+    first = text.lstrip()[:1]
+    if not first:
         raise BadRequest("is empty")
-    if text[0] not in "[{":
-        return read_text(text, user=user, character=character)
+    if first not in "[{":
+        return read_text(text.strip(), user=user, character=character)
     if (chat := read_lines(text, user=user, character=character)) is not None:
         return chat
     document = Document(value=parse_json(content), content=content, user=user, character=character)

@@ -95,6 +95,31 @@ const KO_WARNINGS = [
     "너무 길어서 최근 메시지 $1개만 불러왔습니다(전체 $2)"],
   [/^kept the first ([\d,]+) of ([\d,]+) entries: a request holds no more$/,
     "너무 길어서 앞의 항목 $1개만 불러왔습니다(전체 $2개)"],
+  // Of chats.
+  [/^([\d,]+) of ([\d,]+) lines have no text that is known here(?:; their keys are (.+))?$/,
+    (_, lost, all, keys) => `메시지 ${all}개 중 ${lost}개의 내용을 찾지 못했습니다${keys ? `(키: ${keys})` : ""}`],
+  [/^([\d,]+) of ([\d,]+) lines say neither role nor name$/,
+    "메시지 $2개 중 $1개는 누구의 말인지 알 수 없어 뺐습니다"],
+  [/^([\d,]+) of ([\d,]+) lines damaged and left out: (.+)$/, "$2줄 중 $1줄이 손상되어 뺐습니다($3번째 줄)"],
+  [/^([\d,]+) ([a-z-]+) (?:lines?|parts?) (?:is|are) left out$/,
+    (_, count, kind) => `${KO_LEFT_OUT[kind] || "대화가 아닌 것"} ${count}개는 뺐습니다`],
+  [/^([\d,]+) lines? (?:is|are) cut after ([\d,]+) characters$/,
+    "$2자를 넘는 메시지 $1개는 뒷부분을 잘랐습니다"],
+  [/^([\d,]+) times? (?:is|are) not understood$/, "메시지 $1개의 시각을 읽지 못했습니다"],
+  [/^`(.+)` is taken for the (user|character); .*$/,
+    (_, name, who) => `${who === "user" ? "유저" : "캐릭터"}의 이름을 ‘${name}’(으)로 보았습니다. ` +
+      "아니라면 ‘내 이름’에 유저의 이름을 적고 다시 불러와 주세요"],
+  [/^read chat ([\d,]+) of ([\d,]+); the others are left out$/, "대화 $2개 중 $1번째만 불러왔습니다"],
+  [/^not read: (.+)$/, (_, parts) => `불러오지 않은 것: ${retold(parts, KO_BESIDE)}`],
+  [/^was read as (UTF-16|CP949) text.*$/, "$1 글자로 읽었습니다"],
+];
+const KO_LEFT_OUT = {
+  hidden: "숨긴 메시지", empty: "빈 메시지", tool: "도구가 쓴 것", notice: "알림",
+  thought: "모델이 생각한 것", "out-of-character": "역할 밖의 메시지",
+};
+const KO_BESIDE = [
+  ["its note", "노트"], ["its own lore", "대화의 로어"], ["its variables", "변수"],
+  ["its summaries", "요약"], ["its memory", "메모리"], ["its world info", "월드 인포"],
 ];
 /** What a code of schemas/errors.py means where the text is not known. */
 const KO_CODES = {
@@ -152,10 +177,12 @@ const KO_ERRORS = [
     "캐릭터 카드나 로어북 같은 JSON 객체가 있어야 합니다."],
   [/^is no chat; write each message as `Name: words`$/,
     "대화 파일이 아닙니다. 한 줄에 하나씩 ‘이름: 대사’ 꼴로 적어 주세요."],
-  [/^is no chat; it should hold a list of messages$/, "대화 파일이 아닙니다. 메시지 목록이 있어야 합니다."],
   [/^holds no messages$/, "메시지가 없습니다."],
-  [/^should be an object with `role` and `content`$/, "role과 content가 있는 객체여야 합니다."],
-  [/^is damaged: it is no JSON object$/, "손상되었습니다. JSON 객체가 아닙니다."],
+  [/^is no chat that can be read: (.+)$/,
+    (_, why) => `읽을 수 있는 대화가 아닙니다. ${retold(why, KO_WARNINGS)}.`],
+  [/^is no chat in a form that is known here; its keys are (.+)$/, "알 수 없는 형식의 대화입니다. 키: $1"],
+  [/^does not say who the user is: one of (.+); .*$/,
+    "누가 유저인지 알 수 없습니다. ‘내 이름’에 유저의 이름을 적고 다시 불러와 주세요. 나온 이름: $1"],
   [/^is neither a character card nor a lorebook nor a chat$/,
     "캐릭터 카드, 로어북, 대화 어느 것도 아닙니다."],
   [/^is neither a character card nor a persona$/, "캐릭터 카드가 아닙니다."],
@@ -183,8 +210,6 @@ const KO_ERRORS = [
   [/^is a picture without a card; .*$/,
     "카드가 들어 있지 않은 그림입니다. 카드를 만든 앱에서 다시 내보내 주세요."],
   [/^is no character card; .*$/, "캐릭터 카드가 아닙니다. spec도 name도 없습니다."],
-  [/^holds a message of more than ([\d,]+) characters; split it$/,
-    "$1자를 넘는 메시지가 있습니다. 나눠 주세요."],
   [/^holds more than ([\d,]+) values; .*$/, "값이 $1개를 넘습니다. 쓰지 않는 것을 빼 주세요."],
   [/^cannot be written as JSON; .*$/, "JSON으로 쓸 수 없는 값이 있습니다. 고치거나 빼 주세요."],
   [/^is encrypted; export the card without a password$/,

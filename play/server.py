@@ -22,7 +22,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import TypeAdapter, ValidationError
 
-from cards.chats.chatlog import to_jsonl
+from cards.chats.writing import to_jsonl
 from cards.files import MAX_FILE, MEGABYTE
 from graph.settings import ROOT
 from play.files import character_parts, read_dropped

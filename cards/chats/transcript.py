@@ -11,11 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from cards.files import one_line, whole
-from replies.tags import NARRATOR, Cast, Voice, fold, voices
-from schemas.base import MAX_TEXT
+from cards.chats.chat import Chat
+from cards.chats.lines import MAX_LINES, Line, Names, gather
+from replies.tags import Cast, Voice, fold, voices
 from schemas.errors import BadRequest
-from schemas.request import Message, Role
+from schemas.request import MAX_IMPORT
 
 _TAG = re.compile(
     r"[ \t>]{0,8}(?P<marks>\*{0,3}|_{0,3}|\[)(?P<name>[^\s:：*\[\]\n][^:：*\[\]\n]{0,59}?)"
@@ -26,24 +26,38 @@ MAX_WORDS = 4
 """Of a name; longer ones are sentences."""
 
 
-def parse_transcript(
-    text: str, *, user: str | None = None, character: str | None = None
-) -> list[Message]:
-    """The messages of a text with names, oldest first.
+def read_transcript(text: str, names: Names, form: str = "chat in plain text") -> Chat:
+    """The chat in a text with names.
 
-    Without `user`, whoever is called User, You, 나 ... is the user; if nobody is, the second
-    speaker, for chats open with the character's greeting.
+    Where nobody is given as the user, whoever is called User, You, 나 ... is; of two strangers the
+    second, with a warning.
+
+    Raises:
+        BadRequest: no line opens with a name, or there are several strangers.
+    """
+    end = _end_of(text)
+    lines = lines_of(end, names)
+    count, whole = text.count("\n") + 1, len(end) == len(text)
+    return gather(
+        reversed(lines), names, form=form, count=count if not whole else len(lines),
+        unit="lines", whole=whole, in_turn=True,
+    )  # fmt: skip
+
+
+def lines_of(text: str, names: Names) -> list[Line]:
+    """The messages of a text with names, oldest first.
 
     Raises:
         BadRequest: no line opens with a name.
     """
     lines = text.splitlines()
     tags = [_tag(line) for line in lines]
-    known = voices(Cast("character", (character,) if character else (), (user,) if user else ()))
+    people = tuple(name for name in (names.character, names.of_character) if name)
+    users = tuple(name for name in (names.user, names.of_user) if name)
+    known = voices(Cast("character", people, users))
     speakers = _speakers(tags, known)
     if not speakers:
         raise BadRequest("is no chat; write each message as `Name: words`")
-    roles = _roles(speakers, known, user, character)
     parts: list[tuple[str, list[str]]] = []
     for line, tag in zip(lines, tags, strict=True):
         if tag and fold(tag["name"]) in speakers:
@@ -52,11 +66,15 @@ def parse_transcript(
             parts[-1][1].append(line)
         elif line.strip():  # before the first name: narration
             parts.append(("", [line]))
-    return [
-        message
-        for name, words in parts
-        if (message := _message(name, roles.get(fold(name), "narrator"), words)) is not None
-    ]
+    return [_line(name, known, words) for name, words in parts]
+
+
+def _end_of(text: str) -> str:
+    """The whole lines at the end of a text that may be of a request."""
+    if len(text) > MAX_IMPORT:
+        text = text[-MAX_IMPORT:].partition("\n")[2]
+    lines = text.rsplit("\n", MAX_LINES)
+    return "\n".join(lines[1:]) if len(lines) > MAX_LINES else text
 
 
 def _tag(line: str) -> re.Match[str] | None:
@@ -82,32 +100,13 @@ def _speakers(tags: list[re.Match[str] | None], known: Mapping[str, Voice]) -> d
     return found
 
 
-def _roles(
-    speakers: Mapping[str, str],
-    known: Mapping[str, Voice],
-    user: str | None,
-    character: str | None,
-) -> dict[str, Role]:
-    roles: dict[str, Role] = {}
-    for key in speakers:
-        voice = known.get(key)
-        if voice is None:
-            roles[key] = "character"
-        elif voice.name == NARRATOR:
-            roles[key] = "narrator"
-        else:
-            roles[key] = "user" if voice.kind == "user" else "character"
-    strangers = [key for key in speakers if key not in known]
-    if "user" not in roles.values() and not user:
-        rest = strangers if character else strangers[1:]
-        if rest:
-            roles[rest[0]] = "user"
-    return roles
-
-
-def _message(name: str, role: Role, words: list[str]) -> Message | None:
-    content = whole("\n".join(words).strip())
-    if len(content) > MAX_TEXT:
-        raise BadRequest(f"holds a message of more than {MAX_TEXT:,} characters; split it")
-    shown = one_line(name) if role != "narrator" else ""
-    return Message(role=role, content=content, name=shown or None) if content else None
+def _line(name: str, known: Mapping[str, Voice], words: list[str]) -> Line:
+    voice = known.get(fold(name))
+    narrated = not name or (voice is not None and voice.kind == "other")
+    content = "\n".join(words).strip()
+    return Line(
+        row=words,
+        text=content,
+        role="narrator" if narrated else None,
+        name=None if narrated else name,
+    )

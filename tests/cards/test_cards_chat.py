@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.chats.chatlog import parse_chat, parse_jsonl, sent_at, to_jsonl
+from cards.chats.chat import Chat
+from cards.chats.times import sent_at
+from cards.chats.writing import to_jsonl
+from cards.read import read_any
 from schemas.base import embedding_id
 from schemas.errors import BadRequest
 from schemas.request import Message
@@ -27,6 +30,12 @@ def line(mes: str, **fields: Any) -> dict[str, Any]:
     return {"name": "세라", "is_user": False, "is_system": False, "mes": mes, "extra": {}, **fields}
 
 
+def read(content: bytes | str, **names: Any) -> Chat:
+    chat = read_any(content.encode() if isinstance(content, str) else content, **names)
+    assert isinstance(chat, Chat)
+    return chat
+
+
 def short(messages: list[Message]) -> list[tuple[str, str | None, str]]:
     return [(message.role, message.name, message.content) for message in messages]
 
@@ -40,7 +49,7 @@ def test_a_log_gives_who_said_what_and_when() -> None:
         line("", name="세라"),
         {"name": "세라", "is_user": False, "swipes": ["a", "b"], "swipe_id": 1},
     )
-    messages = parse_chat(content)
+    messages = read(content).messages
     assert short(messages) == [
         ("character", "세라", "어서 와"),
         ("user", "민준", "안녕"),
@@ -77,7 +86,7 @@ def test_plain_json(wrap: str | None) -> None:
         {"role": "user", "content": "안녕", "id": "m2"},
         {"name": "민준", "text": "응"},
     ]
-    messages = parse_chat(json.dumps({wrap: rows} if wrap else rows).encode(), user="민준")
+    messages = read(json.dumps({wrap: rows} if wrap else rows), user="민준").messages
     assert [m.role for m in messages] == ["character", "user", "user"]
     assert messages[1].id == "m2"
 
@@ -93,19 +102,20 @@ TEXT = """세라: 어서 와. 지금은 12:30이야
 
 
 def test_text_with_names() -> None:
-    assert short(parse_chat(TEXT.encode())) == [
+    assert short(read(TEXT).messages) == [
         ("character", "세라", "어서 와. 지금은 12:30이야\n참고: 문은 열려 있어"),
         ("user", "민준", "안녕!"),
         ("narrator", None, "비가 온다."),
         ("character", "세라", "https://example.org"),
         ("user", "민준", "그래"),
     ]
-    turned = parse_chat(TEXT.encode(), user="세라", character="민준")
+    turned = read(TEXT, user="세라", character="민준").messages
     assert [m.role for m in turned][:2] == ["user", "character"]
 
 
 def test_a_time_at_a_line_start_is_no_speaker() -> None:
-    messages = parse_chat(b"You: hi\n12:30 we meet\n12:45 we part\nMira: ok", character="Mira")
+    text = "You: hi\n12:30 we meet\n12:45 we part\nMira: ok"
+    messages = read(text, character="Mira").messages
     assert short(messages) == [
         ("user", "You", "hi\n12:30 we meet\n12:45 we part"),
         ("character", "Mira", "ok"),
@@ -115,19 +125,21 @@ def test_a_time_at_a_line_start_is_no_speaker() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (log(line("a")) + b"\n{broken", "line 3: is damaged"),
-        (log() + b"\n[1]", "line 2"),
+        (log() + b"\n[1]", "damaged and left out: 2"),
+        (log(), "holds no messages"),
+        (log(line("a", is_system=True)), "holds no messages"),
         ("그냥 글입니다".encode(), "Name: words"),
-        ("세라: 안녕".encode("cp949"), "UTF-8"),
-        (b"[1]", "0: should be an object"),
-        (b'{"a": 1}', "list of messages"),
-        (b'[{"role": "king", "content": "x"}]', "role"),
-        (b'[{"role": "user", "content": "' + b"x" * 100_001 + b'"}]', "0: content"),
+        ("세라: 안녕".encode("johab"), "UTF-8"),
+        (b"[1]", "no character, lorebook or chat"),
+        (b'{"a": 1}', "its keys are `a`"),
+        (b'{"a": 1}\n{"b": 1}', "its keys are `a`"),
+        (b'[{"role": "user", "body_text": "x", "at": 1}]', "keys are `role`, `body_text`, `at`"),
     ],
 )
-def test_bad_logs_are_refused_in_a_line(content: bytes, words: str) -> None:
-    with pytest.raises(BadRequest, match=words):
-        parse_chat(content)
+def test_what_is_no_chat_is_refused_in_a_line(content: bytes, words: str) -> None:
+    with pytest.raises(BadRequest, match=words) as refused:
+        read(content)
+    assert "\n" not in refused.value.message
 
 
 WORDS = st.text(max_size=20).map(lambda t: t.encode("utf-8", "replace").decode()).filter(bool)
@@ -150,16 +162,17 @@ NAMED = st.builds(
 
 
 @unhurried
-@given(st.lists(NAMED, max_size=5))
+@given(st.lists(NAMED, min_size=1, max_size=5))
 def test_to_jsonl_and_back_is_the_same(messages: list[Message]) -> None:
-    assert parse_jsonl(to_jsonl(messages, user="민준", character="세라")) == messages
+    saved = to_jsonl(messages, user="민준", character="세라")
+    assert read(saved).messages == messages
 
 
 def test_the_name_of_a_vector_goes_when_its_line_was_edited() -> None:
     line = Message(role="user", content="안녕", embedding_id=embedding_id("안녕"))
     saved = to_jsonl([line], user="민준", character="세라")
-    assert parse_jsonl(saved) == [line]
-    [edited] = parse_jsonl(saved.replace("안녕", "잘 가"))
+    assert read(saved).messages == [line]
+    [edited] = read(saved.replace("안녕", "잘 가")).messages
     assert (edited.content, edited.embedding_id) == ("잘 가", None)
 
 
@@ -168,7 +181,7 @@ def test_the_name_of_a_vector_goes_when_its_line_was_edited() -> None:
 def test_nothing_but_a_refusal_comes_of_noise(noise: bytes | str) -> None:
     content = noise if isinstance(noise, bytes) else noise.encode()
     try:
-        parse_chat(content)
+        read_any(content)
     except BadRequest as error:
         assert "\n" not in error.message
 
@@ -188,6 +201,6 @@ LINES = st.dictionaries(
 def test_any_line_is_read_or_refused(lines: list[dict[str, Any]]) -> None:
     for content in (log(*lines), json.dumps(lines).encode()):
         try:
-            parse_chat(content)
+            read_any(content)
         except BadRequest as error:
             assert "\n" not in error.message

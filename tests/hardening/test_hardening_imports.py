@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.__main__ import main
-from cards.chats.chatlog import parse_chat
+from cards.chats.chat import Chat
 from cards.files import MAX_FILE, MAX_JSON
 from cards.read import read_any
 from graph.pipeline import read_request
@@ -62,11 +62,11 @@ def test_of_a_long_chat_the_newest_messages_are_kept_and_that_is_told(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 30), st.sampled_from(sorted(FORMS)))
+@given(st.integers(1, 30), st.sampled_from(sorted(FORMS)))
 def test_of_a_short_chat_nothing_is_left_out(count: int, name: str) -> None:
-    notes: list[str] = []
-    messages = parse_chat(FORMS[name](count, "hi"), user="You", character="Mira", notes=notes)
-    assert [it.content for it in messages] == [f"hi {n}" for n in range(count)] and not notes
+    chat = read_any(FORMS[name](count, "hi"), user="You", character="Mira")
+    assert isinstance(chat, Chat) and not chat.warnings
+    assert [it.content for it in chat.messages] == [f"hi {n}" for n in range(count)]
 
 
 GREETED = v2(alternate_greetings=["x" * 2_000] * 5_000, extensions={"x": ["y" * 90_000] * 40})

@@ -1,0 +1,274 @@
+"""Chats of every program are read for what they are, and come back from what is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cards.chats.chat import Chat
+from cards.chats.foreign import FORMS as KNOWN
+from cards.chats.writing import as_json, as_jsonl
+from cards.read import FORMS as ALL
+from cards.read import read_any
+from schemas.errors import BadRequest
+from tests.cards.chat_forms import CHARACTER, FORMS, RUNNING, TIMED, USER, Said, at, written
+
+LINES = (Said(False, "Mind the gap."), Said(True, "응, 보여."), Said(False, "Good."))
+
+
+def read(content: bytes | str | Any, **names: Any) -> Chat:
+    if not isinstance(content, bytes | str):
+        content = json.dumps(content)
+    chat = read_any(content.encode() if isinstance(content, str) else content, **names)
+    assert isinstance(chat, Chat)
+    return chat
+
+
+def short(chat: Chat) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in chat.messages]
+
+
+def expected(name: str, lines: Any) -> list[tuple[str, str]]:
+    mark = "!" * (name == "telegram")
+    return [("user" if it.by_user else "character", it.text + mark) for it in lines]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_chat_of_each_program_is_read_for_what_it_is(name: str) -> None:
+    chat = read(written(name, LINES), user=USER)
+    assert chat.form == FORMS[name][0]
+    assert short(chat) == expected(name, LINES)
+    assert chat.lines == len(LINES) or name in ("agnai", "risu all")
+    assert {it.name for it in chat.messages} <= {None, USER, CHARACTER, "User", "Model"}
+    if name in TIMED:
+        assert [it.timestamp for it in chat.messages] == [at(row) for row in range(3)]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_chat_has_one_form_only(name: str) -> None:
+    try:
+        value = json.loads(written(name, LINES))
+    except ValueError:
+        return
+    fitting = [form.name for form in ALL if form.fits(value)]
+    assert len(fitting) == 1 and fitting[0] in {form.name for form in KNOWN}
+
+
+TEXTS = st.text(min_size=1, max_size=20).map(
+    lambda text: text.encode("utf-8", "replace").decode().replace("\0", "")
+).filter(lambda text: text.strip())  # fmt: skip
+WORDS = st.lists(st.sampled_from(["숲", "바다", "the", "fog"]), min_size=1, max_size=4).map(
+    " ".join
+)
+
+
+@st.composite
+def chats(draw: st.DrawFn) -> tuple[str, list[Said]]:
+    name = draw(st.sampled_from(sorted(FORMS)))
+    words = WORDS if name in RUNNING else TEXTS
+    more = draw(st.lists(st.tuples(st.booleans(), words), max_size=4))
+    return name, [Said(False, draw(words)), Said(True, draw(words)), *(Said(*it) for it in more)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(chats())
+def test_what_is_read_is_what_was_said_and_survives_writing(chat: tuple[str, list[Said]]) -> None:
+    name, lines = chat
+    first = read(written(name, lines), user=USER)
+    assert short(first) == expected(name, lines)
+    again = read(as_jsonl(first).content)
+    assert again.messages == first.messages and again.swipes == first.swipes
+    assert read(as_json(first).content).messages == first.messages
+
+
+NAMED = (
+    *("sillytavern", "sillytavern list", "chub", "agnai", "cai tools", "turns", "discord"),
+    *("telegram", "names only", "transcript", "kobold chat", "united"),
+)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_callers_name_of_the_user_decides_in_every_form_with_names(name: str) -> None:
+    chat = read(written(name, [*LINES, Said(True, "Bye.")]), user=CHARACTER.upper())
+    assert [it.role for it in chat.messages] == ["user", "character", "user", "character"]
+    again = read(as_jsonl(chat).content)
+    assert [it.role for it in again.messages] == ["user", "character", "user", "character"]
+
+
+def test_names_alone_do_not_say_who_the_user_is() -> None:
+    content = written("names only", LINES)
+    with pytest.raises(BadRequest, match=f"one of `{CHARACTER}`, `{USER}`; give the user's name"):
+        read(content)
+    with pytest.raises(BadRequest, match="give the user's name"):
+        read(content, user="Somebody")
+    for names in ({"user": USER}, {"character": CHARACTER}):
+        assert short(read(content, **names)) == expected("", LINES)
+    known = content.replace(json.dumps(USER)[1:-1].encode(), b"You")
+    assert short(read(known)) == expected("", LINES)
+
+
+def test_of_two_strangers_in_a_text_the_second_is_the_user_and_that_is_said() -> None:
+    chat = read(written("transcript", LINES))
+    assert short(chat) == expected("", LINES)
+    assert any(f"`{USER}` is taken for the user" in told for told in chat.warnings)
+    assert not read(written("transcript", LINES), user=USER).warnings
+    with pytest.raises(BadRequest, match="one of `A`, `B`, `C`"):
+        read("A: one\nB: two\nC: three\nA: four\nB: five\nC: six")
+
+
+def test_of_several_chats_the_newest_is_read_and_that_is_said() -> None:
+    def chat(text: str, when: str | None) -> dict[str, Any]:
+        rows = [{"role": "user", "content": text}]
+        return {"updated_at": when, "messages": rows} if when else {"messages": rows}
+
+    dated = [chat("old", "2024-01-01T00:00:00Z"), chat("new", "2025-01-01T00:00:00Z")]
+    for value in (dated, {"chats": dated}):
+        read_one = read(value)
+        assert short(read_one) == [("user", "new")]
+        assert read_one.warnings == ("read chat 2 of 2; the others are left out",)
+    undated = read([chat("first", None), chat("second", None)])
+    assert short(undated) == [("user", "first")] and "chat 1 of 2" in undated.warnings[0]
+    empty = [{"updated_at": "2026-01-01T00:00:00Z", "messages": []}, *dated]
+    assert short(read(empty)) == [("user", "new")]
+
+
+def test_a_story_without_speakers_is_narration_and_deeds_are_the_users() -> None:
+    save = {
+        "gamestarted": True,
+        "prompt": "Fog. ",
+        "actions": ["It lifts.", "\n> look\n", "A ship."],
+    }
+    assert short(read({**save, "memory": "m"})) == [
+        ("narrator", "Fog. It lifts."), ("user", "look"), ("narrator", "A ship."),
+    ]  # fmt: skip
+    told = read({**save, "actions": ["It lifts."], "worldinfo": [{"key": "a"}]})
+    assert short(told) == [("narrator", "Fog."), ("narrator", "It lifts.")]
+    assert told.warnings == ("not read: its world info",)
+
+
+def test_what_risu_keeps_beside_the_messages_is_said() -> None:
+    assert read(written("risu", LINES)).warnings == ("not read: its note, its summaries",)
+
+
+def test_tools_and_thoughts_are_no_lines_of_the_chat() -> None:
+    rows = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "rain"},
+        {"role": "assistant", "content": [{"type": "tool_use"}, {"type": "text", "text": "Rain."},
+                                          {"type": "image_url", "image_url": {"url": "x"}}]},
+    ]  # fmt: skip
+    chat = read(rows)
+    assert short(chat) == [("user", "Weather?"), ("character", "Rain.\n[picture]")]
+    assert chat.warnings == ("2 tool lines are left out", "1 tool part is left out")
+
+
+PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 10_000 + "=="
+
+
+@pytest.mark.parametrize("text", [
+    f"look {PICTURE} there", f"look ![p]({PICTURE}) there", f'look <img src="{PICTURE}"> there',
+    f"look ![]({PICTURE} 'x') there",
+])  # fmt: skip
+@pytest.mark.parametrize("name", sorted(set(FORMS) - {"telegram"}))
+def test_a_pasted_picture_costs_no_more_than_itself(name: str, text: str) -> None:
+    chat = read(written(name, [*LINES, Said(True, text)]), user=USER)
+    assert short(chat)[-1] == ("user", "look [picture] there")
+
+
+def log(*rows: Any, head: Any = None) -> str:
+    first = head or {"user_name": USER, "character_name": CHARACTER, "chat_metadata": {"a": 1}}
+    return "\n".join(it if isinstance(it, str) else json.dumps(it) for it in (first, *rows))
+
+
+def row(text: Any, **fields: Any) -> dict[str, Any]:
+    return {"name": CHARACTER, "is_user": False, "mes": text, **fields}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "warning"),
+    [
+        ([row("a"), row("b"), '{"name": "x", "mes": "c'], "ab",
+         "1 of 3 lines damaged and left out: 4"),
+        ([row("a"), "\0\0\0", row("b")], "ab", "1 of 3 lines damaged and left out: 3"),
+        ([row("a"), {"name": "x", "words": "c"}, row("b")], "ab",
+         "1 of 3 lines have no text that is known here; their keys are `name`, `words`"),
+        ([row("a"), row("b", is_system=True)], "a", "1 hidden line is left out"),
+        ([row("a"), row(""), row("")], "a", "2 empty lines are left out"),
+        ([row("a"), row(7)], "a7", None),
+        ([row("a", send_date="some day")], "a", "1 time is not understood"),
+    ],
+)  # fmt: skip
+def test_one_bad_line_does_not_cost_a_chat(rows: list[Any], said: str, warning: str | None) -> None:
+    chat = read(log(*rows))
+    assert "".join(it.content for it in chat.messages) == said
+    assert chat.warnings == ((warning,) if warning else ())
+    again = read(as_jsonl(chat).content)
+    assert again.messages == chat.messages
+    assert not any("damaged" in told for told in again.warnings)
+
+
+def test_a_damaged_header_costs_the_header() -> None:
+    chat = read("\n".join(['{"user_name": "R', json.dumps(row("a")), json.dumps(row("b"))]))
+    assert [it.content for it in chat.messages] == ["a", "b"]
+    assert chat.warnings == ("1 of 3 lines damaged and left out: 1",)
+
+
+def test_a_line_longer_than_a_message_is_cut_and_that_is_said() -> None:
+    for content in (log(row("x" * 100_001)), f"You: {'x' * 100_001}\nMara: a"):
+        chat = read(content)
+        assert len(chat.messages[0].content) == 100_000
+        assert chat.warnings[0] == "1 line is cut after 100,000 characters"
+
+
+@pytest.mark.parametrize("bad", ['{"name": "x', '{"name": "x", "words": "c"}'])
+def test_of_which_more_than_half_is_unread_is_refused(bad: str) -> None:
+    with pytest.raises(BadRequest, match="2 of 3 lines"):
+        read(log(bad, row("a"), bad))
+    with pytest.raises(BadRequest, match="1 of 1 lines"):
+        read(log(bad))
+
+
+def test_a_log_that_came_as_lines_is_written_as_it_was() -> None:
+    hidden = row("hidden by hand", is_system=True)
+    swiped = row("A", swipes=["A", "B"], swipe_id=0, extra={"bookmark_link": "Branch #1"})
+    for end in ("", "\n"):
+        content = (log(swiped, hidden, row("B \\ud83d", is_user=True)) + end).encode()
+        chat = read(content)
+        assert as_jsonl(chat).content == content
+        assert as_jsonl(chat, user=USER, character=CHARACTER).content == content
+        [warning] = as_json(chat).warnings
+        assert warning == (
+            "the swipes of 1 line, 1 hidden line and the chat's metadata cannot be kept in JSON; "
+            "write .jsonl to keep them"
+        )
+        renamed = as_jsonl(chat, user="Min").content.split(b"\n", 1)
+        assert json.loads(renamed[0])["user_name"] == "Min"
+        assert renamed[1] == content.split(b"\n", 1)[1]
+    assert not as_json(read(log(row("a"), head={"user_name": "R"}))).warnings
+
+
+def test_objects_of_chub_are_written_as_texts_and_all_else_stays() -> None:
+    content = as_jsonl(read(written("chub", LINES))).content
+    rows = [json.loads(line) for line in content.splitlines()]
+    assert rows[1]["mes"] == "Mind the gap." and rows[1]["swipes"] == ["Mind the gap.", "other"]
+    assert rows[0]["chat_metadata"] == {"note_depth": 4}
+
+
+def test_other_codings_of_windows_are_read_and_said() -> None:
+    text = "세라: 어서 와, 민준아~ ㅋㅋ\n나: 응… 안녕!"
+    for coding, words in (("cp949", "CP949"), ("utf-16", "UTF-16")):
+        chat = read(text.encode(coding))
+        assert short(chat) == [("character", "어서 와, 민준아~ ㅋㅋ"), ("user", "응… 안녕!")]
+        assert len(chat.warnings) == 1 and words in chat.warnings[0]
+    assert short(read(log(row("안녕")).encode("utf-16")))
+    assert short(read("\ufeff" + log(row("안녕")).replace("\n", "\r\n"))) == [("character", "안녕")]
+    for other in ("Müller: schön, größer\nYou: ja", "Élodie: été déjà\nYou: où"):
+        with pytest.raises(BadRequest, match="UTF-8"):
+            read(other.encode("latin-1"))
+    with pytest.raises(BadRequest, match="UTF-8"):
+        read("マラ: ようこそ、船へ\nYou: はい".encode("shift_jis"))
