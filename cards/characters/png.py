@@ -76,16 +76,19 @@ class Picture:
                 raise BadRequest(f"is a PNG of more than {MAX_CHUNKS:,} parts; save it anew")
             if not chunk.intact and chunk.kind[:1].isupper():  # no decoder may go on without it
                 raise BadRequest(f"{self.damage}; download it again")
-        self.whole = bool(self.chunks) and self.chunks[-1].kind == b"IEND"
+
+    @property
+    def whole(self) -> bool:
         """Whether its end is there."""
+        return bool(self.chunks) and self.chunks[-1].kind == b"IEND"
 
     @property
     def damage(self) -> str:
         """What is wrong with the picture; empty where it is in order."""
-        if not self.whole:
-            return "is a PNG that ends early"
         broken = next((chunk.start for chunk in self.chunks if not chunk.intact), None)
-        return "" if broken is None else f"is a damaged PNG (wrong CRC at byte {broken:,})"
+        if broken is not None:
+            return f"is a damaged PNG (wrong CRC at byte {broken:,})"
+        return "" if self.whole else "is a PNG that ends early"
 
     def cards(self) -> list[Chunk]:
         """Where it holds cards, the newest last: programs write a card behind all others."""
@@ -150,7 +153,7 @@ class Picture:
             BadRequest: its end is missing.
         """
         if not self.whole:
-            raise BadRequest(f"{self.damage}; download it again")
+            raise BadRequest("is a PNG that ends early; download it again")
         out.write(SIGNATURE)
         for chunk in self.chunks:
             if chunk.kind == b"IEND":
