@@ -8,7 +8,9 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,10 @@ T = TypeVar("T")
 MEGABYTE = 1024 * 1024
 MAX_FILE = 64 * MEGABYTE
 """Bytes of a card, book or chat file; large cards with pictures stay below 50 MB."""
+
+MAX_CARRIER = 512 * MEGABYTE
+"""Bytes of a picture or an archive with a card, which is read no further than to the card; real
+ones with many pictures have up to 200 MB."""
 
 MAX_JSON = 16 * MEGABYTE
 """Bytes of one JSON document; a book of 5,000 long entries has 10 MB."""
@@ -69,6 +75,15 @@ def read_stream(file: BinaryIO, limit: int = MAX_FILE) -> bytes:
     if len(data) > limit:
         raise BadRequest(f"is larger than {limit // MEGABYTE} MB; use a smaller file")
     return data
+
+
+def copy_part(source: BinaryIO, out: BinaryIO, start: int, end: int | None = None) -> None:
+    """Copies the bytes of an open file from `start` to `end`, in small pieces."""
+    source.seek(start)
+    left = math.inf if end is None else end - start
+    while left and (part := source.read(int(min(left, MEGABYTE)))):
+        out.write(part)
+        left -= len(part)
 
 
 def decode(data: bytes) -> str:
@@ -149,7 +164,7 @@ def parse_json(data: bytes, *, limit: int = MAX_JSON, finite: bool = True) -> An
         raise _too_deep() from None
     except ValueError:  # a whole number of more than 4,300 digits
         raise BadRequest("holds a number that is too long; shorten it") from None
-    _check_depth(value)
+    check_depth(value)
     return value
 
 
@@ -161,9 +176,12 @@ def parse_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def write_json(value: object) -> bytes:
-    """A value as readable UTF-8 JSON; half characters stay escaped, as UTF-8 has none."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+def write_json(value: object, *, readable: bool = True) -> bytes:
+    """A value as UTF-8 JSON; half characters stay escaped, as UTF-8 has none."""
+    indent, separators = (2, None) if readable else (None, (",", ":"))
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
+    )
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode("utf-8")
 
 
@@ -198,6 +216,29 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
         raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
 
 
+@contextmanager
+def writing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+    """A new file to write to, which is there only once all of it is written; one that is there
+    already stays, unless `force`, and until then.
+
+    Raises:
+        BadRequest: it is there, or cannot be written.
+    """
+    part = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        if path.exists() and not force:
+            raise FileExistsError
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, path)
+    except FileExistsError:
+        raise BadRequest("exists; choose another name or add --force", field=path.name) from None
+    except OSError as error:
+        raise BadRequest(f"cannot be written: {error.strerror}", field=path.name) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
@@ -205,8 +246,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _check_depth(value: Any) -> None:
-    """Level by level, so that depth costs no stack."""
+def check_depth(value: Any) -> None:
+    """Refuses what is nested too deeply; level by level, so that depth costs no stack."""
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 2):
         level = [
@@ -247,11 +288,14 @@ class Fields:
             value = str(value)
         return whole(value) if isinstance(value, str) else self._wrong(name, "a text", default)
 
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts; one text with commas counts as a list."""
+    def texts(self, name: str, *, commas: bool = True) -> tuple[str, ...]:
+        """A list of texts; one text counts as a list: of what stands between its commas, or else
+        of itself."""
         value = self.data.get(name)
         if value is None:
             return ()
+        if isinstance(value, str) and not commas:
+            value = [value] if value.strip() else []
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if not isinstance(value, list):

@@ -13,10 +13,11 @@ from typing import BinaryIO
 from cards.characters.card import Card
 from cards.characters.carriers import card_in, is_carrier
 from cards.characters.foreign import FORMS as CHARACTERS
+from cards.characters.in_yaml import is_yaml, parse_yaml
 from cards.chats.chat import Chat
 from cards.chats.foreign import FORMS as CHATS
 from cards.chats.foreign import read_lines, read_text
-from cards.files import MAX_FILE, decode, in_utf8, parse_json, read_stream
+from cards.files import MAX_FILE, decode, in_utf8, parse_json, read_stream, write_json
 from cards.forms import Document, Form, form_of, keys_in
 from cards.lore.foreign import FORMS as BOOKS
 from cards.lore.lorebook import Lorebook
@@ -62,10 +63,15 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     if not first:
         raise BadRequest("is empty")
     if first not in "[{":
-        return read_text(text.strip(), user=user, character=character)
-    if (chat := read_lines(text, user=user, character=character)) is not None:
+        if not is_yaml(text):
+            return read_text(text.strip(), user=user, character=character)
+        value = parse_yaml(text)
+        content = write_json(value)
+    elif (chat := read_lines(text, user=user, character=character)) is not None:
         return chat
-    document = Document(value=parse_json(content), content=content, user=user, character=character)
+    else:
+        value = parse_json(content)
+    document = Document(value=value, content=content, user=user, character=character)
     form = form_of(document.value, FORMS)
     if form is None:
         seen = keys_in(document.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter
 
@@ -23,7 +23,7 @@ _EVENTS = TypeAdapter(list[StoryEvent])
 _MESSAGES = TypeAdapter(list[Message])
 
 
-def read_dropped(content: bytes, *, user: str | None, chat: str = "") -> dict[str, Any]:
+def read_dropped(content: bytes | BinaryIO, *, user: str | None, chat: str = "") -> dict[str, Any]:
     """What a file holds, by its content: `{"kind": ...}` with the parts of a request.
 
     - `character`: persona, story (its lore), greetings

@@ -13,17 +13,21 @@ All turns go through the worker's dispatcher, so what a client sees here it also
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import tempfile
 from collections.abc import Callable, Collection
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import TypeAdapter, ValidationError
 
+from cards.characters.carriers import is_carrier
 from cards.chats.writing import to_jsonl
-from cards.files import MAX_FILE, MEGABYTE
+from cards.files import MAX_CARRIER, MAX_FILE, MEGABYTE
 from graph.settings import ROOT
 from play.files import character_parts, read_dropped
 from play.guard import Guard
@@ -32,12 +36,19 @@ from schemas.request import Message
 from server.answer import LINES
 from server.app import Parts, Terms, native
 from server.app import make_app as make_server
-from server.body import read_body, read_object
+from server.body import BODY_SECONDS, body_parts, read_object
 from server.errors import HttpError
 from server.guard import LOOPBACK
 from worker import characters
 from worker.dispatch import Dispatcher
 from worker.output import cleaned
+
+ASIDE = MEGABYTE
+"""Bytes of a dropped file that are held in memory; of a larger one, the system's folder for
+temporary files holds all."""
+
+UPLOAD_SECONDS = BODY_SECONDS * MAX_CARRIER / MAX_FILE
+"""For a card of 512 MB at the rate at which one of 64 MB has a minute."""
 
 _PAGE = {"": "page.html", "page.css": "page.css", "page.js": "page.js"}
 _MESSAGES = TypeAdapter(list[Message])
@@ -98,15 +109,10 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
 
     @app.post("/api/read")
     async def read(request: Request, user: str | None = None, chat: str = "") -> JSONResponse:
-        try:
-            content = await read_body(request, MAX_FILE)
-        except HttpError as error:
-            if error.code != "too_large":
-                raise
-            raise BadRequest(
-                f"is larger than {MAX_FILE // MEGABYTE} MB", field="the file"
-            ) from None
-        read = await asyncio.to_thread(read_dropped, content, user=user, chat=chat)
+        with tempfile.SpooledTemporaryFile(ASIDE) as spooled:
+            file = cast(BinaryIO, spooled)
+            await _receive(request, file)
+            read = await asyncio.to_thread(read_dropped, file, user=user, chat=chat)
         return JSONResponse(cleaned(read))
 
     @app.post("/api/save")
@@ -120,3 +126,30 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         return PlainTextResponse(
             to_jsonl(lines, user=user or "User", character=character or "Character")
         )
+
+
+async def _receive(request: Request, file: BinaryIO) -> None:
+    """Writes a dropped file to one of ours, on disk where it is large.
+
+    Raises:
+        BadRequest: it is larger than such a file may be.
+        HttpError: as of `body_parts`.
+    """
+    most = MAX_FILE
+    try:
+        async with aclosing(body_parts(request, MAX_CARRIER, UPLOAD_SECONDS)) as parts:
+            async for part in parts:
+                file.write(part)
+                if most == MAX_FILE and file.tell() > MAX_FILE:
+                    file.seek(0)
+                    most = MAX_CARRIER if is_carrier(file) else MAX_FILE
+                    file.seek(0, io.SEEK_END)
+                if file.tell() > most:
+                    raise _too_large(most)
+    except HttpError as error:
+        raise (_too_large(MAX_CARRIER) if error.code == "too_large" else error) from None
+    file.seek(0)
+
+
+def _too_large(most: int) -> BadRequest:
+    return BadRequest(f"is larger than {most // MEGABYTE} MB", field="the file")

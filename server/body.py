@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,18 @@ _USER = ("x-openwebui-user-id",)
 
 
 async def read_body(request: Request, most: int = MAX_JSON) -> bytes:
-    """The body.
+    """The body; errors as of `body_parts`."""
+    content = bytearray()
+    async with aclosing(body_parts(request, most)) as parts:
+        async for part in parts:
+            content += part
+    return bytes(content)
+
+
+async def body_parts(
+    request: Request, most: int, seconds: float | None = None
+) -> AsyncGenerator[bytes]:
+    """The body as it arrives, for who keeps it elsewhere than in memory.
 
     Raises:
         HttpError: it has more than `most` bytes (413), does not arrive in time (408) or before the
@@ -43,20 +55,20 @@ async def read_body(request: Request, most: int = MAX_JSON) -> bytes:
     """
     if request.headers.get("content-length", "").isdecimal():  # said beforehand
         _check(int(request.headers["content-length"][:20]), most)
-    content = bytearray()
+    size, seconds = 0, BODY_SECONDS if seconds is None else seconds
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
-                content += part
-                _check(len(content), most)
+                size += len(part)
+                _check(size, most)
+                yield part
     except TimeoutError:
-        told = f"the body did not arrive within {BODY_SECONDS:g} s; send it faster, or send less"
+        told = f"the body did not arrive within {seconds:g} s; send it faster, or send less"
         raise HttpError("body_timeout", told, headers=_CLOSE, retryable=True) from None
     except asyncio.CancelledError:  # the server ends, and waits no longer
         raise Ending from None
     except ClientDisconnect:
         raise HttpError("hung_up", "the client hung up", headers=_CLOSE) from None
-    return bytes(content)
 
 
 _CLOSE = {"Connection": "close"}

@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from cards.characters import png
-from cards.characters.charx import Archive, is_charx
-from cards.files import Fields, object_in, one_line, parse_object, whole
+from cards.characters.charx import Archive
+from cards.characters.png import Picture
+from cards.files import Fields, object_in, one_line, parse_object, whole, write_json
 from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT, Persona
 
 Version = Literal["v1", "v2", "v3"]
 
-SPECS: dict[object, tuple[Version, float]] = {
+SPECS: dict[str, tuple[Version, float]] = {
     "chara_card_v2": ("v2", 2.0),
     "chara_card_v3": ("v3", 3.0),
 }
@@ -31,6 +31,14 @@ _TEXTS = (
     *("creator", "character_version", "nickname"),
 )
 _LISTS = ("alternate_greetings", "group_only_greetings", "tags")
+V2_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(V1_FIELDS, ""),
+    **dict.fromkeys(("creator_notes", "system_prompt", "post_history_instructions"), ""),
+    **{"alternate_greetings": [], "tags": [], "creator": "", "character_version": ""},
+    "extensions": {},
+}
+"""The fields that V2 requires."""
+
 DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"}
 """Of a card without any: the picture that carries it."""
 OWN = "iyagi"
@@ -58,10 +66,12 @@ class Card:
     version: Version
     document: dict[str, Any] = field(repr=False)
     source: bytes = field(repr=False)
-    picture: bytes | None = field(default=None, repr=False)
-    """The PNG that carries the card."""
+    picture: Picture | None = field(default=None, repr=False)
+    """The PNG that carries the card, as long as its file is open."""
+    stale: bool = False
+    """Whether that picture also holds damaged or older copies of the card."""
     archive: Archive | None = field(default=None, repr=False)
-    """The CHARX that carries the card."""
+    """The CHARX that carries the card, as long as its file is open."""
     warnings: tuple[str, ...] = ()
     form: str = "character card"
     """What the file was taken for."""
@@ -100,72 +110,74 @@ class Card:
         return self.nickname.strip() or self.name.strip()
 
 
-def read_card(content: bytes) -> Card:
-    """The card in a PNG, a CHARX or a JSON file, told apart by what they hold.
-
-    Raises:
-        BadRequest: it is damaged, too large, or holds no card.
-    """
-    if content.startswith(png.SIGNATURE):
-        texts = png.texts(content)
-        source = next((texts[word] for word in png.CARD_KEYWORDS if word in texts), None)
-        if source is None:
-            raise BadRequest("is a picture without a card; export it from the app that made it")
-        return parse_card(source, picture=content)
-    if is_charx(content):
-        archive = Archive(content)
-        return parse_card(archive.card(), archive=archive)
-    return parse_card(content)
-
-
-def parse_card(
-    source: bytes, *, picture: bytes | None = None, archive: Archive | None = None
-) -> Card:
-    """The card in a JSON document.
+def parse_card(source: bytes) -> Card:
+    """The card in a JSON document of version 1, 2 or 3.
 
     Raises:
         BadRequest: it is not JSON or no card.
     """
-    document = parse_object(source)
+    return card_of(parse_object(source), source)
+
+
+def card_of(document: dict[str, Any], source: bytes = b"") -> Card:
+    """The card that a parsed document is.
+
+    Args:
+        document: of version 1, 2 or 3.
+        source: the JSON that it was read from; none where it was made from another form.
+
+    Raises:
+        BadRequest: it is no card.
+    """
     warnings: list[str] = []
     version = _version(document, warnings)
     data = Fields(document if version == "v1" else document["data"], "", warnings)
     texts: dict[str, Any] = {name: data.text(name) for name in (*V1_FIELDS, *_TEXTS)}
-    texts |= {name: data.texts(name) for name in _LISTS}
+    if version != "v1":
+        texts |= _at_root(document, texts, warnings)
+    texts |= {name: data.texts(name, commas=name == "tags") for name in _LISTS}
     return Card(
         version=version,
         document=document,
-        source=source,
-        picture=picture,
-        archive=archive,
+        source=source or write_json(document),
+        form=f"character card {version.upper()}",
         **texts,
         extensions=data.object("extensions"),
         character_book=data.object("character_book") or None,
         assets=tuple(data.objects("assets")) if "assets" in data.data else (DEFAULT_ASSET,),
-        warnings=(*warnings, *_oddities(data, version)),
+        warnings=(*warnings, *_oddities(data, version, bool(texts["name"].strip()))),
     )
 
 
 def is_card(document: Mapping[str, Any]) -> bool:
-    """Whether a parsed document looks like a card rather than a book or a chat."""
+    """Whether a parsed document is a card of version 1, 2 or 3, rather than a book or a chat."""
     if str(document.get("spec", "")).startswith("chara_card"):
         return True
-    return isinstance(document.get("name"), str) and (
-        "first_mes" in document or "mes_example" in document
-    )
+    data = document.get("data")
+    return _is_flat(data if isinstance(data, dict) else document)
+
+
+def _is_flat(data: Mapping[str, Any]) -> bool:
+    return isinstance(data.get("name"), str) and ("first_mes" in data or "mes_example" in data)
 
 
 def _version(document: dict[str, Any], warnings: list[str]) -> Version:
     """V1 has no `spec`; a spec or version that is not known yet is read as the newest."""
-    spec = document.get("spec")
-    if spec is None and not isinstance(document.get("data"), dict):
+    spec, data = document.get("spec"), document.get("data")
+    if not isinstance(data, dict):
         known = [name for name in V1_FIELDS if name in document]
-        if "name" not in known or len(known) < 2:
+        if "name" in known and len(known) > 1:
+            if spec is not None:
+                warnings.append("has a `spec` but no `data`; read as V1")
+            return "v1"
+        if spec is None:
             raise BadRequest("is no character card; it has neither `spec` nor `name` and fields")
-        return "v1"
-    if not isinstance(document.get("data"), dict):
         raise BadRequest("has a `spec` but no `data` object; export the card again")
-    if spec not in SPECS:
+    if spec is None:
+        version: Version = "v3" if "group_only_greetings" in data else "v2"
+        warnings.append(f"`spec` is missing; read as {version.upper()}")
+        return version
+    if not isinstance(spec, str) or spec not in SPECS:
         warnings.append("unknown `spec`; read as V3")
         return "v3"
     version, newest = SPECS[spec]
@@ -175,10 +187,21 @@ def _version(document: dict[str, Any], warnings: list[str]) -> Version:
     return version
 
 
-def _oddities(data: Fields, version: Version) -> list[str]:
+def _at_root(
+    document: dict[str, Any], texts: Mapping[str, str], warnings: list[str]
+) -> dict[str, str]:
+    """Fields that are empty in `data` and stand beside it, where V1 has them."""
+    root = Fields(document, "", [])
+    found = {name: root.text(name) for name in V1_FIELDS if not texts[name].strip()}
+    found = {name: text for name, text in found.items() if text.strip()}
+    warnings += [f"`{name}` is empty in `data`; read from beside it" for name in found]
+    return found
+
+
+def _oddities(data: Fields, version: Version, named: bool) -> list[str]:
     """What breaks a rule of the format and is read all the same."""
     odd = []
-    if not data.text("name").strip():
+    if not named:
         odd.append("`name` is empty")
     if version == "v3" and "group_only_greetings" not in data.data:
         odd.append("`group_only_greetings` is required in V3")

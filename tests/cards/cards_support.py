@@ -64,6 +64,12 @@ def picture(*extra: bytes, behind: bytes = b"") -> bytes:
     return plain.removesuffix(end) + b"".join(extra) + end + behind
 
 
+def embedded(file: bytes) -> dict[str, bytes]:
+    """What a PNG embeds under each keyword; the last of a keyword."""
+    told = png.Picture(io.BytesIO(file))
+    return {it.keyword: told.content(it) for it in told.chunks if it.keyword}
+
+
 def charx(card: object, **files: bytes) -> bytes:
     """A zip with a card; `a__b` in a file's name is `a/b`."""
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cards.__main__ import main
-from cards.characters.card import read_card
+from cards.characters.carriers import read_card
 from cards.files import MAX_FILE
 from cards.load import load_character, load_history, load_lore
 from schemas.errors import BadRequest

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.characters.card import parse_card, read_card, to_persona
+from cards.characters.card import parse_card, to_persona
+from cards.characters.carriers import read_card
 from cards.characters.export import to_json, to_png
 from cards.load import lore_of
 from schemas.errors import BadRequest

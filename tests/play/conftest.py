@@ -15,7 +15,7 @@ import httpx
 import pytest
 import uvicorn
 
-from cards.characters.card import read_card
+from cards.characters.carriers import read_card
 from cards.characters.export import to_png
 from graph.pipeline import Pipeline
 from graph.services import make_services
