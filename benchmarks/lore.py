@@ -2,9 +2,9 @@
 
 Each entry has three keys, and of ten entries seven have plain words (two Latin, three Korean, one
 Thai, one of several words), two have regular expressions, and one names `{{user}}` in its keys. One
-in ten is sticky, and the text of each mentions another one. A chat of 60 lines grows by two lines a
-turn, and each turn's lines mention two entries; the lines before it are known, as in any chat that
-goes on.
+in ten is sticky, and the text of one in three mentions another one. A chat of 60 lines grows by two
+lines a turn, of which each mentions one of 40 entries that the chat is about; the lines before it
+are known, as in any chat that goes on. The book comes anew with each request.
 
 Shown per book: seconds to read it and to make it ready, which is done once; then milliseconds of
 processor time of the turn's choice of entries, the median and the worst of all turns but the first,
@@ -38,6 +38,13 @@ BUDGET = 2_000
 LATIN = "abcdefghiklmnoprstuvw"
 HANGUL = "가나다라마바사아자차카타파하은빛숲길왕검물산강별달해꽃눈"
 THAI = "กขคงจชดตทนบปพมยรลวสหอ"
+
+SAID = (
+    "the river keeps its own time and old men say that nobody crosses it after dark without a lamp "
+    "강은 제 시간을 지키고 노인들은 해가 진 뒤에 등불 없이 건너는 사람이 없다고 말한다 "
+    "바람이 불면 종이 울리고 아이들은 문을 닫은 채 아침까지 기다린다"
+)
+PROSE = tuple(" ".join(random.Random(n).choices(SAID.split(), k=60)) for n in range(20))
 
 T = TypeVar("T")
 
@@ -116,7 +123,8 @@ def make_book(size: int) -> tuple[dict[str, Any], list[str]]:
         entries[str(row)] = {
             "uid": row,
             "key": keys,
-            "content": f"{{{{char}}}}: {row}, {names[row // 2]}. " + word(HANGUL + "    ", 300),
+            "content": f"{{{{char}}}}: {row}, {names[row // 2] if row % 3 == 0 else 'no one'}. "
+            f"{chance.choice(PROSE)}",
             "sticky": 3 * (row % 10 == 4),
         }
     return {"entries": entries}, names
@@ -125,10 +133,11 @@ def make_book(size: int) -> tuple[dict[str, Any], list[str]]:
 def scene_of(turn: int, names: list[str]) -> Scene:
     """A turn of the chat; the same lines come again in the next one."""
     chance = random.Random(3)
+    names = chance.sample(names, 40)
     lines = [
         Message(
             role="character" if row % 2 else "user",
-            content=f"Then {chance.choice(names)}에게 갔다. " + "It rained, 바람이 불었고. " * 16,
+            content=f"Then {chance.choice(names)}에게 갔다. {chance.choice(PROSE)}",
         )
         for row in range(FIRST + 1 + 2 * turn)
     ]

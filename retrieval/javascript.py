@@ -1,8 +1,8 @@
 """JavaScript's regular expressions in the syntax of the `regex` module.
 
 Authors of cards and lorebooks write and try their keys in browsers, where `\\b` and `\\w` know
-ASCII alone: `/\\bsword\\b/` is in "그의 sword가". What ECMAScript 2025 reads (with Annex B where neither
-`u` nor `v` is set) is read here, and what it refuses is refused. Where the two differ:
+ASCII alone: `/\\bsword\\b/` is in "그의 sword가". What ECMAScript 2025 reads is read here, with its
+Annex B where neither `u` nor `v` is set; what it refuses is refused. Where the two differ:
 
 - a text is read by characters, never by halves of surrogate pairs; it is compared in NFC;
 - a group inside of a repeated one keeps what it read in an earlier round;

@@ -110,7 +110,10 @@ class _Run:
         for row in fresh:
             entry = self._book.entries[row]
             if not entry.prevent_recursion:
-                found = self._seen.found(self._text(entry, scanning=True), self._budget)
+                text = self.taken[row].text
+                if "hidden" in entry.content.casefold():  # what only a scan sees
+                    text = self._text(entry, scanning=True)
+                found = self._seen.found(text, self._budget)
                 new = found - self._inside.keys()
                 self._inside.update(dict.fromkeys(new, _label(entry)))
                 first |= new
@@ -286,8 +289,11 @@ def timed_effects(seen: BookInChat, scene: Scene, budget: Budget) -> dict[int, E
     past = enumerate(scene.messages[first:-1], first + 1)
     turns = [turn for turn, message in past if message.role == "user"]
     effects = {}
+    mentioned = {row for key in places for row in book.by_key[key]}
     with budget.keywords as time:
         for row in book.timed:
+            if row not in mentioned and not book.entries[row].constant:
+                continue
             if time.is_empty():
                 break
             if effect := _effect(book, row, places, scene, turns):
@@ -300,8 +306,6 @@ def _effect(
 ) -> Effect | None:
     """The effect that an entry is under by what past turns found."""
     entry, now = book.entries[row], len(scene.messages)
-    if not entry.constant and places.keys().isdisjoint(book.primary[row]):
-        return None
     stays = away = 0.0
     for turn in turns:
         if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):

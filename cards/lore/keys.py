@@ -11,8 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from operator import add
+from itertools import chain, count
 from sys import getsizeof
 from threading import Lock
 from typing import NamedTuple
@@ -44,8 +43,8 @@ GRAM = 3
 FILED_BY = 16
 """Characters of a key, of which three are chosen."""
 
-NAMED_BYTES = 1_000_000
-"""Of keys that name the character or the user, for the pairs of names that were there last."""
+NAMED_BYTES = 32_000_000
+"""Of keys with the names of a chat filled in: 20 chats with 1,000 of them each."""
 
 MAX_INSERTED = 1_000_000
 """Characters of names that are filled in for the macros of keys; further ones stay as text."""
@@ -103,9 +102,10 @@ class KeyIndex:
         self._plain: dict[int, _Plain] = {}
         self._patterns: dict[int, Pattern] = {}
         self._needs: dict[int, frozenset[str]] = {}  # words of which a pattern needs one
-        self._filed: dict[str, list[int]] = {}
+        self._filed: dict[int, dict[str, list[int]]] = {size: {} for size in range(1, GRAM + 1)}
         self._everywhere: list[int] = []  # patterns that need no word
         self._unfiled: deque[int] = deque()
+        self._faults: dict[int, str] = {}
         self._filing = Lock()
         inserted = 0
         for row, key in self._keys.items():
@@ -134,8 +134,7 @@ class KeyIndex:
     @property
     def faults(self) -> list[tuple[Key, str]]:
         """Keys in slashes that can never match, as far as they were tried, and what is wrong."""
-        patterns = self._patterns.items()
-        return [(self._keys[row], pattern.fault) for row, pattern in patterns if pattern.fault]
+        return [(self._keys[row], fault) for row, fault in self._faults.items()]
 
     @property
     def broken(self) -> list[Key]:
@@ -175,11 +174,14 @@ class KeyIndex:
             tried = before.untried
         composed = nfc(text)
         for row in tried:
+            pattern = self._patterns[row]
             try:
-                matches = self._patterns[row].matches(composed, budget)
+                matches = pattern.matches(composed, budget)
             except TimeoutError:
                 slow.add(row)
                 continue
+            if pattern.fault:
+                self._faults[row] = pattern.fault
             if budget.patterns.ran_out:
                 whole = False
                 break
@@ -216,7 +218,9 @@ class KeyIndex:
             while self._unfiled and not time.is_empty():
                 row = self._unfiled[0]
                 needs = self._patterns[row].words()
-                if needs:
+                if fault := self._patterns[row].fault:
+                    self._faults[row] = fault
+                elif needs:
                     self._needs[row] = needs
                     for word in needs:
                         self._file(row, word)
@@ -227,20 +231,25 @@ class KeyIndex:
 
     def _file(self, row: int, words: str) -> None:
         """Files a key under those of its characters that the fewest others are filed under."""
-        size, start = min(GRAM, len(words)), words[:FILED_BY]
-        grams = (start[at : at + size] for at in range(len(start) - size + 1))
-        rarest = min(grams, key=lambda gram: len(self._filed.get(gram, ())))
-        self._filed.setdefault(rarest, []).append(row)
+        start = words[:FILED_BY]
+        size = min(GRAM, len(start))
+        filed = self._filed[size]
+        grams = [start[at : at + size] for at in range(len(start) - size + 1)]
+        rarest = min(grams, key=lambda gram: len(filed.get(gram, ())))
+        filed.setdefault(rarest, []).append(row)
 
     def _filed_under(self, folded: str) -> list[int]:
         """The rows that are filed under what a text has, in their order."""
-        filed = self._filed
-        if len(filed) * (100 + len(folded)) < 300 * len(folded):  # the cheaper way
-            has: Iterable[str] = [gram for gram in filed if gram in folded]
-        else:
-            pairs = list(map(add, folded, folded[1:]))
-            has = filed.keys() & {*folded, *pairs, *map(add, pairs, folded[2:])}
-        return sorted({row for gram in has for row in filed[gram]})
+        rows = set[int]()
+        length = len(folded)
+        for size, filed in self._filed.items():
+            if len(filed) * (100 + length) < 200 * length:  # the cheaper way
+                has: Iterable[str] = [gram for gram in filed if gram in folded]
+            else:
+                has = filed.keys() & {folded[at : at + size] for at in range(length)}
+            for gram in has:
+                rows.update(filed[gram])
+        return sorted(rows)
 
 
 class BookKeys:
@@ -256,23 +265,28 @@ class BookKeys:
         """Files what names nobody."""
         self._named = {row: key for row, key in keys.items() if has_names(key.text)}
         self._plain = KeyIndex({row: keys[row] for row in keys.keys() - self._named.keys()})
-        self._of_names: Kept[Names, KeyIndex] = Kept(NAMED_BYTES)
+        self._number = next(_numbers)
 
     @property
     def bytes(self) -> int:
         """About how much memory it takes, what it remembers included."""
         named = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in self._named.values())
-        return named + NAMED_BYTES * bool(self._named) + self._plain.bytes
+        return named + self._plain.bytes
 
     def of(self, names: Names) -> list[KeyIndex]:
         """All keys as a chat with these names looks for them."""
         if not self._named:
             return [self._plain]
-        index = self._of_names.get(names)
+        index = _named.get((self._number, *names))
         if index is None:
-            index = KeyIndex(self._named, names, most=NAMED_BYTES // 10)
-            self._of_names.put(names, index, index.bytes)
+            index = KeyIndex(self._named, names, most=REMEMBERED_BYTES // 5)
+            _named.put((self._number, *names), index, index.bytes)
         return [self._plain, index]
+
+
+_numbers = count()
+"""Of sets of keys, so that none is taken for another."""
+_named: Kept[tuple[int, str, str], KeyIndex] = Kept(NAMED_BYTES)
 
 
 def _exact(text: str) -> str:
