@@ -34,7 +34,7 @@ from types import FrameType
 from typing import Any
 
 from benchmarks.hostile_cases import KINDS, Case, Job, Size
-from cards.load import read_any
+from cards.read import read_any
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, load_settings
@@ -121,7 +121,7 @@ class Worker:
     async def answer(self, case: Case) -> str:
         """How the job or the import of a case ended, as `ask` says it."""
         if case.file:
-            return await _outcome(asyncio.to_thread(read_any, case.file, case.file_name))
+            return await _outcome(asyncio.to_thread(read_any, case.file))
         model = self.dispatcher(case.format).pipeline.services.models.offered[0].llm
         assert isinstance(model, Typist)
         job = case.job

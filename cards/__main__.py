@@ -14,15 +14,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cards.characters.card import Card, read_card, to_persona
+from cards.characters.card import Card, to_persona
 from cards.characters.export import to_json, to_png
+from cards.chats.chat import Chat
 from cards.chats.chatlog import to_jsonl
 from cards.files import read_file, write_file
-from cards.load import Story, book_of, naming, read_any
+from cards.load import book_of, form_name, reading, warnings_of
 from cards.lore.events import to_events
 from cards.lore.keys import Key, KeyIndex
 from cards.lore.lorebook import Lorebook
 from cards.macros import Scope, expand
+from cards.read import Thing
+from cards.story import Story
 from schemas.budget import Budget, Purse
 from schemas.errors import BadRequest, IyagiError
 from schemas.request import Message, Persona, StoryEvent
@@ -30,8 +33,6 @@ from schemas.terminal import in_terminal
 
 SHORT = 100
 """Characters of a text that are shown."""
-
-Thing = Card | Lorebook | list[Message]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     convert = verbs.add_parser("convert", help="write a file in another format")
     for verb in (show, check, convert):
         verb.add_argument("file", type=Path, help="a card (PNG, CHARX, JSON), lorebook or chat")
+        verb.add_argument("--user", help="the user's name, where a chat does not say who that is")
+        verb.add_argument("--character", help="the character's, likewise")
     convert.add_argument(
         "out",
         type=Path,
@@ -54,26 +57,8 @@ def parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--to", choices=["v2", "v3"], help="version of the card; default: its own")
     convert.add_argument("--picture", type=Path, help="a PNG that shall carry the card")
-    convert.add_argument("--user", default="User", help="the user's name in a chat log")
-    convert.add_argument("--character", default="Character", help="the character's")
     convert.add_argument("--force", action="store_true", help="overwrite a file that is there")
     return parse
-
-
-def read(path: Path, notes: list[str]) -> Thing:
-    """What a file holds; what of it is left out is told in `notes`.
-
-    Raises:
-        BadRequest: none of what we know, or damaged.
-    """
-    content = read_file(path)
-    match read_any(content, path.name, notes=notes):
-        case Persona():
-            return read_card(content)
-        case Story():
-            raise BadRequest("is neither a character card nor a lorebook nor a chat")
-        case thing:
-            return thing
 
 
 def show(thing: Thing, out: Console) -> None:
@@ -84,25 +69,47 @@ def show(thing: Thing, out: Console) -> None:
             out.print(_card_table(thing, book))
             if book.entries:
                 out.print(_book_table(book))
+        case Persona():
+            out.print(_persona_table(thing))
         case Lorebook():
             out.print(_book_table(thing))
-        case messages:
+        case Story(events=events):
+            out.print(_story_table(events))
+        case Chat(messages=messages):
             out.print(_chat_table(messages))
 
 
 def validate(thing: Thing, name: str, out: Console) -> None:
-    """Prints what is odd in a thing; raises BadRequest where it cannot be used."""
+    """Prints what a thing was taken for and what is odd in it; BadRequest if it cannot be used."""
+    warnings = warnings_of(thing)
     match thing:
         case Card():
-            macros = unknown_macros(to_persona(thing))
-            warnings = [*thing.warnings, *macros, *book_warnings(book_of(thing))]
+            book = book_of(thing)
+            warnings += [*unknown_macros(to_persona(thing)), *key_warnings(book)]
+        case Persona():
+            warnings += unknown_macros(thing)
         case Lorebook():
-            warnings = book_warnings(thing)
-        case _:
-            warnings = []
+            warnings += key_warnings(thing)
     for warning in warnings:
         out.print(f"warning: {escape(warning)}")
+    out.print(f"{escape(name)}: {escape(form_name(thing))}, {size_of_thing(thing)}")
     out.print(f"{escape(name)} can be used" + (f"; {len(warnings)} warnings" * bool(warnings)))
+
+
+def size_of_thing(thing: Thing) -> str:
+    """What was read of it, in words."""
+    match thing:
+        case Card():
+            entries = len(book_of(thing).entries)
+            return f"{thing.name}" + f" with {entries:,} entries of lore" * bool(entries)
+        case Persona():
+            return thing.name
+        case Lorebook():
+            return f"{len(thing.entries):,} entries"
+        case Story(events=events):
+            return f"{len(events):,} events"
+        case Chat(messages=messages, lines=lines):
+            return f"{len(messages):,} of {lines:,} messages"
 
 
 def unknown_macros(persona: Persona) -> list[str]:
@@ -114,15 +121,12 @@ def unknown_macros(persona: Persona) -> list[str]:
     return [f"unknown macro `{{{{{name}}}}}` stays as text" for name in sorted(found)]
 
 
-def book_warnings(book: Lorebook) -> list[str]:
-    """What is odd in a book: fields, and keys that are no valid pattern."""
+def key_warnings(book: Lorebook) -> list[str]:
+    """Keys of a book that are no valid pattern."""
     index = KeyIndex([Key(key) for key in {key for entry in book.entries for key in entry.keys}])
     index.found("", Budget(patterns=Purse(math.inf)))  # tries each
     broken = sorted(key.text for key in index.broken)
-    return [
-        *book.warnings,
-        *(f"key `{key}` is no valid pattern and never matches" for key in broken),
-    ]
+    return [f"key `{key}` is no valid pattern and never matches" for key in broken]
 
 
 def converted(thing: Thing, args: argparse.Namespace) -> bytes:
@@ -135,10 +139,11 @@ def converted(thing: Thing, args: argparse.Namespace) -> bytes:
             return to_png(thing, args.to, picture)
         case Lorebook(), ".json":
             return TypeAdapter(list[StoryEvent]).dump_json(to_events(thing), indent=2)
-        case list(), ".jsonl":
-            return to_jsonl(thing, user=args.user, character=args.character).encode()
-        case list(), ".json":
-            return TypeAdapter(list[Message]).dump_json(thing, indent=2, exclude_none=True)
+        case Chat(messages=messages), ".jsonl":
+            user, character = args.user or "User", args.character or "Character"
+            return to_jsonl(messages, user=user, character=character).encode()
+        case Chat(messages=messages), ".json":
+            return TypeAdapter(list[Message]).dump_json(messages, indent=2, exclude_none=True)
     raise BadRequest(
         "cannot be written in this format; use .png or .json for a card, .json for lore, "
         ".jsonl or .json for a chat",
@@ -152,13 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Console(highlight=False, soft_wrap=args.verb != "show")
     others = (args.out, args.picture or args.out) if args.verb == "convert" else ()
     try:
-        with naming(args.file, *others):
-            notes: list[str] = []
-            thing = read(args.file, notes)
-            if isinstance(thing, Lorebook) and thing.note and args.verb != "validate":
-                notes.append(thing.note)
-            for note in notes:
-                out.print(f"warning: {escape(note)}")
+        notes: list[str] = []
+        who = {"user": args.user, "character": args.character}
+        with reading(args.file, notes, *others, **who) as thing:
+            if args.verb != "validate":
+                for note in notes:
+                    out.print(f"warning: {escape(note)}")
             match args.verb:
                 case "show":
                     show(thing, out)
@@ -201,6 +205,26 @@ def _card_table(card: Card, book: Lorebook) -> Table:
     for name, text in rows.items():
         if text:
             table.add_row(name, f"{len(text):,}", _short(text))
+    return table
+
+
+def _persona_table(persona: Persona) -> Table:
+    """A persona's texts."""
+    table = _table(f"{persona.name}: persona")
+    table.add_column("field", no_wrap=True)
+    table.add_column("text")
+    for name, text in persona.model_dump(exclude={"extensions"}, exclude_defaults=True).items():
+        table.add_row(name, _short(", ".join(text) if isinstance(text, list) else str(text)))
+    return table
+
+
+def _story_table(events: Sequence[StoryEvent]) -> Table:
+    """A story's events."""
+    table = _table(f"Story: {len(events):,} events")
+    for column in ("order", "id", "text"):
+        table.add_column(column, no_wrap=column == "order")
+    for event in events:
+        table.add_row(str(event.order), _short(event.id or "", 30), _short(event.text))
     return table
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from schemas.errors import BadRequest
 
@@ -38,12 +39,32 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     Raises:
         BadRequest: it cannot be read or is too large; names the file, not its folder.
     """
+    with opened(path) as file:
+        return read_stream(file, limit)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """An open file.
+
+    Raises:
+        BadRequest: it cannot be read; names the file, not its folder.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            yield file
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file name"
         raise BadRequest(f"cannot be read: {reason}", field=path.name) from None
+
+
+def read_stream(file: BinaryIO, limit: int = MAX_FILE) -> bytes:
+    """The bytes of an open file, of which at most `limit` are read.
+
+    Raises:
+        BadRequest: it is larger.
+    """
+    data = file.read(limit + 1)
     if len(data) > limit:
         raise BadRequest(f"is larger than {limit // MEGABYTE} MB; use a smaller file")
     return data

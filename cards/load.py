@@ -6,92 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
-
-from cards.characters.card import Card, carries_card, is_card, read_card, to_persona
-from cards.chats.chatlog import parse_chat
-from cards.files import MEGABYTE, Fields, object_in, parse_json, parse_object, read_file
+from cards.characters.card import Card, to_persona
+from cards.chats.chat import Chat
+from cards.files import MEGABYTE, Fields, object_in, opened, parse_json, read_file
 from cards.lore.lorebook import Lorebook, LoreEntry, LoreRole
 from cards.lore.world_info import MAX_SCAN, parse_book
-from schemas.base import size_of
+from cards.read import Thing, read_any
 from schemas.errors import BadRequest
-from schemas.request import MAX_IMPORT, MAX_STORY, Message, Persona, StoryEvent
+from schemas.request import Message, Persona
 
 MAX_OPERATORS = 1024 * MEGABYTE
 """Bytes of a JSON file that is no stranger's, such as a story to be indexed."""
-
-
-class Story(NamedTuple):
-    """A list of story events, as a file."""
-
-    events: list[StoryEvent]
-
-
-Content = Card | Persona | Lorebook | Story | list[Message]
-
-
-def read_any(
-    content: bytes, name: str = "", *, user: str | None = None, notes: list[str] | None = None
-) -> Content:
-    """What a file holds, told by its content.
-
-    Args:
-        name: of the file; `.jsonl`, `.txt` and `.log` are chats.
-        user: the user's name, where a chat does not say whose line it is.
-        notes: what of a chat was left out is told here; a book has its own `note`.
-
-    Raises:
-        BadRequest: it is damaged, empty, or nothing that we know.
-    """
-    if carries_card(content):
-        return read_card(content)
-    text = content.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if name.lower().endswith((".jsonl", ".txt", ".log")) or text[:1] not in (b"[", b"{"):
-        return _chat(content, user, notes)
-    match parse_json(content):
-        case [{"order": _}, *_] as rows:
-            return _story(rows)
-        case list():
-            return _chat(content, user, notes)
-        case document:
-            return _read_object(document, content, user, notes)
-
-
-def _read_object(
-    document: dict[str, Any], content: bytes, user: str | None, notes: list[str] | None
-) -> Content:
-    if is_card(document):
-        return read_card(content)
-    if "messages" in document or "history" in document:
-        return _chat(content, user, notes)
-    if "entries" in document or "entries" in object_in(document, "data"):
-        return parse_book(document)
-    if document.keys() <= Persona.model_fields.keys():
-        try:
-            return Persona.model_validate(document)
-        except ValidationError as error:
-            raise BadRequest.from_validation(error, Persona) from None
-    if "spec" in document or "name" in document:
-        return read_card(content)
-    raise BadRequest("is neither a character card nor a lorebook nor a chat")
-
-
-def _chat(content: bytes, user: str | None, notes: list[str] | None) -> list[Message]:
-    lines = parse_chat(content, user=user, notes=notes)
-    if not lines:
-        raise BadRequest("holds no messages")
-    return lines
-
-
-def _story(document: list[Any]) -> Story:
-    if len(document) > MAX_STORY or size_of(document, MAX_IMPORT) > MAX_IMPORT:
-        raise BadRequest("holds more events than a request; index it with scripts.build_index")
-    try:
-        return Story(TypeAdapter(list[StoryEvent]).validate_python(document))
-    except ValidationError as error:
-        raise BadRequest.from_validation(error, StoryEvent) from None
 
 
 def load_json(path: Path) -> Any:
@@ -104,35 +31,41 @@ def load_json(path: Path) -> Any:
         return parse_json(read_file(path, MAX_OPERATORS), limit=MAX_OPERATORS, finite=False)
 
 
-def load_character(path: Path) -> tuple[Persona, Lorebook]:
-    """The persona in a card, or in JSON with the fields of a request's `persona`; and the lore that
-    the card carries.
+def load_character(path: Path, notes: list[str] | None = None) -> tuple[Persona, Lorebook]:
+    """The persona in a character's file, of whatever form, or in JSON with the fields of a
+    request's `persona`; and the lore that the card carries.
+
+    Args:
+        notes: what was not understood is told here.
 
     Raises:
         BadRequest: the file is damaged, too large or neither of both; names the file.
     """
-    with naming(path):
-        match read_any(read_file(path)):
-            case Card() as card:
-                return to_persona(card), lore_of(card)
-            case Persona() as persona:
-                return persona, Lorebook()
-        raise BadRequest("is neither a character card nor a persona")
+    with reading(path, notes) as thing:
+        match thing:
+            case Card():
+                return to_persona(thing), lore_of(thing)
+            case Persona():
+                return thing, Lorebook()
+        raise BadRequest(f"is a {form_name(thing)}, and no character")
 
 
-def load_lore(path: Path) -> Lorebook:
-    """The lorebook in World Info, a stand-alone book, or a card; empty for a card without lore.
+def load_lore(path: Path, notes: list[str] | None = None) -> Lorebook:
+    """The lorebook in a file, or in the card in it; empty for a card without lore.
+
+    Args:
+        notes: what was not understood is told here.
 
     Raises:
         BadRequest: the file is damaged, too large or no book; names the file.
     """
-    with naming(path):
-        content = read_file(path)
-        if not carries_card(content):
-            document = parse_object(content)
-            if not is_card(document):
-                return parse_book(document)
-        return lore_of(read_card(content))
+    with reading(path, notes) as thing:
+        match thing:
+            case Lorebook():
+                return thing
+            case Card():
+                return lore_of(thing)
+        raise BadRequest(f"is a {form_name(thing)}, and no lorebook")
 
 
 def load_history(
@@ -142,18 +75,58 @@ def load_history(
     character: str | None = None,
     notes: list[str] | None = None,
 ) -> list[Message]:
-    """The messages in a SillyTavern log, plain JSON or a text with names, oldest first.
+    """The messages of a chat, oldest first.
 
     Args:
-        user: the user's name, where the log does not say whose line it is.
+        user: the user's name, where the chat does not say whose line it is.
         character: the character's, likewise.
-        notes: what was left out is told here.
+        notes: what was not understood is told here.
 
     Raises:
         BadRequest: the file is damaged, too large or no chat; names the file.
     """
-    with naming(path):
-        return parse_chat(read_file(path), user=user, character=character, notes=notes)
+    with reading(path, notes, user=user, character=character) as thing:
+        if not isinstance(thing, Chat):
+            raise BadRequest(f"is a {form_name(thing)}, and no chat")
+        return thing.messages
+
+
+@contextmanager
+def reading(
+    path: Path,
+    notes: list[str] | None = None,
+    *others: Path,
+    user: str | None = None,
+    character: str | None = None,
+) -> Iterator[Thing]:
+    """What a file holds, as long as it is open; errors name the file, unless they name one of the
+    others already.
+
+    Args:
+        notes: what was not understood is told here.
+        user: the user's name, where a chat does not say whose line it is.
+        character: the character's, likewise.
+    """
+    with naming(path, *others), opened(path) as file:
+        thing = read_any(file, user=user, character=character)
+        if notes is not None:
+            notes += warnings_of(thing)
+        yield thing
+
+
+def warnings_of(thing: Thing) -> list[str]:
+    """What was not understood of a file, for those who bring it."""
+    match thing:
+        case Card():
+            return [*thing.warnings, *book_of(thing).warnings]
+        case Persona():
+            return []
+    return list(thing.warnings)
+
+
+def form_name(thing: Thing) -> str:
+    """What a file was taken for."""
+    return "persona of Iyagi" if isinstance(thing, Persona) else thing.form
 
 
 def book_of(card: Card) -> Lorebook:

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from cards.characters.card import Card, alternate_greetings, to_persona
-from cards.load import Story, lore_of, read_any
+from cards.chats.chat import Chat
+from cards.load import lore_of, warnings_of
 from cards.lore.events import to_events
 from cards.lore.lorebook import Lorebook
 from cards.macros import Scope, expand
+from cards.read import read_any
+from cards.story import Story
 from prompts.words import language_of
 from schemas.request import USER, Message, Persona, StoryEvent
 
@@ -19,7 +22,7 @@ _EVENTS = TypeAdapter(list[StoryEvent])
 _MESSAGES = TypeAdapter(list[Message])
 
 
-def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "") -> dict[str, Any]:
+def read_dropped(content: bytes, *, user: str | None, chat: str = "") -> dict[str, Any]:
     """What a file holds, by its content: `{"kind": ...}` with the parts of a request.
 
     - `character`: persona, story (its lore), greetings
@@ -35,23 +38,20 @@ def read_dropped(content: bytes, name: str, *, user: str | None, chat: str = "")
     Raises:
         BadRequest: none of these, or damaged.
     """
-    notes: list[str] = []
-    match read_any(content, name, user=user, notes=notes):
+    thing = read_any(content, user=user)
+    match thing:
         case Card() as card:
-            book = lore_of(card)
-            parts = character_parts(to_persona(card), to_events(book), user, chat)
-            notes.append(book.note)
+            parts = character_parts(to_persona(card), to_events(lore_of(card)), user, chat)
         case Persona() as persona:
             parts = character_parts(persona, [], user, chat)
         case Lorebook() as book:
             parts = {"kind": "story", "story": _dumped(to_events(book))}
-            notes.append(book.note)
-        case Story(events):
+        case Story(events=events):
             parts = {"kind": "story", "story": _dumped(events)}
-        case lines:
+        case Chat(messages=lines):
             history = _MESSAGES.dump_python(lines, mode="json", exclude_none=True)
             parts = {"kind": "chat", "history": history}
-    return {**parts, "notes": [note for note in notes if note]}
+    return {**parts, "notes": warnings_of(thing)}
 
 
 def character_parts(

@@ -3,7 +3,7 @@
     GET  /                          the page
     GET  /api/start?lang=ko         a chat to begin with, and the characters of the folder
     GET  /api/characters/{name}     a character with its lore and story; ?user=&chat= as below
-    POST /api/read?name=&user=&chat=  a dropped file: a card, lorebook, story or chat
+    POST /api/read?user=&chat=  a dropped file: a card, lorebook, story or chat
     POST /api/save                  a chat as JSONL
     POST /api/turn                  a ChatRequest; the turn's events, a line of JSON each
 
@@ -97,9 +97,7 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         return JSONResponse(character_parts(persona, story, user, chat))
 
     @app.post("/api/read")
-    async def read(
-        request: Request, name: str = "", user: str | None = None, chat: str = ""
-    ) -> JSONResponse:
+    async def read(request: Request, user: str | None = None, chat: str = "") -> JSONResponse:
         try:
             content = await read_body(request, MAX_FILE)
         except HttpError as error:
@@ -108,7 +106,7 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
             raise BadRequest(
                 f"is larger than {MAX_FILE // MEGABYTE} MB", field="the file"
             ) from None
-        read = await asyncio.to_thread(read_dropped, content, name, user=user, chat=chat)
+        read = await asyncio.to_thread(read_dropped, content, user=user, chat=chat)
         return JSONResponse(cleaned(read))
 
     @app.post("/api/save")

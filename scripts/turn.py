@@ -74,8 +74,9 @@ def build_payload(args: argparse.Namespace) -> dict[str, Any]:
     """The request that the options describe."""
     payload = _base(args)
     books = []
+    notes: list[str] = []
     if args.persona:
-        persona, book = load_character(args.persona)
+        persona, book = load_character(args.persona, notes)
         payload["persona"] = persona.model_dump(mode="json", exclude_defaults=True)
         payload.setdefault("message", GREETING[language_of(persona, "")])
         books.append(book)
@@ -84,18 +85,17 @@ def build_payload(args: argparse.Namespace) -> dict[str, Any]:
             payload[option] = value
     if args.story:
         payload["story"] = load_json(args.story)
-    books += map(load_lore, args.lore or ())
+    books += [load_lore(path, notes) for path in args.lore or ()]
     if lore := to_events(stack(*books)):
         told = payload.get("story", [])
         events = [event.model_dump(mode="json") for event in lore]
         payload["story"] = [*events, *told] if isinstance(told, list) else told
     if args.history:
         who = {"user": payload.get("user_name"), "character": _name(payload)}
-        notes: list[str] = []
         lines = load_history(args.history, **who, notes=notes)
-        for note in notes:
-            print(f"warning: {note}", file=sys.stderr)
         payload["history"] = [line.model_dump(mode="json", exclude_none=True) for line in lines]
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
     if args.html:
         meta = payload.get("meta", {})
         payload["meta"] = {**meta, "debug": True} if isinstance(meta, dict) else meta

@@ -63,6 +63,8 @@ class Card:
     archive: Archive | None = field(default=None, repr=False)
     """The CHARX that carries the card."""
     warnings: tuple[str, ...] = ()
+    form: str = "character card"
+    """What the file was taken for."""
 
     name: str
     description: str
@@ -114,11 +116,6 @@ def read_card(content: bytes) -> Card:
         archive = Archive(content)
         return parse_card(archive.card(), archive=archive)
     return parse_card(content)
-
-
-def carries_card(content: bytes) -> bool:
-    """Whether a file is a picture or an archive, in which cards are carried."""
-    return content.startswith(png.SIGNATURE) or is_charx(content)
 
 
 def parse_card(

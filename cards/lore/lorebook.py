@@ -113,6 +113,8 @@ class Lorebook:
     name: str = ""
     token_budget: int | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    form: str = field(default="lorebook", compare=False)
+    """What the file was taken for."""
     note: str = field(default="", compare=False)
     """That entries were left out, if some were."""
 

@@ -66,7 +66,7 @@ def test_convert_writes_what_reads_back(
     assert capsys.readouterr().err.startswith("error: x.png: cannot be written in this format")
     world.write_text('{"input_sequence": "x"}', encoding="utf-8")
     assert main(["show", str(world)]) == 2
-    assert "is neither a character card nor a lorebook nor a chat" in capsys.readouterr().err
+    assert "in a form that is known here; its keys are `input_sequence`" in capsys.readouterr().err
 
 
 def test_validate_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,10 +123,11 @@ def test_the_handlers_files(card_png: Path, tmp_path: Path) -> None:
     plain.write_text('{"name": "세라", "description": 3}', encoding="utf-8")
     with pytest.raises(BadRequest, match=r"persona\.json: description"):
         load_character(plain)
-    with pytest.raises(BadRequest, match=r"persona\.json: is no lorebook"):
+    plain.write_text('{"name": "세라", "first_message": "안녕"}', encoding="utf-8")
+    with pytest.raises(BadRequest, match=r"persona\.json: is a persona of Iyagi, and no lorebook"):
         load_lore(plain)
     plain.write_bytes(as_json(book({"key": ["숲"]}, name="숲", description="길")))
-    with pytest.raises(BadRequest, match=r"persona\.json: is neither a character card nor"):
+    with pytest.raises(BadRequest, match=r"persona\.json: is a lorebook, and no character"):
         load_character(plain)
     bare = tmp_path / "bare.json"
     bare.write_bytes(as_json(v2()))

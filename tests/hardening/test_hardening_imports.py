@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cards.__main__ import main
 from cards.chats.chatlog import parse_chat
 from cards.files import MAX_FILE, MAX_JSON
-from cards.load import read_any
+from cards.read import read_any
 from graph.pipeline import read_request
 from play.files import read_dropped
 from schemas.errors import BadRequest
@@ -50,7 +50,7 @@ def test_of_a_long_chat_the_newest_messages_are_kept_and_that_is_told(
 ) -> None:
     content = FORMS[name](count, words)
     before = time.process_time()
-    read = read_dropped(content, name, user=None)
+    read = read_dropped(content, user=None)
     assert time.process_time() - before < 5
     kept = read["history"]
     assert kept[-1]["content"] == f"{words} {count - 1}"
@@ -89,7 +89,7 @@ REFUSED = [
 def test_what_no_request_could_hold_is_one_line(name: str, content: bytes) -> None:
     before = time.process_time()
     with pytest.raises(BadRequest) as refused:
-        read_dropped(content, name, user=None)
+        read_dropped(content, user=None)
     assert time.process_time() - before < 5
     assert "\n" not in refused.value.message and len(refused.value.message) < 200
 
@@ -99,18 +99,18 @@ def test_of_a_long_book_the_first_entries_are_kept_and_that_is_told() -> None:
         return {"entries": [{"keys": [f"k{n}"], "content": f"{words} {n}"} for n in range(count)]}
 
     for lore in (book(10_100, "x"), book(100, "x" * 90_000)):
-        read = read_dropped(as_json(lore), "book.json", user=None)
+        read = read_dropped(as_json(lore), user=None)
         [note] = read["notes"]
         assert note.startswith(f"kept the first {len(read['story']):,} of {len(lore['entries']):,}")
         read_request(ask(story=read["story"]))
-    card = read_dropped(as_json(v2(character_book=lore)), "card.json", user=None)
+    card = read_dropped(as_json(v2(character_book=lore)), user=None)
     assert card["notes"] == read["notes"] and len(card["story"]) == len(read["story"])
 
 
 def test_of_many_greetings_the_first_are_kept_and_that_is_told() -> None:
     content = as_json(v2(alternate_greetings=["{{char}}"] * 20_000))
     before = time.process_time()
-    read = read_dropped(content, "card.json", user=None)
+    read = read_dropped(content, user=None)
     assert time.process_time() - before < 2
     assert len(read["greetings"]) == 101
     card: Any = read_any(content)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cards.__main__ import main as cards
-from cards.load import read_any
 from cards.lore.events import split_lore, to_events
 from cards.lore.lorebook import Lorebook, LoreEntry
+from cards.read import read_any
 from schemas.errors import BadRequest
 from scripts.build_index import main as build_index
 from scripts.build_index import read_story
@@ -53,7 +53,7 @@ async def test_no_secret_travels_as_lore(
         read_story(file, None)
     assert build_index([str(file)]) == 2 and place in capsys.readouterr().err
     with pytest.raises(BadRequest, match=r"extensions\.lore"):
-        read_any(file.read_bytes(), "story.json")
+        read_any(file.read_bytes())
 
 
 @pytest.mark.parametrize("narrow", NARROW[:-1], ids=str)

@@ -117,7 +117,7 @@ def test_a_file_is_known_by_its_content(
     [
         (card_png()[:-20], "PNG"),
         (card_png().replace(b"IDAT", b"IDAX"), ""),
-        (b"", "no messages"),
+        (b"", "is empty"),
         (b'{"x": ', "not JSON"),
         (b'[{"id": "e", "order": -1, "text": "b"}]', "order"),
     ],
@@ -125,7 +125,7 @@ def test_a_file_is_known_by_its_content(
 def test_a_file_that_cannot_be_read_is_refused(
     web: httpx.Client, content: bytes, told: str
 ) -> None:
-    answer = web.post("/api/read", content=content, params={"name": "a.json"})
+    answer = web.post("/api/read", content=content)
     assert answer.status_code == 400 and told in answer.json()["error"]["message"]
 
 

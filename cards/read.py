@@ -1,0 +1,66 @@
+"""What a file of a user is, told by its content, for the terminal, the handler and the page alike.
+
+First the carrier is looked at (a picture, an archive, JSON, lines of JSON, YAML, plain text), then
+the form of what it carries (`cards.forms`). Names of files say nothing: people rename them.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from cards.characters.card import Card
+from cards.characters.carriers import card_in, is_carrier
+from cards.characters.foreign import FORMS as CHARACTERS
+from cards.chats.chat import Chat
+from cards.chats.foreign import FORMS as CHATS
+from cards.chats.foreign import read_lines, read_text
+from cards.files import MAX_FILE, decode, parse_json, read_stream
+from cards.forms import Document, Form, form_of, keys_in
+from cards.lore.foreign import FORMS as BOOKS
+from cards.lore.lorebook import Lorebook
+from cards.story import FORMS as OURS
+from cards.story import Story
+from schemas.errors import BadRequest
+from schemas.request import Persona
+
+Thing = Card | Persona | Lorebook | Story | Chat
+
+FORMS: tuple[Form[Thing], ...] = (*CHARACTERS, *BOOKS, *CHATS, *OURS)
+"""Every form of a JSON file. A value has one at most."""
+
+
+def read_any(
+    source: bytes | BinaryIO, *, user: str | None = None, character: str | None = None
+) -> Thing:
+    """What a file holds; its `form` says what it was taken for, `warnings` what was not understood.
+
+    Args:
+        source: its bytes, or the open file: of an archive no more is read than its directory and
+            its card, and its assets only as long as the file is open.
+        user: the user's name, where a chat does not say whose line it is.
+        character: the character's, likewise.
+
+    Raises:
+        BadRequest: it is damaged, empty, or nothing that we know; names what it looks like.
+    """
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    if is_carrier(stream):
+        return card_in(stream)
+    content = read_stream(stream, MAX_FILE)
+    text = decode(content).strip()
+    if not text:
+        raise BadRequest("is empty")
+    if text[0] not in "[{":
+        return read_text(text, user=user, character=character)
+    if (chat := read_lines(text, user=user, character=character)) is not None:
+        return chat
+    document = Document(value=parse_json(content), content=content, user=user, character=character)
+    form = form_of(document.value, FORMS)
+    if form is None:
+        seen = keys_in(document.value)
+        raise BadRequest(
+            "is no character, lorebook or chat in a form that is known here"
+            + (f"; its keys are {seen}" if seen else "")
+        )
+    return form.read(document)
