@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, get_args
 from cards.lore.keys import BookInChat, CompiledBook, compiled
 from cards.lore.lorebook import Lorebook, LoreEntry, Position
 from cards.lore.scene import Activation, Active, Scene, why_barred
-from cards.macros import draw, expand
+from cards.macros import Scope, draw, expand
 from schemas.budget import Budget, current, spending
 
 Count = Callable[[str], int]
@@ -195,7 +195,7 @@ class _Run:
     def _looks(self, row: int) -> Callable[[int], bool]:
         """Whether a key is found where an entry looks."""
         entry, back = self._book.entries[row], self._back
-        texts = filter(None, map(self._scene.fields.get, entry.scan_also))
+        texts = filter(None, map(self._field, entry.scan_also))
         others: list[Container[int]] = [self._seen.found(it, self._budget) for it in texts]
         if not entry.exclude_recursion:
             others.append(self._inside)
@@ -204,6 +204,13 @@ class _Run:
             return back.get(key, math.inf) < entry.scan_depth or any(key in it for it in others)
 
         return is_found
+
+    def _field(self, name: str) -> str:
+        """A text of the card as it is scanned: with names, and no chance."""
+        scene = self._scene
+        with spending(self._macros):
+            scope = Scope(char=scene.char, user=scene.user, names_only=True)
+            return expand(scene.fields.get(name, ""), scope)
 
     def _where(self, row: int, key: int) -> str:
         back = self._back.get(key, math.inf)
