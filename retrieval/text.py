@@ -19,7 +19,7 @@ from language.korean_terms import stems
 from language.normal import nfc
 from language.one_syllable import LOOKED_AT, is_word
 from retrieval.english import BASE_FORM, STOP_WORDS
-from retrieval.patterns import Pattern, as_pattern
+from retrieval.patterns import as_pattern
 from schemas.budget import current
 from schemas.protocols import Analyzer
 
@@ -172,8 +172,7 @@ def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     composed = [nfc(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
-        if keyword.startswith("/") and (source := as_pattern(keyword)) is not None:
-            pattern = Pattern(keyword, source)
+        if (pattern := as_pattern(keyword)) is not None:
             with suppress(TimeoutError):
                 return any(pattern.matches(text, budget) for text in composed)
             return False
@@ -188,20 +187,20 @@ def stands_in(words: str, text: str) -> bool:
     at = text.find(words) if words else -1
     while at >= 0:
         before = text[max(0, at - LOOKED_AT) : at]
-        if _may_start(words, before[-1:]) and _may_end(words, before, text, at + len(words)):
+        if may_start(words, before[-1:]) and may_end(words, before, text, at + len(words)):
             return True
         at = text.find(words, at + 1)
     return False
 
 
-def _may_start(words: str, before: str) -> bool:
+def may_start(words: str, before: str) -> bool:
     """Whether a keyword may start behind this character."""
     if _UNSPACED_ONE.match(words):  # no spaces to go by; a lone character needs some bound
         return len(words) > 1 or not _HAN_ONE.match(before)
     return not (_LETTER if _HANGUL_RUN.match(words) else _SPACED_LETTER).match(before)
 
 
-def _may_end(words: str, before: str, text: str, end: int) -> bool:
+def may_end(words: str, before: str, text: str, end: int) -> bool:
     """Whether a keyword may end in a text where it does, given what stands before it, too."""
     hangul = _SYLLABLES.match(text, end)[0]  # type: ignore[index]
     following = text[end + len(hangul) : end + len(hangul) + 1]

@@ -44,6 +44,9 @@ DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "pn
 OWN = "iyagi"
 """Where in `extensions` the card's fields stand that a persona has no place for."""
 
+MAX_NOTES = 20_000
+"""Characters of the creator's notes that a persona keeps, for lore that looks for keys there."""
+
 MAX_LISTED = 100
 """Greetings or tags of a card that a persona keeps; real cards have up to 30."""
 
@@ -220,7 +223,7 @@ def to_persona(card: Card) -> Persona:
 
     The persona's name is what `{{char}}` becomes: the nickname where there is one, the full name
     then being an alias. Texts for people (notes, creator, version, tags) stay out of all fields
-    that enter a prompt; greetings and tags are found in `extensions["iyagi"]`.
+    that enter a prompt; greetings, tags and notes are found in `extensions["iyagi"]`.
 
     Raises:
         BadRequest: the card has no name, or a field is longer than a request may hold.
@@ -230,6 +233,8 @@ def to_persona(card: Card) -> Persona:
         raise BadRequest("is empty; give the character a name", field="name")
     kept = {field: getattr(card, field) for field in _KEPT_THERE}
     own = {field: v if isinstance(v, str) else v[:MAX_LISTED] for field, v in kept.items() if v}
+    if card.creator_notes:
+        own["creator_notes"] = card.creator_notes[:MAX_NOTES]
     texts = {ours: _text(getattr(card, field), field) for ours, field in _PERSONA_TEXTS.items()}
     data = {
         "name": name,
@@ -253,6 +258,11 @@ def alternate_greetings(persona: Persona) -> tuple[str, ...]:
 def tags_of(persona: Persona) -> tuple[str, ...]:
     """The card's tags."""
     return _own(persona).texts("tags")
+
+
+def notes_of(persona: Persona) -> str:
+    """The creator's notes, which are for people and enter no prompt."""
+    return _own(persona).text("creator_notes")
 
 
 def _own(persona: Persona) -> Fields:

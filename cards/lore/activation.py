@@ -18,10 +18,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
-from cards.lore.keys import CompiledBook, compiled
+from cards.lore.keys import BookInChat, CompiledBook, compiled
 from cards.lore.lorebook import Lorebook, LoreEntry, Position
 from cards.lore.scene import Activation, Active, Scene, why_barred
-from cards.macros import draw, expand
+from cards.macros import Scope, draw, expand
 from schemas.budget import Budget, current, spending
 
 Count = Callable[[str], int]
@@ -48,7 +48,7 @@ def activate(book: Lorebook, scene: Scene, *, budget: int, count: Count) -> Acti
     """
     if book.token_budget is not None:
         budget = min(budget, book.token_budget)
-    run = _Run(compiled(book), scene, budget, count)
+    run = _Run(compiled(book).seen_by((scene.char, scene.user)), scene, budget, count)
     run.recurse(run.start())
 
     def place(row: int) -> tuple[int, int, int]:
@@ -66,16 +66,17 @@ def activate(book: Lorebook, scene: Scene, *, budget: int, count: Count) -> Acti
 class _Run:
     """One activation; entries are known by their row in the book."""
 
-    def __init__(self, book: CompiledBook, scene: Scene, budget: int, count: Count) -> None:
+    def __init__(self, seen: BookInChat, scene: Scene, budget: int, count: Count) -> None:
         self.taken: dict[int, Active] = {}
         self.reasons: dict[int, str] = {}
-        self._book, self._scene, self._count = book, scene, count
+        book = seen.book
+        self._seen, self._book, self._scene, self._count = seen, book, scene, count
         self._turn = len(scene.messages)
         self._left = budget
         self._budget = current()
         self._macros = self._budget.anew()  # the card's words do not depend on the lore of a turn
         self._out: set[int] = set()  # found, and lost for good
-        self._said: dict[str, str] = {}  # text of a taken entry: its name
+        self._said: dict[str, int] = {}  # text of a taken entry: its row
         self._level = 0
         self._inside: dict[int, str] = {}  # key: the taken entry that mentions it
         self._back: dict[int, int] = {}  # key: the messages behind the newest one that mentions it
@@ -83,9 +84,9 @@ class _Run:
         depth = max(book.windows, default=0)
         newest = reversed(scene.messages[-depth:] if depth else [])
         for back, line in enumerate(newest):
-            for key in book.index.found(scene.line(line), self._budget):
+            for key in seen.found(scene.line(line), self._budget):
                 self._back.setdefault(key, back)
-        self._effects = timed_effects(book, scene, self._budget)
+        self._effects = timed_effects(seen, scene, self._budget)
         self._sticky = {row for row, effect in self._effects.items() if effect.kind == "sticky"}
 
     def start(self) -> list[int]:
@@ -109,7 +110,10 @@ class _Run:
         for row in fresh:
             entry = self._book.entries[row]
             if not entry.prevent_recursion:
-                found = self._book.index.found(self._text(entry, scanning=True), self._budget)
+                text = self.taken[row].text
+                if "hidden" in entry.content.casefold():  # what only a scan sees
+                    text = self._text(entry, scanning=True)
+                found = self._seen.found(text, self._budget)
                 new = found - self._inside.keys()
                 self._inside.update(dict.fromkeys(new, _label(entry)))
                 first |= new
@@ -125,6 +129,7 @@ class _Run:
                 if row not in self.taken and row not in self._out:
                     called, why = self._is_called(row)
                     (found if called else self.reasons)[row] = why
+            self._leave_twins(found)
             self._settle_groups(found)
         chosen = sorted(found.keys() - self._out, key=self._claim)
         return [row for row in chosen if self._afford(row, found[row])]
@@ -143,14 +148,14 @@ class _Run:
         if not text:
             return self._lose(row, "its text is empty")
         if text in self._said:  # a card's own book is often there as a world book, too
-            return self._lose(row, f"says the same as `{self._said[text]}`")
+            return self._lose(row, f"says the same as `{self._called(self._said[text], row)}`")
         tokens = self._count(text)
         if not entry.ignore_budget:
             if tokens > self._left:
                 over = f"{tokens} tokens, {self._left} left"
                 return self._lose(row, f"found, but over the budget: {over}")
             self._left -= tokens
-        self._said[text] = _label(entry)
+        self._said[text] = row
         self.taken[row] = Active(entry, text, tokens, why, len(self.taken))
         for group in entry.groups:
             self._taken_of.setdefault(group, row)
@@ -185,13 +190,13 @@ class _Run:
         for asked in self._book.asked[row]:
             if not asked.holds(is_found):
                 return False, f"a key found, but `{asked.logic}` of its other keys does not hold"
-        return True, f"key `{self._book.index.keys[key].text}` {self._where(row, key)}"
+        return True, f"key `{self._book.keys[key].text}` {self._where(row, key)}"
 
     def _looks(self, row: int) -> Callable[[int], bool]:
         """Whether a key is found where an entry looks."""
         entry, back = self._book.entries[row], self._back
-        texts = filter(None, map(self._scene.fields.get, entry.scan_also))
-        others: list[Container[int]] = [self._book.index.found(it, self._budget) for it in texts]
+        texts = filter(None, map(self._field, entry.scan_also))
+        others: list[Container[int]] = [self._seen.found(it, self._budget) for it in texts]
         if not entry.exclude_recursion:
             others.append(self._inside)
 
@@ -200,11 +205,29 @@ class _Run:
 
         return is_found
 
+    def _field(self, name: str) -> str:
+        """A text of the card as it is scanned: with names, and no chance."""
+        scene = self._scene
+        with spending(self._macros):
+            scope = Scope(char=scene.char, user=scene.user, names_only=True)
+            return expand(scene.fields.get(name, ""), scope)
+
     def _where(self, row: int, key: int) -> str:
         back = self._back.get(key, math.inf)
         if back < self._book.entries[row].scan_depth:
             return "in the message" if back == 0 else f"in the message {back} before"
         return f"in the entry `{self._inside[key]}`" if key in self._inside else "in the card"
+
+    def _leave_twins(self, found: dict[int, str]) -> None:
+        """Leaves one of each entry that several books hold."""
+        twins = self._book.twins
+        for row in [row for row in found if row in twins]:
+            self._lose(row, f"says the same as `{self._called(twins[row], row)}`")
+
+    def _called(self, row: int, beside: int) -> str:
+        """What an entry is called in a word about another one, which may have the same name."""
+        entry, other = self._book.entries[row], self._book.entries[beside]
+        return entry.id if _label(entry) == _label(other) else _label(entry)
 
     def _settle_groups(self, found: Iterable[int]) -> None:
         """Leaves one of each group in `found`: the one taken before, else the winner."""
@@ -222,7 +245,7 @@ class _Run:
                 winner = self._winner(rivals, group)
             for row in rivals:
                 if winner is not None and row != winner:
-                    self._lose(row, f"`{_label(entries[winner])}` won the group `{group}`")
+                    self._lose(row, f"`{self._called(winner, row)}` won the group `{group}`")
 
     def _winner(self, rivals: list[int], group: str) -> int:
         """A sticky entry wins; then the best score where entries ask for it; then the highest
@@ -245,8 +268,8 @@ class _Run:
 
     def warnings(self) -> list[str]:
         """Keys that could not be used."""
-        broken = (f"key `{key.text}` is no valid pattern" for key in self._book.index.broken)
-        return [*islice(broken, MAX_BROKEN), *self._budget.warnings()]
+        faults = (f"key `{key.text}` {fault}" for key, fault in self._seen.faults)
+        return [*islice(faults, MAX_BROKEN), *self._budget.warnings()]
 
 
 class Effect(NamedTuple):
@@ -256,24 +279,28 @@ class Effect(NamedTuple):
     left: float
 
 
-def timed_effects(book: CompiledBook, scene: Scene, budget: Budget) -> dict[int, Effect]:
+def timed_effects(seen: BookInChat, scene: Scene, budget: Budget) -> dict[int, Effect]:
     """Which entries stay or stay away in this turn, by their row in the book.
 
     Each message of the user stands for a turn that was generated behind it. What a group, the
     budget or another entry did to an entry on a past turn is not replayed: its keys and chance are.
     """
+    book = seen.book
     if not book.timed:
         return {}
     first = max(0, len(scene.messages) - REPLAYED)
     places: dict[int, list[int]] = {}  # key: the messages that mention it, as turns
     for turn, message in enumerate(scene.messages[first:], first):
-        for key in book.timed_hits(scene.line(message), budget):
+        for key in seen.timed_found(scene.line(message), budget):
             places.setdefault(key, []).append(turn)
     past = enumerate(scene.messages[first:-1], first + 1)
     turns = [turn for turn, message in past if message.role == "user"]
     effects = {}
+    mentioned = {row for key in places for row in book.by_key[key]}
     with budget.keywords as time:
         for row in book.timed:
+            if row not in mentioned and not book.entries[row].constant:
+                continue
             if time.is_empty():
                 break
             if effect := _effect(book, row, places, scene, turns):
@@ -286,8 +313,6 @@ def _effect(
 ) -> Effect | None:
     """The effect that an entry is under by what past turns found."""
     entry, now = book.entries[row], len(scene.messages)
-    if not entry.constant and places.keys().isdisjoint(book.primary[row]):
-        return None
     stays = away = 0.0
     for turn in turns:
         if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):

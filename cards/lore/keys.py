@@ -1,23 +1,26 @@
 """The keys of a lorebook: which of them a text mentions, and which entries they belong to.
 
-A plain key has to stand in the text as a word by `retrieval.text.stands_in`, which knows Korean
-particles; a key is a regular expression only when it is written `/pattern/flags`. What a text
-mentions is remembered, so of a running chat only new lines are looked at: 1,000 plain keys take
-0.5 ms a text and 1,000 patterns 3.5 ms, so that nothing cleverer is worth its code.
+A plain key has to stand in the text as a word by `cards.lore.words.stands_in`; a key is a regular
+expression, JavaScript's, only when it is written `/pattern/flags`. Both may name `{{char}}` and
+`{{user}}`. What a text mentions is remembered, so of a running chat only new lines are looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, count
 from sys import getsizeof
+from threading import Lock
 from typing import NamedTuple
 
 from cards.lore.lorebook import Logic, Lorebook, LoreEntry
+from cards.lore.words import has_names, stands_in, with_names
 from language.normal import nfc
 from retrieval.patterns import Pattern, as_pattern
-from retrieval.text import spaced, stands_in
+from retrieval.text import spaced
 from schemas.budget import Budget
 from schemas.kept import Kept
 
@@ -34,7 +37,20 @@ BYTES_OF_PATTERN = 100  # for each character; lists of words take most
 AT_ONCE = 200_000
 """Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
 
-_SLASHED = re.compile(r"/.+/[a-z]*", re.DOTALL)
+GRAM = 3
+"""Characters that a key is filed under: 15,000 names share few of them."""
+
+FILED_BY = 16
+"""Characters of a key, of which three are chosen."""
+
+NAMED_BYTES = 32_000_000
+"""Of keys with the names of a chat filled in: 20 chats with 1,000 of them each."""
+
+MAX_INSERTED = 1_000_000
+"""Characters of names that are filled in for the macros of keys; further ones stay as text."""
+
+Names = tuple[str, str]
+"""What `{{char}}` and `{{user}}` are."""
 
 
 class Key(NamedTuple):
@@ -43,11 +59,6 @@ class Key(NamedTuple):
     text: str
     whole_words: bool = True
     case_sensitive: bool = False
-
-    @property
-    def is_pattern(self) -> bool:
-        """Whether it is a regular expression."""
-        return self.text.startswith("/") and _SLASHED.fullmatch(self.text) is not None
 
 
 class Mentioned(NamedTuple):
@@ -59,42 +70,76 @@ class Mentioned(NamedTuple):
     untried: frozenset[int]
 
 
+class _Plain(NamedTuple):
+    """A key that is no pattern, its words as they are compared."""
+
+    words: str
+    whole: bool
+    in_case: bool
+
+
 class KeyIndex:
     """Keys to be looked for together; a key is known by its row.
 
+    Each is filed under three characters of it, or of each word of which a pattern needs one, so
+    that of thousands only those are looked for whose three characters a text has.
+
     Args:
-        keys: distinct keys.
+        keys: distinct keys, by their rows or in the order of these.
+        names: for `{{char}}` and `{{user}}` in keys, which else stay as text.
+        most: bytes that are remembered of what texts mention.
     """
 
-    def __init__(self, keys: Sequence[Key]) -> None:
-        """Sorts plain keys and patterns; these are compiled when they are first tried."""
-        self.keys = list(keys)
-        self._plain: list[tuple[int, str, bool, bool]] = []  # row, words, whole, in their case
+    def __init__(
+        self,
+        keys: Sequence[Key] | Mapping[int, Key],
+        names: Names | None = None,
+        *,
+        most: int = REMEMBERED_BYTES,
+    ) -> None:
+        """Files plain keys; patterns are translated when a text comes, on the turn's budget."""
+        self._keys = dict(keys) if isinstance(keys, Mapping) else dict(enumerate(keys))
+        self._plain: dict[int, _Plain] = {}
         self._patterns: dict[int, Pattern] = {}
-        self._too_long: list[Key] = []  # for a pattern
-        for row, key in enumerate(keys):
-            if not key.is_pattern:
-                words = (_exact if key.case_sensitive else spaced)(key.text)
-                if words:
-                    self._plain.append((row, words, key.whole_words, key.case_sensitive))
-            elif source := as_pattern(key.text):
-                self._patterns[row] = Pattern(key.text, source)
-            else:
-                self._too_long.append(key)
-        self._remembered: Kept[bytes, Mentioned] = Kept(REMEMBERED_BYTES)
+        self._needs: dict[int, frozenset[str]] = {}  # words of which a pattern needs one
+        self._filed: dict[int, dict[str, list[int]]] = {size: {} for size in range(1, GRAM + 1)}
+        self._everywhere: list[int] = []  # patterns that need no word
+        self._unfiled: deque[int] = deque()
+        self._faults: dict[int, str] = {}
+        self._filing = Lock()
+        inserted = 0
+        for row, key in self._keys.items():
+            pattern = as_pattern(key.text)
+            text = key.text
+            if names and inserted < MAX_INSERTED:
+                text = with_names(text, *names, in_pattern=pattern is not None)
+                inserted += max(0, len(text) - len(key.text))
+                pattern = pattern and as_pattern(text, key.text)
+            if pattern:
+                self._patterns[row] = pattern
+                self._unfiled.append(row)
+            elif words := spaced(text):
+                exact = _exact(text) if key.case_sensitive else words
+                self._plain[row] = _Plain(exact, key.whole_words, key.case_sensitive)
+                self._file(row, words)
+        self._remembered: Kept[bytes, Mentioned] = Kept(most)
 
     @property
-    def patterns_size(self) -> int:
-        """Characters of all regular expressions."""
-        return sum(len(self.keys[row].text) for row in self._patterns)
+    def bytes(self) -> int:
+        """About how much memory it takes, what it remembers included."""
+        keys = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in self._keys.values())
+        patterns = sum(len(self._keys[row].text) for row in self._patterns)
+        return keys + BYTES_OF_PATTERN * patterns + self._remembered.most
+
+    @property
+    def faults(self) -> list[tuple[Key, str]]:
+        """Keys in slashes that can never match, as far as they were tried, and what is wrong."""
+        return [(self._keys[row], fault) for row, fault in self._faults.items()]
 
     @property
     def broken(self) -> list[Key]:
-        """Keys in slashes that are no valid expression, as far as they were tried, or too long."""
-        return [
-            *self._too_long,
-            *(self.keys[row] for row, pattern in self._patterns.items() if pattern.broken),
-        ]
+        """The keys of `faults`."""
+        return [key for key, _ in self.faults]
 
     def found(self, text: str, budget: Budget) -> frozenset[int]:
         """The rows of the keys that the text mentions; what the turn's budget did not allow to look
@@ -103,13 +148,15 @@ class KeyIndex:
         Raises:
             DeadlineExceeded: the turn has no time left.
         """
+        if not self._keys:
+            return frozenset()
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         mentioned = self._remembered.get(digest)
         if mentioned is None or mentioned.untried:
             mentioned, whole = self._look(text, budget, mentioned)
             if whole:
                 self._remembered.put(digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
-        budget.slow.update(self.keys[row].text for row in mentioned.slow)
+        budget.slow.update(self._keys[row].text for row in mentioned.slow)
         return mentioned.rows
 
     def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
@@ -117,14 +164,24 @@ class KeyIndex:
         budget.check()
         rows, slow = set(before.rows if before else ()), set(before.slow if before else ())
         untried = set[int]()
-        whole = before is not None or self._look_for_plain(text, rows, budget)
+        whole = True
+        if before is None:
+            whole = self._file_patterns(budget)
+            called, looked = self._look_for_words(text, rows, budget)
+            whole = whole and looked
+            tried: Iterable[int] = chain(called, self._everywhere)
+        else:
+            tried = before.untried
         composed = nfc(text)
-        for row in before.untried if before else self._patterns:
+        for row in tried:
+            pattern = self._patterns[row]
             try:
-                matches = self._patterns[row].matches(composed, budget)
+                matches = pattern.matches(composed, budget)
             except TimeoutError:
                 slow.add(row)
                 continue
+            if pattern.fault:
+                self._faults[row] = pattern.fault
             if budget.patterns.ran_out:
                 whole = False
                 break
@@ -134,19 +191,102 @@ class KeyIndex:
                 rows.add(row)
         return Mentioned(frozenset(rows), frozenset(slow), frozenset(untried)), whole
 
-    def _look_for_plain(self, text: str, rows: set[int], budget: Budget) -> bool:
-        """Adds the rows of plain keys; whether the time was enough for all."""
-        folded, exact = spaced(text), _exact(text)
-        step = 1 + AT_ONCE // (1 + len(text))
+    def _look_for_words(self, text: str, rows: set[int], budget: Budget) -> tuple[list[int], bool]:
+        """Adds the rows of plain keys; gives the patterns that may match, and whether the time was
+        enough for all."""
+        called: list[int] = []
         with budget.keywords:
-            for start in range(0, len(self._plain), step):
+            folded, exact = spaced(text), _exact(text)
+            filed = self._filed_under(folded)
+            step = 1 + AT_ONCE // (1 + len(text))
+            for start in range(0, len(filed), step):
                 if budget.keywords.is_empty():
-                    return False
-                for row, words, whole, in_case in self._plain[start : start + step]:
-                    said = exact if in_case else folded
-                    if words in said and (not whole or stands_in(words, said)):
-                        rows.add(row)
-        return True
+                    return called, False
+                for row in filed[start : start + step]:
+                    if row in self._plain:
+                        words, whole, in_case = self._plain[row]
+                        said = exact if in_case else folded
+                        if words in said and (not whole or stands_in(words, said)):
+                            rows.add(row)
+                    elif any(word in folded for word in self._needs[row]):
+                        called.append(row)
+        return called, True
+
+    def _file_patterns(self, budget: Budget) -> bool:
+        """Translates patterns and files them; whether the time was enough for all."""
+        with self._filing, budget.patterns as time:
+            while self._unfiled and not time.is_empty():
+                row = self._unfiled[0]
+                needs = self._patterns[row].words()
+                if fault := self._patterns[row].fault:
+                    self._faults[row] = fault
+                elif needs:
+                    self._needs[row] = needs
+                    for word in needs:
+                        self._file(row, word)
+                else:
+                    self._everywhere.append(row)
+                self._unfiled.popleft()
+            return not self._unfiled
+
+    def _file(self, row: int, words: str) -> None:
+        """Files a key under those of its characters that the fewest others are filed under."""
+        start = words[:FILED_BY]
+        size = min(GRAM, len(start))
+        filed = self._filed[size]
+        grams = [start[at : at + size] for at in range(len(start) - size + 1)]
+        rarest = min(grams, key=lambda gram: len(filed.get(gram, ())))
+        filed.setdefault(rarest, []).append(row)
+
+    def _filed_under(self, folded: str) -> list[int]:
+        """The rows that are filed under what a text has, in their order."""
+        rows = set[int]()
+        length = len(folded)
+        for size, filed in self._filed.items():
+            if len(filed) * (100 + length) < 200 * length:  # the cheaper way
+                has: Iterable[str] = [gram for gram in filed if gram in folded]
+            else:
+                has = filed.keys() & {folded[at : at + size] for at in range(length)}
+            for gram in has:
+                rows.update(filed[gram])
+        return sorted(rows)
+
+
+class BookKeys:
+    """The keys of a book, some of which may name the character or the user.
+
+    What those mention is kept apart for each pair of names: no chat sees another's.
+
+    Args:
+        keys: distinct keys by their row.
+    """
+
+    def __init__(self, keys: Mapping[int, Key]) -> None:
+        """Files what names nobody."""
+        self._named = {row: key for row, key in keys.items() if has_names(key.text)}
+        self._plain = KeyIndex({row: keys[row] for row in keys.keys() - self._named.keys()})
+        self._number = next(_numbers)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes, what it remembers included."""
+        named = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in self._named.values())
+        return named + self._plain.bytes
+
+    def of(self, names: Names) -> list[KeyIndex]:
+        """All keys as a chat with these names looks for them."""
+        if not self._named:
+            return [self._plain]
+        index = _named.get((self._number, *names))
+        if index is None:
+            index = KeyIndex(self._named, names, most=REMEMBERED_BYTES // 5)
+            _named.put((self._number, *names), index, index.bytes)
+        return [self._plain, index]
+
+
+_numbers = count()
+"""Of sets of keys, so that none is taken for another."""
+_named: Kept[tuple[int, str, str], KeyIndex] = Kept(NAMED_BYTES)
 
 
 def _exact(text: str) -> str:
@@ -191,7 +331,7 @@ class CompiledBook:
             tuple(Asked(tuple(row_of(entry, k) for k in keys), lg) for keys, lg in entry.conditions)
             for entry in book.entries
         ]
-        self.index = KeyIndex(list(rows))
+        self.keys = list(rows)
         self.by_key: list[list[int]] = [[] for _ in rows]
         self.timed: list[int] = []
         self.delayed: dict[int, list[int]] = {}  # by level of recursion
@@ -207,27 +347,61 @@ class CompiledBook:
                 self.delayed.setdefault(entry.recursion_level, []).append(at)
         self.windows = {entry.scan_depth for entry in book.entries}
         self.always = [at for at, one in enumerate(book.entries) if one.constant or one.scan_also]
-        self._timed_rows = sorted(timed_rows)
-        self._timed_index = KeyIndex([self.index.keys[row] for row in self._timed_rows])
+        self.twins = _twins(book.entries)
+        self._index = BookKeys(dict(enumerate(self.keys)))
+        self._timed_index = BookKeys({row: self.keys[row] for row in sorted(timed_rows)})
 
     @property
     def bytes(self) -> int:
         """About how much memory it takes, what it remembers included."""
-        keys, patterns = self.index.keys, self.index.patterns_size
         texts = sum(getsizeof(entry.content) for entry in self.entries)
-        of_keys = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in keys)
-        objects = BYTES_OF_ENTRY * len(self.entries) + 2 * REMEMBERED_BYTES
-        return texts + of_keys + objects + BYTES_OF_PATTERN * patterns
+        indexes = self._index.bytes + self._timed_index.bytes
+        return texts + BYTES_OF_ENTRY * len(self.entries) + indexes
 
-    def timed_hits(self, text: str, budget: Budget) -> frozenset[int]:
-        """The keys of entries with timed effects that a text mentions, as rows of `index`."""
-        return frozenset(self._timed_rows[row] for row in self._timed_index.found(text, budget))
+    def seen_by(self, names: Names) -> BookInChat:
+        """The book in a chat with these names."""
+        return BookInChat(self, self._index.of(names), self._timed_index.of(names))
+
+
+class BookInChat(NamedTuple):
+    """A book whose keys are looked for under the names of one chat."""
+
+    book: CompiledBook
+    indexes: list[KeyIndex]
+    timed_indexes: list[KeyIndex]
+
+    def found(self, text: str, budget: Budget) -> frozenset[int]:
+        """The rows of the keys that a text mentions."""
+        return frozenset().union(*(index.found(text, budget) for index in self.indexes))
+
+    def timed_found(self, text: str, budget: Budget) -> frozenset[int]:
+        """Those of them that entries with timed effects have."""
+        return frozenset().union(*(index.found(text, budget) for index in self.timed_indexes))
+
+    @property
+    def faults(self) -> list[tuple[Key, str]]:
+        """Keys that can never match, as far as they were tried, and what is wrong with each."""
+        return [fault for index in self.indexes for fault in index.faults]
+
+
+def _twins(entries: Sequence[LoreEntry]) -> dict[int, int]:
+    """Entries that say the same as an earlier one in every way, as in two books that are equal, and
+    the earlier one."""
+    first: dict[LoreEntry, int] = {}
+    twins: dict[int, int] = {}
+    stacked = len({entry.rank for entry in entries}) > 1
+    for row, entry in enumerate(entries if stacked else ()):
+        earlier = first.setdefault(replace(entry, id="", rank=0), row)
+        if earlier != row:
+            twins[row] = earlier
+    return twins
 
 
 def compiled(book: Lorebook) -> CompiledBook:
     """The compiled book; books of equal content share one.
 
-    Compiling costs 30 ms for 1,000 plain keys and 130 ms for 1,000 patterns, each turn otherwise.
+    Compiling costs 10 ms for 1,000 plain keys, and 0.3 s for 1,000 patterns that are all called
+    for, each turn otherwise.
     """
     known = _books.get(book)
     if known is None:

@@ -28,6 +28,9 @@ Position = Literal[
 SCAN_DEPTH = 2
 """Messages that an entry looks back, if neither it nor its book says how many."""
 
+HASHED = 20
+"""Entries by which books are told apart at first sight."""
+
 POSITIONS: dict[str, Position] = {
     **{name: name for name in get_args(Position)},
     **{"before_desc": "before_char", "after_desc": "after_char"},
@@ -114,6 +117,11 @@ class Lorebook:
     """What the file was taken for."""
     note: str = field(default="", compare=False)
     """That entries were left out, if some were."""
+
+    def __hash__(self) -> int:
+        """Of a few entries; to read all 5,000 takes as long as a turn may."""
+        some = tuple(entry.content for entry in self.entries[:HASHED])
+        return hash((self.name, self.token_budget, len(self.entries), some))
 
 
 def stack(*books: Lorebook) -> Lorebook:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cards.characters.card import alternate_greetings, tags_of
+from cards.characters.card import alternate_greetings, notes_of, tags_of
+from cards.files import object_in
 from cards.lore.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, chat_of, expand
+from language.normal import nfc
 from schemas.request import CONTINUE, ChatRequest, Message
+
+_NO_FILE = re.compile(r'[_/\\?%*:|"<>\x00-\x1f]')
 
 CARD_TEXTS = {
     "description": "character_description",
@@ -29,6 +34,7 @@ class Scene:
         chat: the chat's id: chance depends on it and on the number of messages.
         fields: texts of the card for entries that scan them too: `character_description`,
             `character_personality`, `scenario`, `creator_notes`, `persona_description`, ...
+        aliases: further names of the character, for entries that are meant for some.
         tags: the character's.
         greeting: which greeting the chat began with; 0 is the first message.
         trigger: the kind of turn, `normal` or `continue`.
@@ -39,6 +45,7 @@ class Scene:
     user: str
     chat: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    aliases: Collection[str] = ()
     tags: Collection[str] = ()
     greeting: int | None = None
     trigger: str = "normal"
@@ -60,7 +67,15 @@ class Scene:
             char=persona.name,
             user=name,
             chat=chat,
-            fields={CARD_TEXTS[name]: getattr(persona, name) for name in FIELDS},
+            fields={
+                **{CARD_TEXTS[name]: getattr(persona, name) for name in FIELDS},
+                "character_depth_prompt": str(
+                    object_in(persona.extensions, "depth_prompt").get("prompt") or ""
+                ),
+                "creator_notes": notes_of(persona),
+                "persona_description": request.user_note or "",
+            },
+            aliases=persona.aliases,
             tags=tags_of(persona),
             greeting=_greeting(request.history, greetings, shown),
             trigger="continue" if request.message.strip() == CONTINUE else "normal",
@@ -137,7 +152,24 @@ def why_barred(entry: LoreEntry, scene: Scene) -> str:
     if entry.only_every and len(scene.messages) % entry.only_every:
         return f"only every {entry.only_every} messages"
     if entry.characters or entry.tags:
-        meant = scene.char in entry.characters or not set(entry.tags).isdisjoint(scene.tags)
+        named = any(_is_named(name, [scene.char, *scene.aliases]) for name in entry.characters)
+        meant = named or not set(entry.tags).isdisjoint(scene.tags)
         if meant == entry.exclude_characters:
             return "not for this character"
     return ""
+
+
+def _is_named(wanted: str, names: Iterable[str]) -> bool:
+    """Whether a filter means a character of these names: SillyTavern writes the name of the card's
+    file, which has no mark that a file may not have and often a number behind."""
+    plain = _as_file(wanted).removeprefix("default ")
+    return bool(plain) and any(plain in (own, own + _digits(plain)) for own in map(_as_file, names))
+
+
+def _as_file(name: str) -> str:
+    return " ".join(_NO_FILE.sub(" ", nfc(name)).casefold().removesuffix(".png").split())
+
+
+def _digits(text: str) -> str:
+    """Those that the text ends in."""
+    return text[len(text.rstrip("0123456789")) :]

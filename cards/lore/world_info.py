@@ -1,8 +1,13 @@
 """Reads lorebooks. Both forms are read as World Info, after a card's book is put into its words.
 
-V3 adds decorators, the `@@name value` lines at the head of an entry's content. A line with `@@@` is
-the fallback of the line above it, used where that one is not supported. The first supported
-decorator of a name wins; unknown ones are left out of the text all the same.
+V3 adds decorators, the `@@name value` lines at the head of an entry's content, and RisuAI a few of
+its own. A line with `@@@` is the fallback of the line above it, used where that one is not
+supported. The first supported decorator of a name wins; of those that ask for keys, each line asks.
+Unknown ones are left out of the text all the same.
+
+A book is Risu's where its or its entries' `extensions` say so (`risu_...`). There keys are parts of
+words and may stand several in one text, between commas, and what goes to the budget first is said
+by the order alone.
 """
 
 from __future__ import annotations
@@ -48,15 +53,28 @@ _NEVER_IN_EXTENSIONS = {
 there also as `scan_depth`, and go before the entry's own."""
 
 _DECORATOR = re.compile(r"(@{2,})([A-Za-z_]+)(?:[ \t]+(.*))?")
+_PERCENT = re.compile(r"100|\d{1,2}(?:\.\d{1,9})?", re.ASCII)
+_RISU = "risu_"
+_PLACE = "pt_"
+"""Of a place in a Risu prompt, which is named as an outlet is."""
 
 _DECORATED: dict[str, tuple[str, Callable[[str], Any]]] = {
     "activate_only_after": ("delay", int),
     "activate_only_every": ("only_every", int),
     "keep_activate_after_match": ("sticky", lambda _: -1),
     "dont_activate_after_match": ("cooldown", lambda _: -1),
+    "probability": ("probability", float),
+    "priority": ("priority", int),
+    "match_full_word": ("whole_words", lambda _: True),
+    "match_partial_word": ("whole_words", lambda _: False),
+    "case_sensitive": ("case_sensitive", lambda _: True),
+    "recursive": ("prevent_recursion", lambda _: False),
+    "unrecursive": ("prevent_recursion", lambda _: True),
+    "no_recursive_search": ("exclude_recursion", lambda _: True),
+    "end": ("depth", lambda _: 0),
     "is_greeting": ("greeting", int),
     "role": ("role", str),
-    "position": ("position", POSITIONS.__getitem__),
+    "position": ("position", lambda name: POSITIONS.get(name, "outlet")),
     "scan_depth": ("scan_depth", int),
     "instruct_scan_depth": ("scan_depth", int),
     "depth": ("depth", int),
@@ -66,8 +84,16 @@ _DECORATED: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 """The setting of an entry that a decorator stands for."""
 
-_BARE = {"ignore_on_max_context", "additional_keys", "exclude_keys", "activate", "dont_activate"}
-"""With these, all of V3 but `is_user_icon` and `disable_ui_prompt`, which are about a screen."""
+_ASKING: dict[str, Logic] = {
+    "additional_keys": "and_any",
+    "exclude_keys": "not_any",
+    "exclude_keys_all": "not_all",
+}
+"""What decorators ask of the keys that they name."""
+
+_BARE = {"ignore_on_max_context", "activate", "dont_activate"}
+"""With these, all of V3 but `is_user_icon` and `disable_ui_prompt`, which are about a screen, and
+all of Risu but `inject_lore` and its kin, which change the text of other entries."""
 
 _ALLOWED = {
     "role": {"system", "user", "assistant"},
@@ -90,6 +116,7 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
         raise BadRequest("is no lorebook; it has no `entries`")
     warnings: list[str] = []
     book = Fields(document, "", warnings)
+    risu = _is_risu(document, raw.values() if isinstance(raw, dict) else raw)
     used: set[str] = set()
     names = list(raw) if isinstance(raw, dict) else range(len(raw))
     values = raw.values() if isinstance(raw, dict) else raw
@@ -103,6 +130,8 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
             warnings.append(f"entry {name}: should be an object")
             continue
         form = _as_world_info(value) if "keys" in value else value
+        if risu:
+            form = _as_risu_means(form, object_in(document, "extensions"))
         entries.append(_entry(form, _identity(form, name, used), book, warnings))
     budget = book.whole("token_budget", 0, 10**6, -1)
     return Lorebook(
@@ -146,6 +175,39 @@ def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None and setting not in _NEVER_IN_EXTENSIONS:
             form[setting] = value
     return form
+
+
+def _is_risu(document: Mapping[str, Any], entries: Iterable[Any]) -> bool:
+    """Whether a book was made with RisuAI."""
+    owners = [document, *(entry for entry in entries if isinstance(entry, dict))]
+    return any(
+        str(name).startswith(_RISU) for owner in owners for name in object_in(owner, "extensions")
+    )
+
+
+def _as_risu_means(form: Mapping[str, Any], of_book: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a Risu book, with what that program takes for granted."""
+    given = {name: value for name, value in form.items() if value is not None}
+    return {
+        "matchWholeWords": bool(of_book.get(f"{_RISU}fullWordMatching")),
+        "caseSensitive": form.get("risuCaseSensitive"),
+        "probability": form.get("risuActivationPercent"),
+        "priority": form.get("order"),
+        **given,
+        "key": _between_commas(form.get("key")),
+        "keysecondary": _between_commas(form.get("keysecondary")),
+    }
+
+
+def _between_commas(keys: Any) -> Any:
+    """Keys, those in one text apart; a regular expression stays whole."""
+    if not isinstance(keys, list):
+        return keys
+    return [
+        part
+        for key in keys
+        for part in (key.split(",") if isinstance(key, str) and key[:1] != "/" else [key])
+    ]
 
 
 def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[str]) -> LoreEntry:
@@ -208,9 +270,10 @@ def _conditions(read: Fields, decorators: Mapping[str, str]) -> tuple[Condition,
     secondary = _stripped(read.texts("keysecondary"))
     if secondary and read.flag("selective", True):
         found.append(Condition(secondary, _LOGICS[read.whole("selectiveLogic", 0, 3, 0)]))
-    for name, logic in (("additional_keys", _LOGICS[0]), ("exclude_keys", _LOGICS[2])):
-        if keys := _stripped(decorators.get(name, "").split(",")):
-            found.append(Condition(keys, logic))
+    for name, logic in _ASKING.items():
+        for line in decorators.get(name, "").split("\n"):
+            if keys := _stripped(line.split(",")):
+                found.append(Condition(keys, logic))
     return tuple(found)
 
 
@@ -236,7 +299,7 @@ def _split_decorators(content: str) -> tuple[dict[str, str], str, list[str]]:
     """The decorators in force, the text without the lines of any, and the unknown ones' names."""
     found: dict[str, str] = {}
     unknown: list[str] = []
-    settled = True  # whether the chain of fallbacks has found one that works
+    settled = False  # whether the chain of fallbacks has found one that works
     rest = content
     for _ in range(MAX_DECORATORS):
         line, newline, behind = rest.partition("\n")
@@ -248,7 +311,9 @@ def _split_decorators(content: str) -> tuple[dict[str, str], str, list[str]]:
         name, value = match[2].lower(), (match[3] or "").strip()
         if not settled:
             settled = _works(name, value)
-            if settled:
+            if settled and name in _ASKING and name in found:
+                found[name] += f"\n{value}"
+            elif settled:
                 found.setdefault(name, value)
             else:
                 unknown.append(name)
@@ -266,11 +331,22 @@ def _decorated(decorators: Mapping[str, str]) -> dict[str, Any]:
         said.setdefault(setting, read(value))
         if setting == "depth":
             said.setdefault("position", "from_start" if "reverse" in name else "at_depth")
+        if name == "position" and value.startswith(_PLACE):
+            said["outlet"] = value.removeprefix(_PLACE)
     return said
 
 
 def _works(name: str, value: str) -> bool:
     """Whether a decorator is supported and its value makes sense."""
+    if name == "position" and value.startswith(_PLACE):
+        return len(value) > len(_PLACE)
+    if name == "priority":
+        value = value.removeprefix("-")
     if name in _DECORATED and _DECORATED[name][1] is int:
-        return value.isascii() and value.isdigit() and len(value) <= 4
-    return name in (_DECORATED.keys() | _BARE) and value in _ALLOWED.get(name, {value})
+        return (
+            value.isascii() and value.isdigit() and len(value) <= (9 if name == "priority" else 4)
+        )
+    if name == "probability":
+        return _PERCENT.fullmatch(value) is not None
+    supported = name in _DECORATED or name in _ASKING or name in _BARE
+    return supported and value in _ALLOWED.get(name, {value})

@@ -167,7 +167,7 @@ async def test_a_pattern_that_ran_out_is_tried_once_and_said_beside_the_story(
     events = [_event(number, [slow, "/hel+o/"]) for number in range(50)]
     history = [{"role": "user", "content": EVIL}, {"role": "character", "content": "hello"}]
     answer = await make_pipeline(scripted).chat(ask(EVIL, story=events, history=history))
-    assert tried.count("(a+)+$") == 1
+    assert tried.count(r"(?:a+)+\Z") == 1
     assert answer["meta"]["warnings"] == [f"key `{slow}` takes too long"]
     woken = [item["why"] for item in answer["retrieved"] if item["id"] == "e49"]
     assert woken and "keyword /hel+o/" in woken[0], "the others are not harmed"
