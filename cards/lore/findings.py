@@ -11,6 +11,8 @@ from cards.forms import keys_in
 from cards.lore.lorebook import LoreEntry
 from schemas.errors import BadRequest
 
+WORLD_INFO = "World Info"
+
 MAX_NAMED = 5
 """Entries that a warning names."""
 
@@ -19,15 +21,11 @@ MAX_SETTINGS = 12
 
 
 class Findings:
-    """Looks at the entries of a book one after another.
+    """Looks at the entries of a book one after another."""
 
-    Args:
-        program: whose settings those without a place are.
-    """
-
-    def __init__(self, program: str = "World Info") -> None:
+    def __init__(self) -> None:
         self.unplaced = Counter[str]()
-        self._program = program
+        """Settings of World Info without a place here, by the entries that use them."""
         self._unread: list[Any] = []
         self._empty: list[str] = []
         self._keyless: list[str] = []
@@ -77,14 +75,7 @@ class Findings:
                 said.append(f"{_entries(len(names))} {words}: {_few(names)}")
         if self._entries and self._off == self._entries:
             said.append("all entries are disabled")
-        settings = self.unplaced.most_common()
-        said += [
-            f"{self._program}'s `{_shown(name)}` has no place here: {_entries(count)}"
-            for name, count in settings[:MAX_SETTINGS]
-        ]
-        if len(settings) > MAX_SETTINGS:
-            said.append(f"{len(settings) - MAX_SETTINGS:,} more settings have no place here")
-        return said
+        return [*said, *unplaced_words(WORLD_INFO, self.unplaced)]
 
     def _refuse(self, rows: int, lost: int) -> None:
         if not rows:
@@ -115,3 +106,14 @@ def _few(names: Iterable[str]) -> str:
 def _shown(name: str) -> str:
     """A name as it may be printed."""
     return "".join(c if c.isprintable() else "?" for c in name[:40])
+
+
+def unplaced_words(program: str, settings: Counter[str]) -> list[str]:
+    """Which settings of a program have no place here, and how many entries use them."""
+    told = [
+        f"{program}'s `{_shown(name)}` has no place here: {_entries(count)}"
+        for name, count in settings.most_common(MAX_SETTINGS)
+    ]
+    if len(settings) > MAX_SETTINGS:
+        told.append(f"{len(settings) - MAX_SETTINGS:,} more settings have no place here")
+    return told
