@@ -7,7 +7,7 @@ is recalled of the chat depends on it.
 from __future__ import annotations
 
 from cards.lore.activation import BUDGET_SHARE, Count, activate
-from cards.lore.events import is_standing, lore_chunks, split_lore
+from cards.lore.events import in_force, is_standing, lore_chunks, split_lore
 from cards.lore.lorebook import Lorebook
 from cards.lore.scene import Activation, Scene
 from prompts.words import language_of
@@ -32,7 +32,7 @@ def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
     Raises:
         BadRequest: an event's `extensions.lore` is no entry; names the event.
     """
-    book, _ = split_lore(request.story)
+    book = in_force(split_lore(request.story)[0])
     if not book.entries:
         return Lore()
     activation = activate(

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from cards.load import load_json
+from cards.lore.events import is_off
 from nodes.embed import search_of
 from retrieval.index import IndexCache
 from retrieval.story import script_of_story, search_story
@@ -43,7 +44,8 @@ class StoryFile(Strict):
 
 
 def read_story(path: Path, story_id: str | None) -> StoryFile:
-    """The story in a file, named by `story_id`, else by the file, else after the file.
+    """The story in a file, named by `story_id`, else by the file, else after the file; without
+    lore that is switched off.
 
     Raises:
         BadRequest: the file cannot be read, or is no story; names the place.
@@ -63,7 +65,7 @@ def read_story(path: Path, story_id: str | None) -> StoryFile:
             raise BadRequest(
                 f"event {row} has the id of event {other}; give each its own", field="story"
             )
-    return story
+    return story.model_copy(update={"story": [e for e in story.story if not is_off(e)]})
 
 
 def build(story: StoryFile, stories: StoryIndex) -> Built:

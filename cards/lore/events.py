@@ -1,16 +1,19 @@
 """Lore as story events, so that a request carries it without a field of its own.
 
 An event of lore is public, has always happened (order 0) and keeps what an event has no place for
-in `extensions["lore"]`. `split_lore` takes such events out of a story again, as a book.
+in `extensions["lore"]`. `split_lore` takes such events out of a story again, as the same book;
+`in_force` leaves out what never takes part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from cards.lore.lorebook import Lorebook, LoreEntry
+from cards.lore.own import ENTRY, NAMES, dumped
 from cards.lore.scene import Activation
 from schemas.errors import BadRequest
 from schemas.rag import RAGChunk
@@ -22,19 +25,25 @@ MAX_KEYWORD = 1_000
 NEAR = 10
 """Messages from the end; by custom, notes that shall be heeded stand at a depth of 4."""
 
-_ENTRY = TypeAdapter(LoreEntry)
-
 
 def to_events(book: Lorebook) -> list[StoryEvent]:
-    """The entries of a book that can ever take part, as events.
+    """The entries of a book as events, those that are switched off or empty, too.
 
     Keys that are plain words are the event's keywords. Texts keep their macros.
     """
-    return [
-        _event(row, entry, book)
-        for row, entry in enumerate(book.entries)
-        if entry.enabled and entry.content
-    ]
+    return [_event(row, entry, book) for row, entry in enumerate(book.entries)]
+
+
+def in_force(book: Lorebook) -> Lorebook:
+    """A book without the entries that never take part, whatever is said."""
+    entries = tuple(entry for entry in book.entries if entry.enabled and entry.content)
+    return book if len(entries) == len(book.entries) else replace(book, entries=entries)
+
+
+def is_off(event: StoryEvent) -> bool:
+    """Whether an event is lore that never takes part."""
+    lore = event.extensions.get(LORE)
+    return isinstance(lore, dict) and (not event.text or lore.get("enabled") is False)
 
 
 def split_lore(events: Sequence[StoryEvent]) -> tuple[Lorebook, list[StoryEvent]]:
@@ -51,9 +60,10 @@ def split_lore(events: Sequence[StoryEvent]) -> tuple[Lorebook, list[StoryEvent]
             story.append(event)
             continue
         try:
-            entries.append(_ENTRY.validate_python({**data, "content": event.text}))
+            settings = {key: value for key, value in data.items() if key in NAMES}
+            entries.append(ENTRY.validate_python({**settings, "content": event.text}))
             name, budget = str(data.get("book", "")), _BUDGET.validate_python(data.get("budget"))
-        except (ValidationError, TypeError):
+        except (ValidationError, TypeError, AttributeError):
             raise BadRequest(
                 "is no lore entry; make it with `cards.lore.events.to_events`",
                 field=f"story.{row}.extensions.lore",
@@ -96,7 +106,7 @@ def is_standing(entry: LoreEntry) -> bool:
 
 def _event(row: int, entry: LoreEntry, book: Lorebook) -> StoryEvent:
     words = [key[:MAX_KEYWORD] for key in entry.keys if not key.startswith("/")]
-    lore = _ENTRY.dump_python(entry, mode="json", exclude={"content"}, exclude_defaults=True)
+    lore = dumped(entry, exclude=frozenset({"content"}))
     if book.name:
         lore["book"] = book.name
     if book.token_budget is not None:

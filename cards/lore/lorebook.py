@@ -5,8 +5,9 @@ Settings of a whole book are resolved into its entries, so an entry means the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 Logic = Literal["and_any", "not_all", "not_any", "and_all"]
 LoreRole = Literal["system", "user", "assistant"]
@@ -103,6 +104,8 @@ class LoreEntry:
     """Kinds of turns it takes part in; empty for all."""
     rank: int = 0
     """Of the book in a stack: 0 is the card's own, which goes before world books."""
+    source: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The entry as its file has it, by which it is written back."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class Lorebook:
     """What the file was taken for."""
     note: str = field(default="", compare=False)
     """That entries were left out, if some were."""
+    source: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The book as its file has it, without its entries."""
 
     def __hash__(self) -> int:
         """Of a few entries; to read all 5,000 takes as long as a turn may."""

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from cards.files import Fields, object_in, whole
+from cards.lore.findings import Findings
 from cards.lore.lorebook import (
     POSITIONS,
     SCAN_DEPTH,
@@ -27,6 +29,8 @@ from cards.lore.lorebook import (
     LoreRole,
     Position,
 )
+from cards.lore.own import kept, restored
+from cards.lore.wording import settled
 from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT, MAX_STORY
@@ -102,9 +106,15 @@ _ALLOWED = {
 MAX_DECORATORS = 100
 
 
-def parse_book(document: Mapping[str, Any]) -> Lorebook:
+def parse_book(
+    document: Mapping[str, Any], *, strict: bool = False, total: int | None = None
+) -> Lorebook:
     """The book in World Info, a stand-alone `lorebook_v3` or the book of a card: the first entries,
     as many as a request can hold.
+
+    Args:
+        strict: refuses a book that is for the most part not understood; else that is a warning.
+        total: entries of the file, where the document holds only the first of them.
 
     Raises:
         BadRequest: it holds no entries.
@@ -121,25 +131,36 @@ def parse_book(document: Mapping[str, Any]) -> Lorebook:
     names = list(raw) if isinstance(raw, dict) else range(len(raw))
     values = raw.values() if isinstance(raw, dict) else raw
     entries, note, size = [], "", 0
+    found = Findings()
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
         size += size_of(value, MAX_IMPORT)
         if row == MAX_STORY or size > MAX_IMPORT:
-            note = f"kept the first {row:,} of {len(raw):,} entries: a request holds no more"
+            many = total or len(raw)
+            note = f"kept the first {row:,} of {many:,} entries: a request holds no more"
             break
         if not isinstance(value, dict):
             warnings.append(f"entry {name}: should be an object")
+            found.unread(value)
             continue
-        form = _as_world_info(value) if "keys" in value else value
+        odd: list[str] = []
+        form = settled(value, odd.append, found.unplaced)
+        form = _as_world_info(form) if "keys" in form else form
         if risu:
             form = _as_risu_means(form, object_in(document, "extensions"))
-        entries.append(_entry(form, _identity(form, name, used), book, warnings))
+        own = kept(form)
+        identity = _identity({**form, "uid": own.pop("id", None) or form.get("uid")}, name, used)
+        entry = restored(_entry(form, identity, book, warnings), own, odd.append)
+        warnings += [f"entry {identity}: {words}" for words in odd]
+        entries.append(replace(entry, source=value))
+        found.read(value, form, entry)
     budget = book.whole("token_budget", 0, 10**6, -1)
     return Lorebook(
         entries=tuple(entries),
         name=book.text("name"),
         token_budget=budget if budget >= 0 else None,
-        warnings=(*filter(None, [note]), *warnings),
+        warnings=(*filter(None, [note]), *found.judged(strict=strict), *warnings),
         note=note,
+        source={name: value for name, value in document.items() if name != "entries"},
     )
 
 
@@ -216,8 +237,6 @@ def _entry(form: Mapping[str, Any], identity: str, book: Fields, warnings: list[
     decorators, content, unknown = _split_decorators(read.text("content"))
     if len(content) > MAX_TEXT:
         read.warn(f"`content` has more than {MAX_TEXT:,} characters; the rest is left out")
-    if form.get("content") is None:
-        read.warn("has no `content`")
     for name in unknown:
         read.warn(f"decorator `@@{name}` is not supported")
     who = Fields(read.object("characterFilter"), f"entry {identity}", warnings)
