@@ -98,8 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     out.print(f"{name} can be used{odd}")
                 case _:
                     warn(warnings_of(thing))
-                    options = {"picture": args.picture, "force": args.force, **who}
-                    warn(convert(thing, args.out, args.to, **options))
+                    kind = "version" if args.to in OF_CARD else "lore"
+                    options = {"picture": args.picture, "force": args.force, kind: args.to}
+                    warn(convert(thing, args.out, **options, **who))
                     out.print(f"wrote {escape(args.out.name)}: {args.out.stat().st_size:,} bytes")
     except IyagiError as error:
         sys.stderr.write(f"error: {error.message}\n")

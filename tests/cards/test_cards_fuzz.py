@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cards.characters.card import parse_card, to_persona
 from cards.characters.carriers import read_card
 from cards.characters.export import to_json, to_png
-from cards.load import lore_of
+from cards.lore.of_card import lore_of
 from schemas.errors import BadRequest
 from tests.cards.cards_support import as_json, charx, picture, text_chunk, unhurried, v2, v3
 
