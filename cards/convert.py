@@ -67,9 +67,9 @@ def convert(
             written = _write(out, _lore(book, lore or "world-info"), force=force)
             told = f"{len(others):,} events are no lore and are left out"
             return [*written, told] if others else written
-        case Chat(), "jsonl" if version is lore is None:
+        case Chat(), "jsonl" if version is None and lore is None:
             return _write(out, as_jsonl(thing, user=user, character=character), force=force)
-        case Chat(), "json" if version is lore is None:
+        case Chat(), "json" if version is None and lore is None:
             return _write(out, as_json(thing), force=force)
     raise BadRequest(
         "cannot be written in this format; use .png, .json or .charx for a card, .json for lore, "

@@ -7,6 +7,7 @@ the form of what it carries (`cards.forms`). Names of files say nothing: people 
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -70,7 +71,14 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     elif (chat := read_lines(text, user=user, character=character)) is not None:
         return chat
     else:
-        value = parse_json(content)
+        try:
+            value = parse_json(content)
+        except BadRequest:
+            if first != "[":
+                raise
+            with suppress(BadRequest):  # a messenger's lines may begin with `[name]` or `[time]`
+                return read_text(text.strip(), user=user, character=character)
+            raise
     document = Document(value=value, content=content, user=user, character=character)
     form = form_of(document.value, FORMS)
     if form is None:

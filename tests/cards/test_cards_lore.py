@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.characters.card import parse_card
-from cards.lore.of_card import lore_of
 from cards.lore.events import lore_chunks, split_lore, to_events
 from cards.lore.keys import Key, KeyIndex
 from cards.lore.lorebook import Lorebook, LoreEntry, stack
+from cards.lore.of_card import lore_of
 from cards.lore.world_info import parse_book
 from retrieval import patterns
 from retrieval.text import mentions
