@@ -9,7 +9,9 @@ from cards.forms import Document, Form
 
 
 def _is_card(value: Any) -> bool:
-    return isinstance(value, dict) and (is_card(value) or ("spec" in value and "data" in value))
+    if not isinstance(value, dict) or str(value.get("spec")).startswith("lorebook"):
+        return False
+    return is_card(value) or ("spec" in value and "data" in value)
 
 
 def _read_card(document: Document) -> Card:

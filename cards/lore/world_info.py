@@ -117,7 +117,7 @@ def parse_book(
             continue
         odd: list[str] = []
         form = settled(value, odd.append, found.unplaced)
-        form = _as_world_info(form) if "keys" in form else form
+        form = as_world_info(form) if "keys" in form else form
         own = kept(form)
         identity = _identity({**form, "uid": own.pop("id", None) or form.get("uid")}, name, used)
         entry = restored(_entry(form, identity, book, warnings), own, odd.append)
@@ -146,7 +146,7 @@ def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
     return identity
 
 
-def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
+def as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A card book's entry in the words of World Info; `extensions` go before the entry's own."""
     form: dict[str, Any] = {
         "uid": entry.get("id"),
