@@ -61,7 +61,7 @@ def _read_program(program: Program, rows: Any, head: Mapping[str, Any]) -> Loreb
     entries = entries_of(program, listed[: MAX_STORY + 1], counted.update)
     book = parse_book({**settings, "entries": entries}, strict=True, total=len(listed))
     unplaced = unplaced_words(program.name, counted)
-    return replace(book, warnings=(*book.warnings, *odd, *unplaced))
+    return replace(book, warnings=(*book.warnings, *odd, *unplaced), source=None)
 
 
 _AGNAI = {

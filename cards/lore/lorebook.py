@@ -121,7 +121,7 @@ class Lorebook:
     note: str = field(default="", compare=False)
     """That entries were left out, if some were."""
     source: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
-    """The book as its file has it, without its entries."""
+    """The book as its file has it, without its entries; None if that is in words of another."""
 
     def __hash__(self) -> int:
         """Of a few entries; to read all 5,000 takes as long as a turn may."""

@@ -373,7 +373,7 @@ def entries_of(
         if form.get("content") is None:
             found.append(data)
             continue
-        count(left)
+        count(list(left))
         beside = {**form.get("extensions", {}), **({program.name: left} if left else {})}
         form = {name: value for name, value in form.items() if value is not None}
         found.append({**form, "extensions": beside})

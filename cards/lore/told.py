@@ -181,6 +181,8 @@ def _is_chat_like(rows: list[Any]) -> bool:
 
 def _is_said(row: Mapping[str, Any]) -> bool:
     """Whether a row is a line of a chat, or an event of a story of ours."""
+    if "key" in row or "keys" in row:
+        return False
     return (
         isinstance(row.get("role"), str)
         or not {"mes", "msg", "is_user", "message", "from"}.isdisjoint(row)
@@ -206,6 +208,8 @@ def _kind(row: Mapping[str, Any]) -> str:
     names = row.keys()
     if _is_said(row):
         return ""
+    if names >= {"uid", "key", "order", "disable"}:  # whatever else an app keeps in it
+        return WORLD_INFO
     for form, marks in (
         (RISU.form, _RISUS),
         (NOVELAI.form, _NOVELAIS),

@@ -144,7 +144,7 @@ def parse_book(
             continue
         odd: list[str] = []
         form = settled(value, odd.append, found.unplaced)
-        form = _as_world_info(form) if "keys" in form else form
+        form = as_world_info(form) if "keys" in form else form
         if risu:
             form = _as_risu_means(form, object_in(document, "extensions"))
         own = kept(form)
@@ -175,7 +175,7 @@ def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
     return identity
 
 
-def _as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
+def as_world_info(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A card book's entry in the words of World Info; `extensions` go before the entry's own."""
     form: dict[str, Any] = {
         "uid": entry.get("id"),

@@ -127,7 +127,7 @@ def test_the_handlers_files(card_png: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"persona\.json: is a persona of Iyagi, and no lorebook"):
         load_lore(plain)
     plain.write_bytes(as_json(book({"key": ["숲"]}, name="숲", description="길")))
-    with pytest.raises(BadRequest, match=r"persona\.json: is a lorebook, and no character"):
+    with pytest.raises(BadRequest, match=r"persona\.json: is a World Info, and no character"):
         load_character(plain)
     bare = tmp_path / "bare.json"
     bare.write_bytes(as_json(v2()))
