@@ -61,8 +61,9 @@ def _scenarios(archive: Archive, paths: tuple[str, ...], told: list[str]) -> lis
     if len(paths) > MAX_SCENARIOS:
         told.append(f"only the first {MAX_SCENARIOS} of its {len(paths)} scenarios were read")
     if len(scenarios) > 1:
-        told.append(f"the first of its {len(scenarios)} scenarios was taken; the others' greetings")
-        told[-1] += " are alternatives"
+        told.append(
+            f"only the first of its {len(scenarios)} scenarios and all greetings were taken"
+        )
     return scenarios
 
 

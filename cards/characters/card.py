@@ -39,8 +39,12 @@ V2_DEFAULTS: dict[str, Any] = {
 }
 """The fields that V2 requires."""
 
-DEFAULT_ASSET = {"type": "icon", "uri": "ccdefault:", "name": "main", "ext": "png"}
-"""Of a card without any: the picture that carries it."""
+DEFAULT_URI = "ccdefault:"
+"""Stands for the picture that carries the card."""
+
+DEFAULT_ASSET = {"type": "icon", "uri": DEFAULT_URI, "name": "main", "ext": "png"}
+"""Of a card without any."""
+
 OWN = "iyagi"
 """Where in `extensions` the card's fields stand that a persona has no place for."""
 

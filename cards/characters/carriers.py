@@ -126,8 +126,8 @@ def _in_picture(stream: BinaryIO) -> Card:
             return _carried(replace(card, picture=picture, stale=True), "PNG", picture)
         if is_zip(stream):
             return _in_archive(stream)
-        if picture.damage:
-            raise BadRequest(f"{picture.damage}; download it again")
+        if fault := picture.fault():
+            raise fault
         raise BadRequest("is a picture without a card; export it from the app that made it")
     good: list[tuple[Chunk, Card]] = []
     wrong: list[tuple[Chunk, Card]] = []
@@ -175,8 +175,8 @@ def _told_differing(card: Card, others: list[Card], chunk: Chunk) -> list[str]:
 
 def _carried(card: Card, carrier: str, picture: Picture | None = None) -> Card:
     """The card with what carries it in its form, and what is wrong with that in its warnings."""
-    damage = picture.damage if picture else ""
-    told = (f"the picture {damage}",) if damage else ()
+    fault = picture.fault() if picture else None
+    told = (f"the picture {fault.message}",) if fault else ()
     return replace(card, form=f"{card.form} in {carrier}", warnings=(*card.warnings, *told))
 
 

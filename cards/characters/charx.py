@@ -97,8 +97,6 @@ class Archive:
 
     def card(self) -> bytes:
         """The bytes of `card.json`."""
-        if CARD not in self._members:
-            raise BadRequest("is a zip without `card.json`; it is no CHARX card")
         return self.read(CARD, MAX_JSON)
 
     def asset(self, uri: str) -> bytes | None:

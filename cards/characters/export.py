@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Literal, cast, get_args
 
-from cards.characters.card import DEFAULT_ASSET, V2_DEFAULTS, Card, Version
+from cards.characters.card import DEFAULT_ASSET, DEFAULT_URI, V2_DEFAULTS, Card, Version
 from cards.characters.charx import CARD, Archive
 from cards.characters.png import MAX_ASSET, SIGNATURE, Picture, blank
 from cards.files import MAX_CARRIER, MAX_JSON, MEGABYTE, check_depth, one_line, write_json
@@ -273,7 +273,7 @@ def _write_png(card: Card, out: BinaryIO, version: Version, picture: bytes | Non
     files = _Files(card)
     left = _Left(files, f"a picture of {MAX_CARRIER // MEGABYTE} MB")
     carrier = picture or _icon(card, files)
-    if carrier is None and card.archive is not None:
+    if carrier is None and any(it.get("uri") in files.uses for it in _icons(card)):
         left.more.append("no icon of the card is a PNG; a plain picture carries it")
     carrier = carrier or blank()
     names: dict[str, str] = {}
@@ -323,6 +323,8 @@ def _write_charx(card: Card, out: BinaryIO, version: Version, picture: bytes | N
         if card.archive is not None:
             _put_members(card.archive, target, left)
         icon = _put_icon(card, target, picture)
+        if card.picture is not None and not icon:
+            left.more.append("the picture is left out; the card has an icon of its own")
         content = _packed(card, version, places)
         if icon:
             document = json.loads(content)
@@ -362,9 +364,11 @@ def _put_chunks(files: _Files, target: zipfile.ZipFile, left: _Left) -> dict[str
 
 
 def _put_icon(card: Card, target: zipfile.ZipFile, picture: bytes | None) -> str:
-    """Puts the picture that carries the card, or shall, into an archive; its address."""
+    """Puts the picture that carries the card, or shall, into an archive; its address. Empty where
+    there is none, or the card has an icon of its own."""
     source = Picture(io.BytesIO(picture)) if picture is not None else card.picture
-    if source is None or not source.whole:
+    own = any(it.get("uri") != DEFAULT_URI for it in _icons(card))
+    if source is None or (picture is None and own):
         return ""
     folder, number = "assets/icon/images", 0
     while (place := f"{folder}/main{number or ''}.png") in target.namelist():
@@ -389,11 +393,15 @@ def _name_icon(data: dict[str, Any], uri: str) -> None:
     data["assets"] = assets
 
 
-def _icon(card: Card, files: _Files) -> bytes | None:
-    """The main icon of a CHARX, if it is a PNG."""
+def _icons(card: Card) -> list[dict[str, Any]]:
+    """The icons of a card, the main one first."""
     icons = [asset for asset in card.assets if asset.get("type") == "icon"]
-    icons.sort(key=lambda asset: asset.get("name") != "main")
-    uris = [uri for icon in icons if (uri := str(icon.get("uri"))) in files.uses]
+    return sorted(icons, key=lambda asset: asset.get("name") != "main")
+
+
+def _icon(card: Card, files: _Files) -> bytes | None:
+    """The main icon of an archive, if it is a PNG."""
+    uris = [uri for icon in _icons(card) if (uri := str(icon.get("uri"))) in files.uses]
     contents = (files.read(uri) for uri in uris)
     return next((c for c in contents if c and c.startswith(SIGNATURE)), None)
 

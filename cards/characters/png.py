@@ -74,21 +74,21 @@ class Picture:
             self.chunks.append(chunk)
             if len(self.chunks) > MAX_CHUNKS:
                 raise BadRequest(f"is a PNG of more than {MAX_CHUNKS:,} parts; save it anew")
-            if not chunk.intact and chunk.kind[:1].isupper():  # no decoder may go on without it
-                raise BadRequest(f"{self.damage}; download it again")
+            critical = chunk.kind[:1].isupper()  # no decoder may go on without it
+            if critical and (fault := None if chunk.intact else self.fault()):
+                raise fault
 
     @property
     def whole(self) -> bool:
         """Whether its end is there."""
         return bool(self.chunks) and self.chunks[-1].kind == b"IEND"
 
-    @property
-    def damage(self) -> str:
-        """What is wrong with the picture; empty where it is in order."""
+    def fault(self) -> BadRequest | None:
+        """What is wrong with the picture, if anything is."""
         broken = next((chunk.start for chunk in self.chunks if not chunk.intact), None)
         if broken is not None:
-            return f"is a damaged PNG (wrong CRC at byte {broken:,})"
-        return "" if self.whole else "is a PNG that ends early"
+            return BadRequest(f"is a damaged PNG (wrong CRC at byte {broken:,}); download it again")
+        return None if self.whole else _cut()
 
     def cards(self) -> list[Chunk]:
         """Where it holds cards, the newest last: programs write a card behind all others."""
@@ -153,7 +153,7 @@ class Picture:
             BadRequest: its end is missing.
         """
         if not self.whole:
-            raise BadRequest("is a PNG that ends early; download it again")
+            raise _cut()
         out.write(SIGNATURE)
         for chunk in self.chunks:
             if chunk.kind == b"IEND":
@@ -270,6 +270,10 @@ def _embed(out: BinaryIO, keyword: str, content: bytes) -> None:
 def _packed(kind: bytes, data: bytes) -> bytes:
     crc = zlib.crc32(data, zlib.crc32(kind))
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+def _cut() -> BadRequest:
+    return BadRequest("is a PNG that ends early; download it again")
 
 
 def _too_large(limit: int) -> BadRequest:
