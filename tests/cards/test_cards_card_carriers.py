@@ -23,7 +23,7 @@ from cards.characters.card import Card
 from cards.characters.carriers import read_card
 from cards.characters.export import to_json, to_png
 from cards.files import MAX_JSON
-from cards.load import book_of
+from cards.lore.of_card import book_of
 from cards.read import read_any
 from schemas.errors import BadRequest
 from tests.cards.cards_support import (
