@@ -81,7 +81,10 @@ def distinct(lore: Lorebook) -> Lorebook:
     return replace(lore, entries=tuple(entries.values()))
 
 
-CHANGED: dict[str, Any] = {"name": "딴 이름", "content": "딴 글", "enabled": False, "order": 7, "keys": ("달",)}
+CHANGED: dict[str, Any] = {
+    **{"name": "딴 이름", "content": "딴 글", "enabled": False, "order": 7},
+    "keys": ("달",),
+}
 
 
 def test_world_info_that_did_not_change_comes_out_as_it_was() -> None:
