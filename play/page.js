@@ -106,7 +106,7 @@ const KO_WARNINGS = [
   [/^all entries are disabled$/, "모든 항목이 꺼져 있습니다"],
   [/^([^`]+)'s `([^`]+)` has no place here(?:: ([\d,]+) entr(?:y|ies))?$/,
     (_, program, name, count) =>
-      `${program}의 ${name} 설정은 여기서 쓰이지 않습니다${count ? `(항목 ${count}개)` : ""}`],
+      `${program === "the book" ? "로어북" : program}의 ${name} 설정은 여기서 쓰이지 않습니다${count ? `(항목 ${count}개)` : ""}`],
   [/^([\d,]+) more settings have no place here$/, "그 밖의 설정 $1가지도 쓰이지 않습니다"],
   [/^([^`]+)'s `([^`]+)` is no lore and is not read$/,
     "$1 파일의 $2 부분은 로어가 아니어서 읽지 않았습니다"],
@@ -180,6 +180,8 @@ const KO_ERRORS = [
   [/^is neither a character card nor a persona$/, "캐릭터 카드가 아닙니다."],
   [/^is no lorebook; it has no `entries`$/, "로어북이 아닙니다. entries가 없습니다."],
   [/^holds no entries$/, "로어북에 항목이 없습니다."],
+  [/^begins with an entry that is larger than a request; shorten it$/,
+    "첫 항목이 너무 큽니다. 줄여 주세요."],
   [/^has no text that is known here in ([\d,]+) of ([\d,]+) entr(?:y|ies)(?:; their keys are (.+))?$/,
     (_, lost, all, keys) => `로어북 항목 ${all}개 중 ${lost}개에서 내용을 찾지 못했습니다.` +
       `${keys ? ` 들어 있는 키: ${keys}` : ""}`],
