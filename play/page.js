@@ -145,6 +145,25 @@ const KO_WARNINGS = [
   [/^what stands beside the character is left out: (.+)$/, "캐릭터 밖에 있는 항목은 뺐습니다: $1"],
   [/^`persona` has no text that is known here; its keys are (.+)$/,
     "페르소나에서 글을 찾지 못했습니다(항목: $1)"],
+  // What is odd in a lorebook.
+  [/^([\d,]+) of ([\d,]+) entries have no text that is known here(?:; their keys are (.+))?$/,
+    (_, lost, all, keys) =>
+      `항목 ${all}개 중 ${lost}개에서 내용을 찾지 못했습니다${keys ? `(들어 있는 키: ${keys})` : ""}`],
+  [/^([\d,]+) entr(?:y|ies) without text, left out: (.+)$/, "내용이 없는 항목 $1개는 쓰이지 않습니다: $2"],
+  [/^([\d,]+) entr(?:y|ies) without keys that never take part: (.+)$/,
+    "키워드가 없어 쓰이지 않는 항목이 $1개 있습니다: $2"],
+  [/^([\d,]+) entr(?:y|ies) with the id of another: (.+)$/, "id가 겹치는 항목이 $1개 있습니다: $2"],
+  [/^all entries are disabled$/, "모든 항목이 꺼져 있습니다"],
+  [/^([^`]+)'s `([^`]+)` has no place here(?:: ([\d,]+) entr(?:y|ies))?$/,
+    (_, program, name, count) =>
+      `${program === "the book" ? "로어북" : program}의 ${name} 설정은 여기서 쓰이지 않습니다${count ? `(항목 ${count}개)` : ""}`],
+  [/^([\d,]+) more settings have no place here$/, "그 밖의 설정 $1가지도 쓰이지 않습니다"],
+  [/^([^`]+)'s `([^`]+)` is no lore and is not read$/,
+    "$1 파일의 $2 부분은 로어가 아니어서 읽지 않았습니다"],
+  [/^entry ([^`]*): `([^`]+)` is (\S+), which is not known; left out$/,
+    "항목 $1: $2 값 $3은(는) 알 수 없어 뺐습니다"],
+  [/^entry ([^`]*): `extensions.iyagi` is not as it was written here; left out$/,
+    "항목 $1: extensions.iyagi 값을 읽을 수 없어 뺐습니다"],
 ];
 const KO_LEFT_OUT = {
   hidden: "숨긴 메시지", empty: "빈 메시지", tool: "도구가 쓴 것", notice: "알림",
@@ -235,6 +254,16 @@ const KO_ERRORS = [
     "캐릭터 카드, 로어북, 대화 어느 것도 아닙니다."],
   [/^is neither a character card nor a persona$/, "캐릭터 카드가 아닙니다."],
   [/^is no lorebook; it has no `entries`$/, "로어북이 아닙니다. entries가 없습니다."],
+  [/^holds no entries$/, "로어북에 항목이 없습니다."],
+  [/^begins with an entry that is larger than a request; shorten it$/,
+    "첫 항목이 너무 큽니다. 줄여 주세요."],
+  [/^has no text that is known here in ([\d,]+) of ([\d,]+) entr(?:y|ies)(?:; their keys are (.+))?$/,
+    (_, lost, all, keys) => `로어북 항목 ${all}개 중 ${lost}개에서 내용을 찾지 못했습니다.` +
+      `${keys ? ` 들어 있는 키: ${keys}` : ""}`],
+  [/^is a lorebook without text; of ([\d,]+) entr(?:y|ies) each is empty$/,
+    "로어북의 항목 $1개가 모두 비어 있습니다."],
+  [/^is a script of JanitorAI; only its books of entries are read$/,
+    "JanitorAI 스크립트입니다. 항목으로 된 로어북만 읽을 수 있습니다."],
   [/^holds more events than a request; .*$/, "사건이 너무 많습니다. 먼저 색인해 주세요."],
   [/^is not a PNG picture$/, "PNG 그림이 아닙니다."],
   [/^is a PNG that ends early; download it again$/, "PNG 파일이 중간에 끊겼습니다. 다시 내려받아 주세요."],

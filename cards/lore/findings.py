@@ -11,8 +11,6 @@ from cards.forms import keys_in
 from cards.lore.lorebook import LoreEntry
 from schemas.errors import BadRequest
 
-WORLD_INFO = "World Info"
-
 MAX_NAMED = 5
 """Entries that a warning names."""
 
@@ -75,7 +73,7 @@ class Findings:
                 said.append(f"{_entries(len(names))} {words}: {_few(names)}")
         if self._entries and self._off == self._entries:
             said.append("all entries are disabled")
-        return [*said, *unplaced_words(WORLD_INFO, self.unplaced)]
+        return [*said, *unplaced_words("the book", self.unplaced)]
 
     def _refuse(self, rows: int, lost: int) -> None:
         if not rows:

@@ -146,10 +146,11 @@ def _novelai(row: Row) -> dict[str, Any]:
         else:
             plain.append(key)
     keys, conditions, left = _any_of(plain, combined)
+    groups = row.take("loreBiasGroups")
     biased = [
         group
-        for group in row.take("loreBiasGroups") or ()
-        if not isinstance(group, dict) or group.get("phrases")
+        for group in (groups if isinstance(groups, list) else ())
+        if isinstance(group, dict) and group.get("phrases")
     ]
     back = row.take("searchRange")
     depth = math.ceil(back / CHARACTERS) if isinstance(back, int | float) and back > 0 else None

@@ -64,8 +64,13 @@ def told(value: Any, wrappers: int = 0) -> Told | None:
         if len(value) == 1 and isinstance(value[0], dict) and not _kind(value[0]):
             return told(value[0], wrappers + 1)
         return _told_by_rows(value, {})
-    if not isinstance(value, dict) or is_card(value) or _is_other(value):
+    if not isinstance(value, dict) or is_card(value):
         return None
+    if not str(value.get("spec", "lorebook")).startswith("lorebook"):
+        return None
+    if _is_other(value):
+        entries = value.get("entries")
+        return _told_by_entries(value) if entries and _told_by_rows(_listed(entries), {}) else None
     return _told_by_mark(value) or _told_in_wrapper(value, wrappers + 1) or _told_by_entries(value)
 
 
@@ -82,9 +87,6 @@ _OF_CHATS = {
 
 def _is_other(value: Mapping[str, Any]) -> bool:
     """Whether an object is a character or a chat, which may have lore beside."""
-    spec = value.get("spec")
-    if isinstance(spec, str) and not spec.startswith("lorebook"):
-        return True
     if "description" in value and not {"character_book", "characterBook"}.isdisjoint(value):
         return True
     return not (_OF_CHARACTERS | _OF_CHATS).isdisjoint(value)
@@ -151,7 +153,7 @@ def _told_by_entries(value: dict[str, Any]) -> Told | None:
     """By its entries, or as nothing but entries by their numbers."""
     entries = value.get("entries")
     if isinstance(entries, list | dict):
-        rows = list(entries.values()) if isinstance(entries, dict) else entries
+        rows = _listed(entries)
         found = _told_by_rows(rows, value)
         if found is None and _is_chat_like(rows):
             return None
@@ -162,6 +164,13 @@ def _told_by_entries(value: dict[str, Any]) -> Told | None:
         found = _told_by_rows(list(value.values()), {})
         return found and (found if found.program else found._replace(rows=value))
     return None
+
+
+def _listed(entries: Any) -> list[Any]:
+    """Entries as a list, also where they stand by their names."""
+    if isinstance(entries, dict):
+        return list(entries.values())
+    return entries if isinstance(entries, list) else []
 
 
 def _told_by_rows(rows: list[Any], head: Mapping[str, Any]) -> Told | None:

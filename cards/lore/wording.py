@@ -18,8 +18,6 @@ from cards.files import object_in
 OWN = "iyagi"
 """Key of `extensions` under which we keep what a form has no place for."""
 
-_SNAKE = re.compile("_([a-z])")
-
 _ALIASES: dict[str, tuple[str, ...]] = {
     "uid": ("id",),
     "key": ("keys", "keywords", "keysRaw", "keywordsRaw"),
@@ -58,6 +56,9 @@ SETTINGS = {
     *("characterFilter", "triggers", "extensions"),
 }
 """Settings of World Info that are read."""
+
+_CAMEL = {re.sub("([A-Z])", lambda found: f"_{found[1].lower()}", n): n for n in SETTINGS}
+"""Settings as apps write them in snake case."""
 
 _SILENT = {
     *("addMemo", "displayIndex", "vectorized", "automationId", "useRegex", "use_regex", "linked"),
@@ -115,8 +116,9 @@ def settled(
     if inner := object_in(form, "extensions"):
         form["extensions"] = inner = dict(inner)
     for part in (form, inner):
-        for name in _FLAGS & part.keys():
-            part[name] = flag(part[name])
+        for name, value in part.items():
+            if isinstance(value, str) and name in _FLAGS:
+                part[name] = flag(value)
         _settle_choices(part, warn)
     unplaced.update(n for n in _NO_PLACE if form.get(n) or inner.get(n))
     return form
@@ -173,8 +175,7 @@ def _number(value: Any) -> float | None:
 
 def _camel(name: str) -> str:
     """A setting by World Info's name for it, if it is one; else as it is."""
-    camel = _SNAKE.sub(lambda letter: letter[1].upper(), name)
-    return camel if camel in SETTINGS else name
+    return _CAMEL.get(name, name)
 
 
 def _listed(value: Any) -> Any:
@@ -223,8 +224,8 @@ def _world_info_words(entry: Mapping[str, Any], unplaced: Counter[str]) -> dict[
         for name, value in inner.items()
         if (setting := _camel(name)) in SETTINGS - _ALIASES.keys() or name == OWN
     }
-    for name in sorted(entry, key=SETTINGS.__contains__):  # its own name goes before others
-        form[_camel(name)] = entry[name]
+    form.update({_camel(name): value for name, value in entry.items() if name in _CAMEL})
+    form.update({name: value for name, value in entry.items() if _camel(name) == name})
     for name, others in _ALIASES.items():
         form[name] = _first(form, (name, *others))
         for other in others:

@@ -127,7 +127,7 @@ def parse_book(
     warnings: list[str] = []
     book = Fields(document, "", warnings)
     risu = _is_risu(document, raw.values() if isinstance(raw, dict) else raw)
-    used: set[str] = set()
+    used: dict[str, int] = {}
     names = list(raw) if isinstance(raw, dict) else range(len(raw))
     values = raw.values() if isinstance(raw, dict) else raw
     entries, note, size = [], "", 0
@@ -153,6 +153,8 @@ def parse_book(
         warnings += [f"entry {identity}: {words}" for words in odd]
         entries.append(replace(entry, source=value))
         found.read(value, form, entry)
+    if strict and note and not entries:
+        raise BadRequest("begins with an entry that is larger than a request; shorten it")
     budget = book.whole("token_budget", 0, 10**6, -1)
     return Lorebook(
         entries=tuple(entries),
@@ -164,14 +166,20 @@ def parse_book(
     )
 
 
-def _identity(form: Mapping[str, Any], name: object, used: set[str]) -> str:
-    """The entry's own id if no other has it."""
+def _identity(form: Mapping[str, Any], name: object, used: dict[str, int]) -> str:
+    """The entry's own id if no other has it, else with the number of its copy.
+
+    Args:
+        used: the ids of the entries before, with the number of the copy that comes next.
+    """
     own = form.get("uid")
     wanted = whole(str(own if isinstance(own, str | int) and str(own).strip() else name)[:100])
-    identity, copy = wanted, 2
+    identity, copy = wanted, used.get(wanted, 1)
     while identity in used:
-        identity, copy = f"{wanted}#{copy}", copy + 1
-    used.add(identity)
+        copy += 1
+        identity = f"{wanted}#{copy}"
+    used[wanted] = copy
+    used.setdefault(identity, 1)
     return identity
 
 

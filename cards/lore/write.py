@@ -46,6 +46,7 @@ _IN_EXTENSIONS = (
     *_SCAN_ALSO,
 )
 """Settings of World Info that a card's book has no field for: apps write them in snake case."""
+_SNAKE = {"".join(f"_{c.lower()}" if c.isupper() else c for c in n): n for n in _IN_EXTENSIONS}
 
 _OF_CARD = {"id", "keys", "secondary_keys", "insertion_order", "enabled", "case_sensitive"}
 """Fields of an entry in a card's book that World Info calls something else."""
@@ -199,9 +200,7 @@ def _world_info(entry: LoreEntry, uid: int | str, row: int) -> dict[str, Any]:
 def _of_card(form: Mapping[str, Any], entry: LoreEntry) -> dict[str, Any]:
     """An entry of World Info in the words of a card's book."""
     inner = object_in(form, "extensions")
-    snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in n): n for n in _IN_EXTENSIONS}
-    known = {*_IN_EXTENSIONS, *_WORLD_INFO, "extensions"}
-    unknown = {name: value for name, value in form.items() if name not in known}
+    unknown = {name: value for name, value in form.items() if name not in _KNOWN}
     return {
         "id": form["uid"],
         "keys": form["key"],
@@ -217,7 +216,7 @@ def _of_card(form: Mapping[str, Any], entry: LoreEntry) -> dict[str, Any]:
         "case_sensitive": entry.case_sensitive,
         "position": "before_char" if form["position"] == 0 else "after_char",
         "use_regex": _has_pattern(entry),
-        "extensions": {**unknown, **inner, **{name: form[camel] for name, camel in snake.items()}},
+        "extensions": {**unknown, **inner, **{name: form[camel] for name, camel in _SNAKE.items()}},
     }
 
 
@@ -226,6 +225,8 @@ _WORLD_INFO = {
     *("priority", "disable", "caseSensitive"),
 }
 """Settings of World Info that a card's book has a field for."""
+
+_KNOWN = {*_IN_EXTENSIONS, *_WORLD_INFO, "extensions"}
 
 
 def _has_pattern(entry: LoreEntry) -> bool:

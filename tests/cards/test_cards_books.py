@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cards.characters.card import Card
 from cards.characters.foreign import FORMS as CHARACTERS
 from cards.chats.foreign import FORMS as CHATS
-from cards.files import write_json
+from cards.files import object_in, write_json
 from cards.forms import Form
 from cards.lore.events import split_lore, to_events
 from cards.lore.foreign import FORMS
@@ -120,6 +120,13 @@ SAMPLES: dict[str, tuple[str, Any]] = {
         {"scenarioVersion": 3, "title": "섬", "prompt": "밤이다.",
          "lorebook": {"lorebookVersion": 6, "entries": [NOVELAI]}},
     ),
+    "NovelAI, story": (
+        "lorebook of NovelAI",
+        {"storyContainerVersion": 1, "metadata": {"title": "섬"},
+         "content": {"story": {"step": 1}, "context": [],
+                     "lorebook": {"lorebookVersion": 5, "entries": [NOVELAI]}}},
+    ),
+    "World Info with a word of others": ("World Info", {**book(WORLD), "character": "하늘"}),
     "Agnai": ("memory book of Agnai", {"kind": "memory", "name": "섬", "entries": [AGNAI]}),
     "Agnai, no kind": ("memory book of Agnai", {"name": "섬", "entries": [AGNAI]}),
     "Risu": ("lorebook of Risu", {"type": "risu", "ver": 1, "data": [RISU]}),
@@ -211,6 +218,7 @@ def test_every_form_is_told_and_read(name: str) -> None:
     assert set(entry.keys) & {"등대", "b"}
     beside = {
         "NovelAI, scenario": "prompt",
+        "NovelAI, story": "story",
         "Risu, a module": "regex",
         "AI Dungeon, scenario": "prompt",
     }
@@ -262,7 +270,7 @@ def test_settings_of_novelai() -> None:
     odd = {**NOVELAI, "searchRange": 4000, "forceActivation": True, "nonStoryActivatable": True}
     assert (only({**value, "entries": [odd]}).scan_depth, only([odd]).constant) == (8, True)
     assert not only([odd]).exclude_recursion
-    config = {**NOVELAI["contextConfig"], "tokenBudget": 90, "insertionPosition": -4}
+    config = {**object_in(NOVELAI, "contextConfig"), "tokenBudget": 90, "insertionPosition": -4}
     unplaced = [{**NOVELAI, "contextConfig": config, "keyRelative": True}] * 3
     warnings = read(unplaced).warnings
     for name in ("contextConfig.tokenBudget", "contextConfig.insertionPosition", "keyRelative"):
@@ -401,9 +409,14 @@ def test_what_cannot_be_meant_is_said() -> None:
     assert found.entries[0].position == "before_char"
     for words in ("`position` is 9", "`selectiveLogic` is 7", "`role` is -1"):
         assert f"entry 0: {words}, which is not known; left out" in found.warnings
-    assert "World Info's `vectorized` has no place here: 2 entries" in found.warnings
-    assert "World Info's `우리` has no place here: 1 entry" in found.warnings
+    assert "the book's `vectorized` has no place here: 2 entries" in found.warnings
+    assert "the book's `우리` has no place here: 1 entry" in found.warnings
     assert "1 entry with the id of another: `0#2`" in found.warnings
+
+
+def test_copies_of_an_id_are_numbered() -> None:
+    found = read(book(*[WORLD] * 3, {**WORLD, "uid": "0#2"}, WORLD))
+    assert [entry.id for entry in found.entries] == ["0", "0#2", "0#3", "0#2#2", "0#4"]
 
 
 def test_entries_that_never_take_part_are_said() -> None:
@@ -425,6 +438,7 @@ BLANK = {"uid": 0, "key": ["a"], "content": "", "order": 1}
     ("document", "words"),
     [
         (book(), "holds no entries"),
+        (book({**WORLD, "비밀": "x" * 3_000_000}), "an entry that is larger than a request"),
         ({"entries": []}, "holds no entries"),
         ([{**AGNAI, "entry": None}] * 3, "in 3 of 3 entries"),
         ({"kind": "memory", "entries": [{"소리": "x"}, 3]}, "in 2 of 2 entries; .* `소리`"),
@@ -450,8 +464,7 @@ def test_an_entry_without_text_is_counted(name: str) -> None:
 
 
 def test_a_broken_book_of_a_card_does_not_cost_the_card() -> None:
-    card = read_any(as_json(v2(character_book={"entries": [{"글": 1}]})))
-    assert isinstance(card, Card)
+    assert isinstance(read_any(as_json(v2(character_book={"entries": [{"글": 1}]}))), Card)
 
 
 def test_keys_with_commas_take_linear_time() -> None:

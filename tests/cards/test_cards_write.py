@@ -82,10 +82,7 @@ def distinct(lore: Lorebook) -> Lorebook:
 
 
 CHANGED: dict[str, Any] = {
-    "name": "딴 이름",
-    "content": "딴 글",
-    "enabled": False,
-    "order": 7,
+    **{"name": "딴 이름", "content": "딴 글", "enabled": False, "order": 7},
     "keys": ("달",),
 }
 
