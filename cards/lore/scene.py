@@ -13,6 +13,7 @@ from cards.lore.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, Told, chat_of, expand, told_of
 from cards.macros.scope import NOTHING_TOLD, fields_of
 from language.normal import nfc
+from schemas.budget import current, spending
 from schemas.request import CONTINUE, ChatRequest, Message
 
 _NO_FILE = re.compile(r'[_/\\?%*:|"<>\x00-\x1f]')
@@ -78,10 +79,11 @@ class Scene:
             story=request.story,
         )
         scopes = [
-            replace(Scope.of(persona, name, text, chat=chat), told=told.opening)
+            replace(Scope.of(persona, name, text, chat=chat), told=told.opening())
             for text in greetings
         ]
-        shown = list(map(expand, greetings, scopes))
+        with spending(current().anew()):  # they are compared, and stand in no prompt
+            shown = list(map(expand, greetings, scopes))
         return cls(
             messages=[*request.history, Message(role="user", content=request.message)],
             char=persona.name,
