@@ -25,9 +25,11 @@ MOST_TIMES = 20_001
 """Of a repetition: more than a text that is searched has characters."""
 MAX_NESTED = 100
 """Groups inside of groups."""
+MAX_OF_A_NAME = 10
+"""Groups, in different alternatives."""
 MAX_WORDS = 200
 """Of which a text must hold one; more are not worth looking for."""
-MAX_PAIRS = 200
+MAX_PAIRS = 64
 """Ranges of characters beyond U+FFFF that two classes of surrogates stand for."""
 _LAST = 0x10FFFF
 _LEAD, _TRAIL = (0xD800, 0xDBFF), (0xDC00, 0xDFFF)
@@ -417,9 +419,11 @@ class _Reader:
             return None
         self.at += 2
         ranges = known[letter.lower()]
-        if letter.isupper():  # with `i`, the letters that fold to s and k are none of its own
-            ranges = _all_but(_FOLDED_WORD if letter == "W" and self.folds else ranges)
-        return _Set(_in_brackets(ranges), ranges)
+        if letter.islower():
+            return _Set(_in_brackets(ranges), ranges)
+        # with `i`, the letters that fold to s and k are none of \W
+        ranges = _FOLDED_WORD if letter == "W" and self.folds else ranges
+        return _Set(f"[^{_in_brackets(ranges)[1:]}", _all_but(ranges))
 
     def _property(self, letter: str) -> _Set:
         match = _PROPERTY.match(self.text, self.at + 2)
@@ -675,6 +679,8 @@ class _Writer:
                 if ref.name not in reader.names:
                     raise Invalid("reference to a name that is not there")
                 ref.groups = reader.names[ref.name]
+                if len(ref.groups) > MAX_OF_A_NAME:
+                    raise Unsupported(f"more than {MAX_OF_A_NAME} groups of one name")
             # JavaScript takes a group that has read nothing yet for an empty one
             ref.groups = [n for n in ref.groups if n in self._groups and self._is_before(n, ref)]
         used = sorted({number for ref in self._refs for number in ref.groups})

@@ -13,7 +13,8 @@ from retrieval import javascript
 from schemas.budget import Budget
 
 MAX_PATTERN = 2_000
-"""Characters of a pattern; lists of names are as long. None takes more than 60 ms to compile."""
+"""Characters of a pattern; lists of names are as long. None as long takes more than
+0.1 s to translate and compile, in which other threads go on."""
 
 MAX_SEARCHED = 20_000
 """Characters of a text that a pattern looks at, as many as a message has: between two looks at the
