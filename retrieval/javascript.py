@@ -41,6 +41,7 @@ _PROPERTY = re.compile(r"\{(?:([A-Za-z_]+)=)?([A-Za-z0-9_]+)\}")
 _NAME = re.compile(r"<([^<>]*)>")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _SYNTAX = frozenset("^$\\.*+?()[]{}|/")
+_QUANTIFIERS = frozenset("*+?{")
 _RESERVED_ALONE, _RESERVED_TWICE = frozenset("()[]{}/-|"), frozenset("&!#$%*+,.:;<=>?@^`~")
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 
@@ -190,6 +191,7 @@ class _Reader:
         self.folds, self._lines, self._dots = "i" in flags, "m" in flags, "s" in flags
         self.cased = self.unicode
         """Whether letters outside of ASCII may have to be compared without case."""
+        self._halves = not self.unicode and "\\u" in pattern  # of surrogate pairs
         self.names: dict[str, list[int]] = {}
         self._names_here: set[str] = set()
         self._groups = self._depth = 0
@@ -251,10 +253,12 @@ class _Reader:
         while self.at < len(self.text) and self._peek() not in "|)":
             start = self.at
             node = self._term()
-            if not self.unicode and nodes and (pair := _paired(nodes[-1], node)):
+            if self._halves and nodes and (pair := _paired(nodes[-1], node)):
                 nodes.pop()
                 node = pair
-            nodes.append(self._repeated(node, start))
+            if self._peek() in _QUANTIFIERS:
+                node = self._repeated(node, start)
+            nodes.append(node)
         return nodes
 
     def _repeated(self, node: _Node, start: int) -> _Node:
@@ -291,6 +295,9 @@ class _Reader:
 
     def _term(self) -> _Node:
         letter = self.text[self.at]
+        if letter not in _SYNTAX:
+            self.at += 1
+            return self._char(ord(letter))
         match letter:
             case "*" | "+" | "?":
                 raise Invalid("nothing to repeat")
