@@ -19,7 +19,7 @@ from typing import NamedTuple
 from cards.lore.lorebook import Logic, Lorebook, LoreEntry
 from cards.lore.words import has_names, stands_in, with_names
 from language.normal import nfc
-from retrieval.patterns import Pattern, as_pattern
+from retrieval.patterns import BYTES_OF_PATTERN, Pattern, as_pattern
 from retrieval.text import spaced
 from schemas.budget import Budget
 from schemas.kept import Kept
@@ -32,7 +32,6 @@ COMPILED_BYTES = 64_000_000
 """Of books made ready: 16 of 2,000 entries with a text of 1,000 characters."""
 
 BYTES_OF_ENTRY, BYTES_OF_KEY = 1_200, 300  # the objects that they are, beside their texts
-BYTES_OF_PATTERN = 100  # for each character; lists of words take most
 
 AT_ONCE = 200_000
 """Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
@@ -86,14 +85,14 @@ class KeyIndex:
 
     Args:
         keys: distinct keys, by their rows or in the order of these.
-        names: for `{{char}}` and `{{user}}` in keys, which else stay as text.
+        names: for `{{char}}` and `{{user}}` in keys.
         most: bytes that are remembered of what texts mention.
     """
 
     def __init__(
         self,
         keys: Sequence[Key] | Mapping[int, Key],
-        names: Names | None = None,
+        names: Names = ("Char", "User"),
         *,
         most: int = REMEMBERED_BYTES,
     ) -> None:
@@ -111,7 +110,7 @@ class KeyIndex:
         for row, key in self._keys.items():
             pattern = as_pattern(key.text)
             text = key.text
-            if names and inserted < MAX_INSERTED:
+            if inserted < MAX_INSERTED and has_names(text):
                 text = with_names(text, *names, in_pattern=pattern is not None)
                 inserted += max(0, len(text) - len(key.text))
                 pattern = pattern and as_pattern(text, key.text)
@@ -134,7 +133,7 @@ class KeyIndex:
     @property
     def faults(self) -> list[tuple[Key, str]]:
         """Keys in slashes that can never match, as far as they were tried, and what is wrong."""
-        return [(self._keys[row], fault) for row, fault in self._faults.items()]
+        return [(self._keys[row], fault) for row, fault in list(self._faults.items())]
 
     @property
     def broken(self) -> list[Key]:
@@ -244,7 +243,7 @@ class KeyIndex:
         length = len(folded)
         for size, filed in self._filed.items():
             if len(filed) * (100 + length) < 200 * length:  # the cheaper way
-                has: Iterable[str] = [gram for gram in filed if gram in folded]
+                has: Iterable[str] = [gram for gram in list(filed) if gram in folded]
             else:
                 has = filed.keys() & {folded[at : at + size] for at in range(length)}
             for gram in has:
