@@ -314,6 +314,9 @@ def _effect(
     """The effect that an entry is under by what past turns found."""
     entry, now = book.entries[row], len(scene.messages)
     stays = away = 0.0
+    if not entry.constant:  # only turns with a key in sight
+        lines = sorted({line for key in book.primary[row] for line in places.get(key, ())})
+        turns = [turn for turn in turns if _in_sight(lines, turn, entry.scan_depth)]
     for turn in turns:
         if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):
             stays = turn + _messages(entry.sticky)
@@ -326,20 +329,23 @@ def _effect(
 def _was_found(
     book: CompiledBook, row: int, places: dict[int, list[int]], scene: Scene, turn: int
 ) -> bool:
-    """Whether an entry was found on a past turn, by the keys in the messages before it."""
+    """Whether an entry of which a key was in sight on a past turn was found."""
     entry = book.entries[row]
 
     def is_found(key: int) -> bool:
-        lines = places.get(key, ())
-        at = bisect_left(lines, turn - entry.scan_depth)
-        return at < len(lines) and lines[at] < turn
+        return _in_sight(places.get(key, ()), turn, entry.scan_depth)
 
     return (
         turn >= entry.delay
-        and (entry.constant or any(map(is_found, book.primary[row])))
         and all(asked.holds(is_found) for asked in book.asked[row])
         and is_lucky(entry, scene, turn)
     )
+
+
+def _in_sight(lines: Sequence[int], turn: int, depth: int) -> bool:
+    """Whether one of these messages is among the last before a turn."""
+    at = bisect_left(lines, turn - depth)
+    return at < len(lines) and lines[at] < turn
 
 
 def is_lucky(entry: LoreEntry, scene: Scene, turn: int) -> bool:

@@ -147,15 +147,14 @@ class KeyIndex:
         Raises:
             DeadlineExceeded: the turn has no time left.
         """
-        if not self._keys:
-            return frozenset()
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         mentioned = self._remembered.get(digest)
         if mentioned is None or mentioned.untried:
             mentioned, whole = self._look(text, budget, mentioned)
             if whole:
                 self._remembered.put(digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
-        budget.slow.update(self._keys[row].text for row in mentioned.slow)
+        if mentioned.slow:
+            budget.slow.update(self._keys[row].text for row in mentioned.slow)
         return mentioned.rows
 
     def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
@@ -263,24 +262,25 @@ class BookKeys:
     def __init__(self, keys: Mapping[int, Key]) -> None:
         """Files what names nobody."""
         self._named = {row: key for row, key in keys.items() if has_names(key.text)}
-        self._plain = KeyIndex({row: keys[row] for row in keys.keys() - self._named.keys()})
+        plain = {row: key for row, key in keys.items() if row not in self._named}
+        self._plain = [KeyIndex(plain)] if plain else []
         self._number = next(_numbers)
 
     @property
     def bytes(self) -> int:
         """About how much memory it takes, what it remembers included."""
         named = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in self._named.values())
-        return named + self._plain.bytes
+        return named + sum(index.bytes for index in self._plain)
 
     def of(self, names: Names) -> list[KeyIndex]:
         """All keys as a chat with these names looks for them."""
         if not self._named:
-            return [self._plain]
+            return self._plain
         index = _named.get((self._number, *names))
         if index is None:
             index = KeyIndex(self._named, names, most=REMEMBERED_BYTES // 5)
             _named.put((self._number, *names), index, index.bytes)
-        return [self._plain, index]
+        return [*self._plain, index]
 
 
 _numbers = count()
@@ -371,16 +371,22 @@ class BookInChat(NamedTuple):
 
     def found(self, text: str, budget: Budget) -> frozenset[int]:
         """The rows of the keys that a text mentions."""
-        return frozenset().union(*(index.found(text, budget) for index in self.indexes))
+        return _found(self.indexes, text, budget)
 
     def timed_found(self, text: str, budget: Budget) -> frozenset[int]:
         """Those of them that entries with timed effects have."""
-        return frozenset().union(*(index.found(text, budget) for index in self.timed_indexes))
+        return _found(self.timed_indexes, text, budget)
 
     @property
     def faults(self) -> list[tuple[Key, str]]:
         """Keys that can never match, as far as they were tried, and what is wrong with each."""
         return [fault for index in self.indexes for fault in index.faults]
+
+
+def _found(indexes: Sequence[KeyIndex], text: str, budget: Budget) -> frozenset[int]:
+    if len(indexes) == 1:
+        return indexes[0].found(text, budget)
+    return frozenset().union(*[index.found(text, budget) for index in indexes])
 
 
 def _twins(entries: Sequence[LoreEntry]) -> dict[int, int]:
