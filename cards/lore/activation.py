@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import cached_property
 from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
@@ -104,6 +105,11 @@ class _Run:
                 self._level = levels.pop(0)
                 fresh = self._take(self._book.delayed[self._level])
 
+    @cached_property
+    def _hides(self) -> bool:
+        """Whether a text of the card, which an entry may name, has what only a scan sees."""
+        return any("hidden" in text.lower() for text in self._scene.fields.values())
+
     def _mentioned(self, fresh: Iterable[int]) -> set[int]:
         """The keys that these entries' texts mention for the first time."""
         first = set[int]()
@@ -111,7 +117,7 @@ class _Run:
             entry = self._book.entries[row]
             if not entry.prevent_recursion:
                 text = self.taken[row].text
-                if "hidden" in entry.content.casefold():  # what only a scan sees
+                if "{{" in entry.content and ("hidden" in entry.content.lower() or self._hides):
                     text = self._text(entry, scanning=True)
                 found = self._seen.found(text, self._budget)
                 new = found - self._inside.keys()
