@@ -25,9 +25,11 @@ MOST_TIMES = 20_001
 """Of a repetition: more than a text that is searched has characters."""
 MAX_NESTED = 100
 """Groups inside of groups."""
+MAX_OF_A_NAME = 10
+"""Groups, in different alternatives."""
 MAX_WORDS = 200
 """Of which a text must hold one; more are not worth looking for."""
-MAX_PAIRS = 200
+MAX_PAIRS = 64
 """Ranges of characters beyond U+FFFF that two classes of surrogates stand for."""
 _LAST = 0x10FFFF
 _LEAD, _TRAIL = (0xD800, 0xDBFF), (0xDC00, 0xDFFF)
@@ -39,6 +41,7 @@ _PROPERTY = re.compile(r"\{(?:([A-Za-z_]+)=)?([A-Za-z0-9_]+)\}")
 _NAME = re.compile(r"<([^<>]*)>")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _SYNTAX = frozenset("^$\\.*+?()[]{}|/")
+_QUANTIFIERS = frozenset("*+?{")
 _RESERVED_ALONE, _RESERVED_TWICE = frozenset("()[]{}/-|"), frozenset("&!#$%*+,.:;<=>?@^`~")
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 
@@ -188,6 +191,7 @@ class _Reader:
         self.folds, self._lines, self._dots = "i" in flags, "m" in flags, "s" in flags
         self.cased = self.unicode
         """Whether letters outside of ASCII may have to be compared without case."""
+        self._halves = not self.unicode and "\\u" in pattern  # of surrogate pairs
         self.names: dict[str, list[int]] = {}
         self._names_here: set[str] = set()
         self._groups = self._depth = 0
@@ -249,10 +253,12 @@ class _Reader:
         while self.at < len(self.text) and self._peek() not in "|)":
             start = self.at
             node = self._term()
-            if not self.unicode and nodes and (pair := _paired(nodes[-1], node)):
+            if self._halves and nodes and (pair := _paired(nodes[-1], node)):
                 nodes.pop()
                 node = pair
-            nodes.append(self._repeated(node, start))
+            if self._peek() in _QUANTIFIERS:
+                node = self._repeated(node, start)
+            nodes.append(node)
         return nodes
 
     def _repeated(self, node: _Node, start: int) -> _Node:
@@ -289,6 +295,9 @@ class _Reader:
 
     def _term(self) -> _Node:
         letter = self.text[self.at]
+        if letter not in _SYNTAX:
+            self.at += 1
+            return self._char(ord(letter))
         match letter:
             case "*" | "+" | "?":
                 raise Invalid("nothing to repeat")
@@ -417,9 +426,11 @@ class _Reader:
             return None
         self.at += 2
         ranges = known[letter.lower()]
-        if letter.isupper():  # with `i`, the letters that fold to s and k are none of its own
-            ranges = _all_but(_FOLDED_WORD if letter == "W" and self.folds else ranges)
-        return _Set(_in_brackets(ranges), ranges)
+        if letter.islower():
+            return _Set(_in_brackets(ranges), ranges)
+        # with `i`, the letters that fold to s and k are none of \W
+        ranges = _FOLDED_WORD if letter == "W" and self.folds else ranges
+        return _Set(f"[^{_in_brackets(ranges)[1:]}", _all_but(ranges))
 
     def _property(self, letter: str) -> _Set:
         match = _PROPERTY.match(self.text, self.at + 2)
@@ -675,6 +686,8 @@ class _Writer:
                 if ref.name not in reader.names:
                     raise Invalid("reference to a name that is not there")
                 ref.groups = reader.names[ref.name]
+                if len(ref.groups) > MAX_OF_A_NAME:
+                    raise Unsupported(f"more than {MAX_OF_A_NAME} groups of one name")
             # JavaScript takes a group that has read nothing yet for an empty one
             ref.groups = [n for n in ref.groups if n in self._groups and self._is_before(n, ref)]
         used = sorted({number for ref in self._refs for number in ref.groups})

@@ -11,9 +11,11 @@ import regex
 from language.normal import nfc
 from retrieval import javascript
 from schemas.budget import Budget
+from schemas.kept import Kept
 
 MAX_PATTERN = 2_000
-"""Characters of a pattern; lists of names are as long. None takes more than 60 ms to compile."""
+"""Characters of a pattern; lists of names are as long. None as long takes more than
+0.1 s to translate and compile, in which other threads go on."""
 
 MAX_SEARCHED = 20_000
 """Characters of a text that a pattern looks at, as many as a message has: between two looks at the
@@ -21,6 +23,12 @@ clock `regex` may read them a hundred times."""
 
 SEARCH_SECONDS = 0.02
 """What a pattern may cost on a text."""
+
+BYTES_OF_PATTERN = 100
+"""For each character of one that is compiled; lists of words take most."""
+
+KNOWN_BYTES = 4_000_000
+"""Of patterns in a story's keywords: 1,000 of 30 characters, which take 0.3 s to compile."""
 
 INVALID = "is no valid pattern"
 
@@ -38,6 +46,16 @@ def as_pattern(keyword: str, written: str | None = None) -> Pattern | None:
     """
     slashed = javascript.split(keyword)
     return Pattern(written or keyword, *slashed) if slashed else None
+
+
+def known_pattern(keyword: str) -> Pattern | None:
+    """`as_pattern`, kept from turn to turn."""
+    if not keyword.startswith("/"):
+        return None
+    pattern = _known.get(keyword) or as_pattern(keyword)
+    if pattern is not None:
+        _known.put(keyword, pattern, 1_000 + BYTES_OF_PATTERN * len(keyword))
+    return pattern
 
 
 class Pattern:
@@ -120,3 +138,6 @@ def _found(pattern: regex.Pattern[str], text: str) -> bool:
             if time.thread_time() - started >= SEARCH_SECONDS:
                 break
     raise TimeoutError
+
+
+_known: Kept[str, Pattern] = Kept(KNOWN_BYTES)

@@ -19,7 +19,7 @@ from language.korean_terms import stems
 from language.normal import nfc
 from language.one_syllable import LOOKED_AT, is_word
 from retrieval.english import BASE_FORM, STOP_WORDS
-from retrieval.patterns import as_pattern
+from retrieval.patterns import known_pattern
 from schemas.budget import current
 from schemas.protocols import Analyzer
 
@@ -172,7 +172,7 @@ def mentioned_in(texts: Sequence[str]) -> Callable[[str], bool]:
     composed = [nfc(text) for text in texts]
 
     def mentioned(keyword: str) -> bool:
-        if (pattern := as_pattern(keyword)) is not None:
+        if (pattern := known_pattern(keyword)) is not None:
             with suppress(TimeoutError):
                 return any(pattern.matches(text, budget) for text in composed)
             return False

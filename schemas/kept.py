@@ -24,7 +24,7 @@ class Kept(Generic[K, V]):
         self.most = most
         self._count = count
         self._lock = threading.Lock()
-        self._values: dict[K, tuple[V, int]] = {}  # the one used last stands last
+        self._values: dict[K, tuple[K, V, int]] = {}  # the one used last stands last
         self._bytes = 0
 
     @property
@@ -35,11 +35,12 @@ class Kept(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The value of a key, which counts as used now."""
         with self._lock:
-            found = self._values.pop(key, None)  # keys are compared once: a lorebook takes 3 ms
+            found = self._values.pop(key, None)
             if found is None:
                 return None
-            self._values[key] = found
-            return found[0]
+            kept, value, _ = found  # the key that is there stays: to compare others may take 3 ms
+            self._values[kept] = found
+            return value
 
     def put(self, key: K, value: V, size: int) -> None:
         """Keeps a value that takes about `size` bytes; one larger than all may be is not kept."""
@@ -47,7 +48,7 @@ class Kept(Generic[K, V]):
             self._drop(key)
             if size > self.most:
                 return
-            self._values[key] = value, size
+            self._values[key] = key, value, size
             self._bytes += size
             while self._bytes > self.most or len(self._values) > self._count:
                 self._drop(next(iter(self._values)))
@@ -58,6 +59,8 @@ class Kept(Generic[K, V]):
             return self._drop(key)
 
     def _drop(self, key: K) -> V | None:
-        value, size = self._values.pop(key, (None, 0))
-        self._bytes -= size
-        return value
+        found = self._values.pop(key, None)
+        if found is None:
+            return None
+        self._bytes -= found[2]
+        return found[1]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import cached_property
 from itertools import accumulate, chain, islice
 from typing import Literal, NamedTuple, get_args
 
@@ -104,6 +105,11 @@ class _Run:
                 self._level = levels.pop(0)
                 fresh = self._take(self._book.delayed[self._level])
 
+    @cached_property
+    def _hides(self) -> bool:
+        """Whether a text of the card, which an entry may name, has what only a scan sees."""
+        return any("hidden" in text.lower() for text in self._scene.fields.values())
+
     def _mentioned(self, fresh: Iterable[int]) -> set[int]:
         """The keys that these entries' texts mention for the first time."""
         first = set[int]()
@@ -111,7 +117,7 @@ class _Run:
             entry = self._book.entries[row]
             if not entry.prevent_recursion:
                 text = self.taken[row].text
-                if "hidden" in entry.content.casefold():  # what only a scan sees
+                if "{{" in entry.content and ("hidden" in entry.content.lower() or self._hides):
                     text = self._text(entry, scanning=True)
                 found = self._seen.found(text, self._budget)
                 new = found - self._inside.keys()
@@ -314,6 +320,9 @@ def _effect(
     """The effect that an entry is under by what past turns found."""
     entry, now = book.entries[row], len(scene.messages)
     stays = away = 0.0
+    if not entry.constant:  # only turns with a key in sight
+        lines = sorted({line for key in book.primary[row] for line in places.get(key, ())})
+        turns = [turn for turn in turns if _in_sight(lines, turn, entry.scan_depth)]
     for turn in turns:
         if turn >= max(stays, away) and _was_found(book, row, places, scene, turn):
             stays = turn + _messages(entry.sticky)
@@ -326,20 +335,23 @@ def _effect(
 def _was_found(
     book: CompiledBook, row: int, places: dict[int, list[int]], scene: Scene, turn: int
 ) -> bool:
-    """Whether an entry was found on a past turn, by the keys in the messages before it."""
+    """Whether an entry of which a key was in sight on a past turn was found."""
     entry = book.entries[row]
 
     def is_found(key: int) -> bool:
-        lines = places.get(key, ())
-        at = bisect_left(lines, turn - entry.scan_depth)
-        return at < len(lines) and lines[at] < turn
+        return _in_sight(places.get(key, ()), turn, entry.scan_depth)
 
     return (
         turn >= entry.delay
-        and (entry.constant or any(map(is_found, book.primary[row])))
         and all(asked.holds(is_found) for asked in book.asked[row])
         and is_lucky(entry, scene, turn)
     )
+
+
+def _in_sight(lines: Sequence[int], turn: int, depth: int) -> bool:
+    """Whether one of these messages is among the last before a turn."""
+    at = bisect_left(lines, turn - depth)
+    return at < len(lines) and lines[at] < turn
 
 
 def is_lucky(entry: LoreEntry, scene: Scene, turn: int) -> bool:

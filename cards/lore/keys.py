@@ -19,7 +19,7 @@ from typing import NamedTuple
 from cards.lore.lorebook import Logic, Lorebook, LoreEntry
 from cards.lore.words import has_names, stands_in, with_names
 from language.normal import nfc
-from retrieval.patterns import Pattern, as_pattern
+from retrieval.patterns import BYTES_OF_PATTERN, Pattern, as_pattern
 from retrieval.text import spaced
 from schemas.budget import Budget
 from schemas.kept import Kept
@@ -32,7 +32,6 @@ COMPILED_BYTES = 64_000_000
 """Of books made ready: 16 of 2,000 entries with a text of 1,000 characters."""
 
 BYTES_OF_ENTRY, BYTES_OF_KEY = 1_200, 300  # the objects that they are, beside their texts
-BYTES_OF_PATTERN = 100  # for each character; lists of words take most
 
 AT_ONCE = 200_000
 """Characters that plain keys read between two looks at the clock: 0.2 ms at the slowest."""
@@ -86,14 +85,14 @@ class KeyIndex:
 
     Args:
         keys: distinct keys, by their rows or in the order of these.
-        names: for `{{char}}` and `{{user}}` in keys, which else stay as text.
+        names: for `{{char}}` and `{{user}}` in keys.
         most: bytes that are remembered of what texts mention.
     """
 
     def __init__(
         self,
         keys: Sequence[Key] | Mapping[int, Key],
-        names: Names | None = None,
+        names: Names = ("Char", "User"),
         *,
         most: int = REMEMBERED_BYTES,
     ) -> None:
@@ -111,7 +110,7 @@ class KeyIndex:
         for row, key in self._keys.items():
             pattern = as_pattern(key.text)
             text = key.text
-            if names and inserted < MAX_INSERTED:
+            if inserted < MAX_INSERTED and has_names(text):
                 text = with_names(text, *names, in_pattern=pattern is not None)
                 inserted += max(0, len(text) - len(key.text))
                 pattern = pattern and as_pattern(text, key.text)
@@ -134,7 +133,7 @@ class KeyIndex:
     @property
     def faults(self) -> list[tuple[Key, str]]:
         """Keys in slashes that can never match, as far as they were tried, and what is wrong."""
-        return [(self._keys[row], fault) for row, fault in self._faults.items()]
+        return [(self._keys[row], fault) for row, fault in list(self._faults.items())]
 
     @property
     def broken(self) -> list[Key]:
@@ -148,15 +147,14 @@ class KeyIndex:
         Raises:
             DeadlineExceeded: the turn has no time left.
         """
-        if not self._keys:
-            return frozenset()
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         mentioned = self._remembered.get(digest)
         if mentioned is None or mentioned.untried:
             mentioned, whole = self._look(text, budget, mentioned)
             if whole:
                 self._remembered.put(digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
-        budget.slow.update(self._keys[row].text for row in mentioned.slow)
+        if mentioned.slow:
+            budget.slow.update(self._keys[row].text for row in mentioned.slow)
         return mentioned.rows
 
     def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
@@ -244,7 +242,7 @@ class KeyIndex:
         length = len(folded)
         for size, filed in self._filed.items():
             if len(filed) * (100 + length) < 200 * length:  # the cheaper way
-                has: Iterable[str] = [gram for gram in filed if gram in folded]
+                has: Iterable[str] = [gram for gram in list(filed) if gram in folded]
             else:
                 has = filed.keys() & {folded[at : at + size] for at in range(length)}
             for gram in has:
@@ -264,24 +262,25 @@ class BookKeys:
     def __init__(self, keys: Mapping[int, Key]) -> None:
         """Files what names nobody."""
         self._named = {row: key for row, key in keys.items() if has_names(key.text)}
-        self._plain = KeyIndex({row: keys[row] for row in keys.keys() - self._named.keys()})
+        plain = {row: key for row, key in keys.items() if row not in self._named}
+        self._plain = [KeyIndex(plain)] if plain else []
         self._number = next(_numbers)
 
     @property
     def bytes(self) -> int:
         """About how much memory it takes, what it remembers included."""
         named = sum(BYTES_OF_KEY + 2 * getsizeof(key.text) for key in self._named.values())
-        return named + self._plain.bytes
+        return named + sum(index.bytes for index in self._plain)
 
     def of(self, names: Names) -> list[KeyIndex]:
         """All keys as a chat with these names looks for them."""
         if not self._named:
-            return [self._plain]
+            return self._plain
         index = _named.get((self._number, *names))
         if index is None:
             index = KeyIndex(self._named, names, most=REMEMBERED_BYTES // 5)
             _named.put((self._number, *names), index, index.bytes)
-        return [self._plain, index]
+        return [*self._plain, index]
 
 
 _numbers = count()
@@ -372,16 +371,22 @@ class BookInChat(NamedTuple):
 
     def found(self, text: str, budget: Budget) -> frozenset[int]:
         """The rows of the keys that a text mentions."""
-        return frozenset().union(*(index.found(text, budget) for index in self.indexes))
+        return _found(self.indexes, text, budget)
 
     def timed_found(self, text: str, budget: Budget) -> frozenset[int]:
         """Those of them that entries with timed effects have."""
-        return frozenset().union(*(index.found(text, budget) for index in self.timed_indexes))
+        return _found(self.timed_indexes, text, budget)
 
     @property
     def faults(self) -> list[tuple[Key, str]]:
         """Keys that can never match, as far as they were tried, and what is wrong with each."""
         return [fault for index in self.indexes for fault in index.faults]
+
+
+def _found(indexes: Sequence[KeyIndex], text: str, budget: Budget) -> frozenset[int]:
+    if len(indexes) == 1:
+        return indexes[0].found(text, budget)
+    return frozenset().union(*[index.found(text, budget) for index in indexes])
 
 
 def _twins(entries: Sequence[LoreEntry]) -> dict[int, int]:

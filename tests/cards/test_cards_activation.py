@@ -93,6 +93,12 @@ def test_hidden_keys_are_scanned_and_not_said() -> None:
     assert [item.text for item in outcome.active] == ["나무", "entry 1"]
 
 
+def test_hidden_keys_of_the_card_are_scanned_where_an_entry_names_it() -> None:
+    named = {"key": ["a"], "content": "{{scenario}}"}
+    fields = {"scenario": "섬{{hidden_key:b}}"}
+    assert ids(run(book(named, {"key": ["b"]}), "a", fields=fields)) == ["0", "1"]
+
+
 def test_texts_have_their_macros_filled_in() -> None:
     outcome = run(book({"key": ["a"], "content": "{{char}}는 {{user}}과 {{random:x,y}}"}), "a")
     assert outcome.active[0].text in ("세라는 민준과 x", "세라는 민준과 y")

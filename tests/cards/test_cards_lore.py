@@ -211,19 +211,6 @@ def test_case_and_parts_of_words() -> None:
     assert index.found("artist Art", Budget()) == {0}
 
 
-WORDS = st.text(st.sampled_from("abAB 숲길은는에서검사_-,.'’\n魔の9é"), min_size=1, max_size=12)
-PATTERNS = st.text(st.sampled_from("ab숲는.*+?|()[]^$"), min_size=1, max_size=6).map("/{}/i".format)
-
-
-@unhurried
-@given(st.lists(WORDS | PATTERNS, min_size=1, max_size=5, unique=True), WORDS)
-def test_many_keys_are_found_as_each_is_alone(keys: list[str], text: str) -> None:
-    budget = Budget()
-    found = KeyIndex([Key(key) for key in keys]).found(text, budget)
-    alone = {row for row, key in enumerate(keys) if mentions(text, key)}
-    assert found == alone and not budget.slow
-
-
 SLOW = ["/(a+)+$/", "/^(\\w+\\s?)*$/", "/(x+x+)+y/", "/(.*?,){25}P/"]
 
 

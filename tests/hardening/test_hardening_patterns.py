@@ -93,8 +93,8 @@ MAKERS = {
     "language/korean.py:_written": "makes what `_FORMS` holds",
     "replies/edges.py:_header": "reads formats",
     "embedding/backends.py:prefixes_for": "reads a model's name, of the operator",
-    "retrieval/patterns.py:_compiled": "compiles a user's pattern, which has a budget",
-    "retrieval/patterns.py:as_pattern": "reads a key of 200 characters at most",
+    "retrieval/patterns.py:Pattern._compile": "compiles a user's pattern, which has a budget",
+    "retrieval/javascript.py:_is_script": "asks for a script by its name",
 }
 """Functions that make patterns which are tested elsewhere or read no text of a user, and why."""
 
