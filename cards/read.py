@@ -7,6 +7,7 @@ the form of what it carries (`cards.forms`). Names of files say nothing: people 
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -55,13 +56,28 @@ def read_any(
     return replace(thing, warnings=(*thing.warnings, told))
 
 
+_TAGGED = re.compile(r'\s*\[[^\[\]{}"\n]{1,80}\]')
+"""How a text begins whose first line has a name or a time in brackets."""
+
+
+def _is_tagged(text: str) -> bool:
+    """Whether a text that begins like a list of JSON is none."""
+    if not _TAGGED.match(text):
+        return False
+    try:
+        parse_json(text.encode("utf-8", "replace"))
+    except BadRequest:
+        return True
+    return False
+
+
 def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     """What a text in UTF-8 holds."""
     text = decode(content)
     first = text.lstrip()[:1]
     if not first:
         raise BadRequest("is empty")
-    if first not in "[{":
+    if first not in "[{" or _is_tagged(text):
         return read_text(text.strip(), user=user, character=character)
     if (chat := read_lines(text, user=user, character=character)) is not None:
         return chat

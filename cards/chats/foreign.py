@@ -83,7 +83,8 @@ def _chats_in(value: Any) -> list[Any]:
     """The chats of a file that holds several, each of a form of its own."""
     if isinstance(value, Mapping):
         if is_webui_of_all(value):
-            return [{**held, "name2": name} for name, held in value.items()]
+            names = {key: key for key in value if key != "history"}
+            return [{"name2": names.get(key), **held} for key, held in value.items()]
         for key in _SEVERAL:
             held = under(value, key)
             held = held if isinstance(held, list) else under(held, key)  # twice: CAI Tools

@@ -43,10 +43,10 @@ def read_kobold(document: Document) -> Chat:
     )
     pieces = list(_pieces(save))
     text = "".join(pieces)
-    for key, mark in (("instruct_starttag", "INPUT"), ("instruct_endtag", "OUTPUT")):
-        tag = str(settings.get(key) or "").replace("\\n", "\n")
-        if tag.strip() and not _PLACE.search(text):
-            text = text.replace(tag, "{{[" + mark + "]}}")
+    if not _PLACE.search(text):
+        for key, mark in (("instruct_starttag", "INPUT"), ("instruct_endtag", "OUTPUT")):
+            tag = str(settings.get(key) or "").replace("\\n", "\n")
+            text = text.replace(tag, "{{[" + mark + "]}}") if tag.strip() else text
     told = [words for key, words in _BESIDE.items() if save.get(key)]
     warnings = [f"not read: {', '.join(told)}"] if told else []
     lines, mode = _lines(text, pieces, _MODES.get(_number(settings.get("opmode"))), names)

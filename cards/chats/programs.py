@@ -139,12 +139,18 @@ def _cai_tools(value: Any) -> Iterator[Line]:
         yield line if line.row is None else replace(line, name=under(row, "src", "name"))
 
 
+def _turn_rows(value: Any) -> list[Any]:
+    found = value if isinstance(value, list) else listed(value, "turns")
+    row = next((it for it in found if isinstance(it, Mapping)), {})
+    return found if isinstance(row.get("candidates"), list) and "author" in row else []
+
+
 def _is_turns(value: Any) -> bool:
-    return isinstance(_first(value, "turns").get("candidates"), list)
+    return bool(_turn_rows(value))
 
 
 def _turns(value: Any) -> Iterator[Line]:
-    for number, row in enumerate(_by_time(listed(value, "turns"), "create_time"), 1):
+    for number, row in enumerate(_by_time(_turn_rows(value), "create_time"), 1):
         if not isinstance(row, Mapping):
             yield Line(number=number)
             continue

@@ -272,3 +272,26 @@ def test_other_codings_of_windows_are_read_and_said() -> None:
             read(other.encode("latin-1"))
     with pytest.raises(BadRequest, match="UTF-8"):
         read("マラ: ようこそ、船へ\nYou: はい".encode("shift_jis"))
+
+
+@pytest.mark.parametrize("text", [
+    "[02/01/24, 15:05:33] Mara Vale: one\n[02/01/24, 15:06:33] 로빈: two\nmore",
+    "02/01/2024, 15:05 - Mara Vale: one\n02/01/2024, 15:05 - 로빈: two\nmore",
+    "로빈 님과 카카오톡 대화\n저장한 날짜 : 2024-01-02 15:05:33\n\n"
+    "--------------- 2024년 1월 2일 화요일 ---------------\n"
+    "[Mara Vale] [오후 3:05] one\n[로빈] [오후 3:06] two\nmore",
+    "2024년 1월 2일 오후 3:05, Mara Vale : one\n2024년 1월 2일 오후 3:06, 로빈 : two\nmore",
+    "--Mara Vale\none\n\n--로빈\ntwo\nmore",
+    "### Mara Vale\none\n### 로빈\ntwo\nmore",
+    "**Mara Vale:** one\n\n**로빈:** two\nmore",
+    "[Mara Vale]: one\n[로빈]: two\nmore",
+])  # fmt: skip
+def test_texts_of_messengers(text: str) -> None:
+    chat = read(text, user=USER)
+    assert short(chat) == [("character", "one"), ("user", "two\nmore")]
+
+
+def test_a_text_with_headings_is_no_chat() -> None:
+    for text in ("# The tide\nIt rose.\n# The ebb\nIt fell.", "--One\na\n--Two\nb\n--One\nc"):
+        with pytest.raises(BadRequest, match="Name: words"):
+            read(text)
