@@ -43,6 +43,16 @@ _ALONE = re.compile(
 """A name above its words, as Risu writes texts, or as a heading."""
 
 _PROSE = re.compile(r"[!?…,;\"“”「」]|\.$")
+_FIELDS = frozenset(
+    (
+        *("name", "title", "author", "date", "subject", "version", "description", "personality"),
+        *("persona", "scenario", "context", "greeting", "tags", "creator", "char_name", "spec"),
+        *("char_persona", "char_greeting", "world_scenario", "example_dialogue", "mes_example"),
+        *("first_mes", "이름", "제목", "저자", "작성자", "날짜", "설명", "성격", "버전"),
+    )
+)
+"""What stands before a colon in files that are no chats."""
+
 MAX_WORDS = 4
 """Of a name; longer ones are sentences."""
 
@@ -56,7 +66,7 @@ def read_transcript(text: str, names: Names, form: str = "chat in plain text") -
     Raises:
         BadRequest: no line opens with a name, or there are several strangers.
     """
-    end = _end_of(text)
+    end = end_of(text)
     lines = lines_of(end, names)
     count, whole = text.count("\n") + 1, len(end) == len(text)
     return gather(
@@ -99,7 +109,7 @@ def lines_of(text: str, names: Names) -> list[Line]:
     return [_line(name, known, words) for name, words in parts]
 
 
-def _end_of(text: str) -> str:
+def end_of(text: str) -> str:
     """The whole lines at the end of a text that may be of a request."""
     if len(text) > MAX_IMPORT:
         text = text[-MAX_IMPORT:].partition("\n")[2]
@@ -133,7 +143,9 @@ def _heading(line: str) -> _Tag | None:
 
 
 def _is_name(words: str) -> bool:
-    return not _PROSE.search(words) and len(words.split()) <= MAX_WORDS
+    """Whether words may be a name: neither a sentence nor a field of a card, a letter or a note."""
+    bare = not _PROSE.search(words) and len(words.split()) <= MAX_WORDS
+    return bare and fold(words) not in _FIELDS
 
 
 def _speakers(tags: list[_Tag | None], known: Mapping[str, Voice]) -> dict[str, str]:

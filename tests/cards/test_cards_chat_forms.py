@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from cards.chats.chat import Chat
 from cards.chats.foreign import FORMS as KNOWN
 from cards.chats.writing import as_json, as_jsonl
+from cards.forms import Document
 from cards.read import FORMS as ALL
 from cards.read import read_any
+from replies.tags import fold
 from schemas.errors import BadRequest
 from tests.cards.chat_forms import CHARACTER, FORMS, RUNNING, TIMED, USER, Said, at, written
 
@@ -97,6 +99,7 @@ def test_the_callers_name_of_the_user_decides_in_every_form_with_names(name: str
     assert [it.role for it in chat.messages] == ["user", "character", "user", "character"]
     again = read(as_jsonl(chat).content)
     assert [it.role for it in again.messages] == ["user", "character", "user", "character"]
+    assert fold(again.user or "") == fold(CHARACTER) and again.character == USER
 
 
 def test_names_alone_do_not_say_who_the_user_is() -> None:
@@ -292,6 +295,47 @@ def test_texts_of_messengers(text: str) -> None:
 
 
 def test_a_text_with_headings_is_no_chat() -> None:
-    for text in ("# The tide\nIt rose.\n# The ebb\nIt fell.", "--One\na\n--Two\nb\n--One\nc"):
+    for text in (
+        "name: Mara\ngreeting: Hello\ncontext: A pilot.",
+        "# The tide\nIt rose.\n# The ebb\nIt fell.",
+        "--One\na\n--Two\nb\n--One\nc",
+    ):
         with pytest.raises(BadRequest, match="Name: words"):
             read(text)
+
+
+KEYS = (
+    *("messages", "message", "msgs", "history", "histories", "chat", "chats", "data", "internal"),
+    *("visible", "turns", "candidates", "author", "src", "is_human", "name", "mapping", "parent"),
+    *("current_node", "chat_messages", "sender", "chatMessages", "is_bot", "is_main", "type"),
+    *("outputs", "text", "content", "parts", "role", "from", "value", "conversations", "mes"),
+    *("swipes", "swipe_id", "is_user", "user_name", "chat_metadata", "actions", "prompt", "msg"),
+    *("gamestarted", "savedsettings", "opmode", "handle", "userId", "retries", "children"),
+    *("isCreatedByUser", "currentId", "channel", "from_id", "created_at", "metadata", "extra"),
+)
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-1, 5) | st.floats(allow_nan=False)
+    | st.sampled_from(["", "a", "Mara: b", "user", "assistant", "human", "ai", "risuChat", "m0"])
+)  # fmt: skip
+ANY = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(ANY | st.tuples(st.sampled_from(KEYS), st.lists(ANY)).map(lambda it: {it[0]: it[1]}))
+def test_any_json_has_one_form_of_a_chat_at_most_and_is_read_or_refused(value: Any) -> None:
+    assert sum(form.fits(value) for form in KNOWN) <= 1
+    for form in KNOWN:
+        if form.fits(value):
+            try:
+                chat = form.read(Document(value=value))
+            except BadRequest as error:
+                assert error.message and "\n" not in error.message
+                continue
+            assert chat.messages and all(it.content for it in chat.messages)
+            assert read(as_jsonl(chat).content).messages == chat.messages
