@@ -161,8 +161,10 @@ def read_lines(text: str, *, user: str | None, character: str | None) -> Chat | 
         return None
     objects = [row for row in map(sillytavern.object_of, lines) if row is not None]
     if len(lines) == 1:
-        alone = objects and sillytavern.is_row(objects[0])
-        return sillytavern.read_log(text, document) if alone else None
+        if objects and sillytavern.is_row(objects[0]):
+            return sillytavern.read_log(text, document)
+        alone = rows_in(objects) and "content" in objects[0] and rows.role_of(objects[0])
+        return _read_rows(text, document) if alone else None
     if not objects or (sillytavern.object_of(lines[0]) is None and not _is_damaged_log(lines)):
         return None
     if any(map(sillytavern.is_row, objects)):

@@ -170,6 +170,22 @@ def test_tools_and_thoughts_are_no_lines_of_the_chat() -> None:
     assert chat.warnings == ("2 tool lines are left out", "1 tool part is left out")
 
 
+def test_versions_of_a_reply_are_kept() -> None:
+    said = [("a0", False), ("a1", True), ("b0", False), ("b1", True), ("b2", False)]
+    rows = [{"is_bot": True, "is_main": main, "message": text} for text, main in said]
+    chat = read({"chatMessages": [*rows, {"is_bot": False, "message": "Hm."}]})
+    assert short(chat) == [("character", "a1"), ("character", "b1"), ("user", "Hm.")]
+    assert chat.swipes == {0: (("a0", "a1"), 1), 1: (("b0", "b1", "b2"), 1)}
+    saved = [json.loads(line) for line in as_jsonl(chat).content.splitlines()]
+    assert saved[2]["swipes"] == ["b0", "b1", "b2"] and saved[2]["swipe_id"] == 1
+    assert as_json(chat).warnings[0].startswith("the swipes of 2 lines cannot be kept")
+
+
+def test_a_picture_without_words_is_a_line_of_sillytavern() -> None:
+    chat = read(log(row("", extra={"image": "a.png"}), row("b")))
+    assert short(chat) == [("character", "[picture]"), ("character", "b")]
+
+
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 10_000 + "=="
 
 
