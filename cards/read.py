@@ -7,7 +7,7 @@ the form of what it carries (`cards.forms`). Names of files say nothing: people 
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+import re
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -57,13 +57,28 @@ def read_any(
     return replace(thing, warnings=(*thing.warnings, told))
 
 
+_TAGGED = re.compile(r'\s*\[[^\[\]{}"\n]{1,80}\]')
+"""How a text begins whose first line has a name or a time in brackets."""
+
+
+def _is_tagged(text: str) -> bool:
+    """Whether a text that begins like a list of JSON is none."""
+    if not _TAGGED.match(text):
+        return False
+    try:
+        parse_json(text.encode("utf-8", "replace"))
+    except BadRequest:
+        return True
+    return False
+
+
 def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     """What a text in UTF-8 holds."""
     text = decode(content)
     first = text.lstrip()[:1]
     if not first:
         raise BadRequest("is empty")
-    if first not in "[{":
+    if first not in "[{" or _is_tagged(text):
         if not is_yaml(text):
             return read_text(text.strip(), user=user, character=character)
         value = parse_yaml(text)
@@ -71,14 +86,7 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     elif (chat := read_lines(text, user=user, character=character)) is not None:
         return chat
     else:
-        try:
-            value = parse_json(content)
-        except BadRequest:
-            if first != "[":
-                raise
-            with suppress(BadRequest):  # a messenger's lines may begin with `[name]` or `[time]`
-                return read_text(text.strip(), user=user, character=character)
-            raise
+        value = parse_json(content)
     document = Document(value=value, content=content, user=user, character=character)
     form = form_of(document.value, FORMS)
     if form is None:

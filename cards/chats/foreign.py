@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from cards.chats import rows, sillytavern
 from cards.chats.chat import Chat
-from cards.chats.lines import Line, Names
+from cards.chats.lines import MAX_LINES, Line, Names, gather
 from cards.chats.programs import PROGRAMS, form, is_webui_of_all, listed, names_in, under
 from cards.chats.rows import rows_in
 from cards.chats.times import sent_at
 from cards.chats.transcript import read_transcript
 from cards.forms import Document, Form, form_of, keys_in
 from schemas.errors import BadRequest
+
+MAX_CHATS = 1_000
+"""Chats in lines of JSON among which the newest is looked for; what holds more is a data set."""
 
 TRIED = 5
 """Chats of a file with several that are tried, the newest first: programs keep empty ones."""
@@ -83,7 +87,8 @@ def _chats_in(value: Any) -> list[Any]:
     """The chats of a file that holds several, each of a form of its own."""
     if isinstance(value, Mapping):
         if is_webui_of_all(value):
-            return [{**held, "name2": name} for name, held in value.items()]
+            names = {key: key for key in value if key != "history"}
+            return [{"name2": names.get(key), **held} for key, held in value.items()]
         for key in _SEVERAL:
             held = under(value, key)
             held = held if isinstance(held, list) else under(held, key)  # twice: CAI Tools
@@ -112,8 +117,12 @@ def _newest_first(chats: Sequence[Any]) -> list[int]:
     return sorted(places, key=known.__getitem__, reverse=True)
 
 
-def _read_several(document: Document) -> Chat:
-    """The newest chat of a file that holds several, or the first, and which it is."""
+def _read_several(document: Document, count: int = 0) -> Chat:
+    """The newest chat of a file that holds several, or the first, and which it is.
+
+    Args:
+        count: how many the file holds, if more than the document.
+    """
     chats = _chats_in(document.value)
     tried = _newest_first(chats)
     refused: BadRequest | None = None
@@ -126,9 +135,9 @@ def _read_several(document: Document) -> Chat:
         except BadRequest as error:
             refused = refused or error
             continue
-        if len(chats) == 1:
+        if (of := max(count, len(chats))) == 1:
             return chat
-        told = f"read chat {place + 1:,} of {len(chats):,}; the others are left out"
+        told = f"read chat {place + 1:,} of {of:,}; the others are left out"
         return replace(chat, warnings=(*chat.warnings, told))
     raise refused or BadRequest("holds no messages")
 
@@ -152,17 +161,32 @@ def read_lines(text: str, *, user: str | None, character: str | None) -> Chat | 
         return None
     objects = [row for row in map(sillytavern.object_of, lines) if row is not None]
     if len(lines) == 1:
-        alone = objects and sillytavern.is_row(objects[0])
-        return sillytavern.read_log(text, document) if alone else None
+        if objects and sillytavern.is_row(objects[0]):
+            return sillytavern.read_log(text, document)
+        alone = rows_in(objects) and "content" in objects[0] and rows.role_of(objects[0])
+        return _read_rows(text, document) if alone else None
     if not objects or (sillytavern.object_of(lines[0]) is None and not _is_damaged_log(lines)):
         return None
     if any(map(sillytavern.is_row, objects)):
         return sillytavern.read_log(text, document)
-    if _chats_in(objects) or rows_in(objects):
-        value = [sillytavern.object_of(line) for line in text.split("\n") if line.strip()]
-        chat = _read_several if _chats_in(objects) else form("chat", _is_plain, _plain).read
-        return chat(replace(document, value=value))
+    if _chats_in(objects):
+        count = text.rstrip().count("\n") + 1
+        if count <= MAX_CHATS:
+            objects = [row for line in text.split("\n") if (row := sillytavern.object_of(line))]
+        return _read_several(replace(document, value=objects), count)
+    if rows_in(objects):
+        return _read_rows(text, document)
     raise BadRequest(f"is no chat in a form that is known here; its keys are {keys_in(objects)}")
+
+
+def _read_rows(text: str, document: Document) -> Chat:
+    """The chat in lines that each are a message."""
+    count = text.count("\n") + 1
+    found = ((n, line) for n, line in sillytavern.lines_from_the_end(text) if line.strip())
+    said = (rows.line_of(sillytavern.object_of(line), n) for n, line in islice(found, MAX_LINES))
+    names = Names(user=document.user, character=document.character)
+    whole = count <= MAX_LINES
+    return gather(said, names, form="chat", count=count, unit="lines", whole=whole)
 
 
 def _first_lines(text: str) -> list[str]:

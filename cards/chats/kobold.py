@@ -8,7 +8,7 @@ from typing import Any
 
 from cards.chats.chat import Chat
 from cards.chats.lines import Line, Names, gather
-from cards.chats.transcript import lines_of
+from cards.chats.transcript import end_of, lines_of
 from cards.files import object_in
 from cards.forms import Document
 from schemas.errors import BadRequest
@@ -43,16 +43,17 @@ def read_kobold(document: Document) -> Chat:
     )
     pieces = list(_pieces(save))
     text = "".join(pieces)
-    for key, mark in (("instruct_starttag", "INPUT"), ("instruct_endtag", "OUTPUT")):
-        tag = str(settings.get(key) or "").replace("\\n", "\n")
-        if tag.strip() and not _PLACE.search(text):
-            text = text.replace(tag, "{{[" + mark + "]}}")
+    if not _PLACE.search(text):
+        for key, mark in (("instruct_starttag", "INPUT"), ("instruct_endtag", "OUTPUT")):
+            tag = str(settings.get(key) or "").replace("\\n", "\n")
+            text = text.replace(tag, "{{[" + mark + "]}}") if tag.strip() else text
     told = [words for key, words in _BESIDE.items() if save.get(key)]
     warnings = [f"not read: {', '.join(told)}"] if told else []
-    lines, mode = _lines(text, pieces, _MODES.get(_number(settings.get("opmode"))), names)
+    end = end_of(text)
+    lines, mode = _lines(end, pieces, _MODES.get(_number(settings.get("opmode"))), names)
     return gather(
         reversed(lines), names, form=f"chat of KoboldAI ({mode})", count=len(lines),
-        in_turn=True, warnings=warnings,
+        whole=len(end) == len(text), in_turn=True, warnings=warnings,
     )  # fmt: skip
 
 

@@ -200,15 +200,20 @@ def gather(
         if (versions := _versions(line)) is not None
     }
     hidden = told.skipped["hidden"]
+    turned = names.user if names.user and _is_turned(kept, roles) else None
+    user = names.user or names.of_user or _called(messages, "user")
+    other = names.of_character  # unless the caller says that this is the user
+    if user and other and fold(other) == fold(user):
+        other = None
     return Chat(
         form=form,
         messages=messages,
         lines=told.known + told.lost if whole else count,
-        user=names.user or names.of_user or _called(messages, "user"),
-        character=names.character or names.of_character or _called(messages, "character"),
+        user=user,
+        character=names.character or other or _called(messages, "character"),
         warnings=(*lost_end, *told.warnings(told.known + told.lost), *guess, *warnings),
         swipes=swipes,
-        turned=fold(names.user) if names.user and _is_turned(kept, roles) else None,
+        turned=fold(turned) if turned else None,
         beside=(
             *((f"the swipes of {_number(len(swipes), 'line')}",) if swipes else ()),
             *((_number(hidden, "hidden line"),) if hidden else ()),

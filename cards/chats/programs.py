@@ -139,12 +139,18 @@ def _cai_tools(value: Any) -> Iterator[Line]:
         yield line if line.row is None else replace(line, name=under(row, "src", "name"))
 
 
+def _turn_rows(value: Any) -> list[Any]:
+    found = value if isinstance(value, list) else listed(value, "turns")
+    row = next((it for it in found if isinstance(it, Mapping)), {})
+    return found if isinstance(row.get("candidates"), list) and "author" in row else []
+
+
 def _is_turns(value: Any) -> bool:
-    return isinstance(_first(value, "turns").get("candidates"), list)
+    return bool(_turn_rows(value))
 
 
 def _turns(value: Any) -> Iterator[Line]:
-    for number, row in enumerate(_by_time(listed(value, "turns"), "create_time"), 1):
+    for number, row in enumerate(_by_time(_turn_rows(value), "create_time"), 1):
         if not isinstance(row, Mapping):
             yield Line(number=number)
             continue
@@ -319,15 +325,14 @@ def _janitor(value: Any) -> Iterator[Line]:
     """Versions of a reply stand in a row; the one that counts is `is_main`."""
     waiting: list[Line] = []
 
-    def reply() -> Iterator[Line]:
-        if not waiting:
-            return
-        main = [at for at, it in enumerate(waiting) if it.row.get("is_main") is not False]
-        if len(main) > 1:  # several replies, no versions
-            yield from (waiting[at] for at in main)
-        else:
-            at = main[0] if main else len(waiting) - 1
-            yield replace(waiting[at], swipes=[it.text for it in waiting], chosen=at)
+    def replies() -> Iterator[Line]:
+        mains = [at for at, it in enumerate(waiting) if it.row.get("is_main") is not False]
+        mains = mains or [len(waiting) - 1]
+        starts = [0, *(at + 1 for at in mains[:-1])]
+        for main, start, end in zip(mains, starts, [*mains[:-1], len(waiting) - 1], strict=True):
+            versions = waiting[start : end + 1]
+            texts = [it.text for it in versions]
+            yield replace(waiting[main], swipes=texts, chosen=main - start)
         waiting.clear()
 
     for number, row in enumerate(_by_time(listed(value, "chatMessages"), "created_at"), 1):
@@ -335,9 +340,11 @@ def _janitor(value: Any) -> Iterator[Line]:
         if line.row is not None and line.role == "character":
             waiting.append(line)
             continue
-        yield from reply()
+        if waiting:
+            yield from replies()
         yield line
-    yield from reply()
+    if waiting:
+        yield from replies()
 
 
 def _is_backyard(value: Any) -> bool:
@@ -446,18 +453,20 @@ def form(
 
 
 def names_in(value: Any) -> dict[str, str | None]:
-    """Names that stand beside the messages."""
-    found: dict[str, str | None] = {}
-    for role, keys in {
-        "of_user": (("user_name",), ("userName",), ("name1",), ("persona", "name")),
-        "of_character": (
-            *(("character_name",), ("characterName",), ("char_name",), ("name2",)),
-            *(("character", "name"), ("chat", "character", "name"), ("character",)),
-        ),
-    }.items():
-        names = (under(value, *path) for path in keys)
-        found[role] = next((name for name in names if isinstance(name, str) and name), None)
-    return found
+    """Names that stand beside the messages: of the user, and of the character."""
+    users = (("user_name",), ("userName",), ("name1",))
+    characters: tuple[tuple[str, ...], ...] = (
+        *(("character_name",), ("characterName",), ("char_name",), ("name2",), ("character",)),
+        *(("character", "name"), ("chat", "character", "name"), ("info", "character", "name")),
+    )
+    if under(value, "message") and under(value, "history"):  # a request of ours
+        characters = (("persona", "name"),)
+    return {"of_user": _name_at(value, users), "of_character": _name_at(value, characters)}
+
+
+def _name_at(value: Any, paths: Iterable[tuple[str, ...]]) -> str | None:
+    found = (under(value, *path) for path in paths)
+    return next((name for name in found if isinstance(name, str) and name), None)
 
 
 PROGRAMS: tuple[Form[Chat], ...] = (

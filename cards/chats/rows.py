@@ -21,6 +21,7 @@ _NAMES = (
 )
 _OF_USER = ("is_user", "isUser", "is_human", "isHuman", "from_user", "fromUser", "isCreatedByUser")
 _OF_BOT = ("is_bot", "isBot", "is_ai", "isAI", "isAi", "from_bot", "fromBot")
+_NO_NAMES = ROLES.keys() | TOOLS
 _TIMES = (
     *("timestamp", "send_date", "created_at", "createdAt", "create_time", "createTime"),
     *("sent_at", "sentAt", "created", "date", "time", "ts", "datetime"),
@@ -86,9 +87,11 @@ def line_of(row: Any, number: int = 0) -> Line:
     spoken = row.get("role", row.get("from", row.get("type")))
     tool = role is None and isinstance(spoken, str) and spoken.lower() in TOOLS
     calls = row.get("content") is None and ("tool_calls" in row or "function_call" in row)
+    inner = row.get("data")  # LangChain
+    text = _first(row, TEXTS)
     return Line(
         row=row,
-        text=_first(row, TEXTS),
+        text=inner if text is None and isinstance(inner, Mapping) else text,
         role=role,
         name=name_of(row),
         sent=_first(row, _TIMES),
@@ -131,10 +134,8 @@ def name_of(row: Mapping[str, Any]) -> str | None:
         held = row.get(key)
         if isinstance(held, Mapping):
             held = next((held[k] for k in ("nickname", "name", "username") if held.get(k)), None)
+        elif key in _ROLES and isinstance(held, str) and held.strip().lower() in _NO_NAMES:
+            continue
         if isinstance(held, str) and held.strip():
-            if key in ("role", "from", "sender", "author", "speaker") and held.strip().lower() in (
-                ROLES.keys() | TOOLS
-            ):
-                continue
             return held
     return None

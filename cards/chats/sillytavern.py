@@ -27,6 +27,10 @@ _UNUSED = ("unused", "")
 """What newer logs write for the names in their header."""
 
 
+_MEDIA = ("image", "images", "media", "image_swipes", "inline_image")
+"""Where a line keeps pictures; it may have no words beside them."""
+
+
 def is_row(value: Any) -> bool:
     """Whether a value is a line of a log, or its header."""
     return isinstance(value, Mapping) and (
@@ -124,6 +128,8 @@ def line_of(row: Any, number: int = 0) -> Line:
     text = row.get("mes")
     if text is None and versions:
         text = versions[at]
+    if text == "" and any(extra.get(key) for key in _MEDIA):
+        text = "[picture]"
     return Line(
         row=row,
         text=text,

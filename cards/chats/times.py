@@ -9,8 +9,12 @@ _ELEMENTS = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})[ @T]*"
     r"(?P<hour>\d{1,2})h ?(?P<minute>\d{1,2})m ?(?P<second>\d{1,2})s(?: ?(?P<ms>\d{1,3})ms)?"
 )
+_SCRIPTED = re.compile(r"(\w{3} \w{3} \d{2} \d{4} [\d:]{8} GMT[+-]\d{4})(?: \([^()]{0,60}\))?")
+"""As JavaScript writes a date out."""
+
 _WORDED = (
     *("%B %d, %Y %I:%M%p", "%B %d, %Y %I:%M %p", "%B %d, %Y", "%b %d, %Y %H:%M"),
+    *("%a, %d %b %Y %H:%M:%S GMT", "%b %d, %Y %I:%M %p", "%B %d, %Y at %I:%M %p"),
     *("%Y-%m-%d %H:%M:%S UTC", "%m/%d/%Y, %I:%M:%S %p", "%m/%d/%Y %H:%M:%S"),
 )
 _MILLISECONDS, _MICROSECONDS = 10**11, 10**14
@@ -44,5 +48,7 @@ def _worded(sent: str) -> datetime | None:
             return datetime.strptime(sent, form).replace(tzinfo=UTC)
         except ValueError:
             continue
+    if scripted := _SCRIPTED.fullmatch(sent):
+        return datetime.strptime(scripted[1], "%a %b %d %Y %H:%M:%S GMT%z")
     when = datetime.fromisoformat(sent)
     return when if when.tzinfo else when.replace(tzinfo=UTC)

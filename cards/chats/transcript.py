@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from cards.chats.chat import Chat
 from cards.chats.lines import MAX_LINES, Line, Names, gather
@@ -21,7 +22,37 @@ _TAG = re.compile(
     r"[ \t>]{0,8}(?P<marks>\*{0,3}|_{0,3}|\[)(?P<name>[^\s:：*\[\]\n][^:：*\[\]\n]{0,59}?)"
     r"[ \t]?(?:\*{0,3}|_{0,3}|\])[ \t]?[:：][*_]{0,3}(?!//|(?<=\d[:：])\d)[ \t]*"
 )
+_DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}년 \d{1,2}월 \d{1,2}일)"
+_CLOCK = r"(?:(?:오전|오후) )?\d{1,2}:\d{2}(?::\d{2})?(?:[ \u202f]?[AaPp][Mm])?"
+_STAMP = re.compile(
+    rf"\u200e?(?:\[(?:{_DATE},? )?{_CLOCK}\]|\((?:{_DATE},? )?{_CLOCK}\)|{_DATE},? {_CLOCK})"
+    r"(?:,| -)? "
+)
+"""When a line was sent, as messengers write it before the name."""
+
+_STAMPED = re.compile(rf"\[(?P<name>[^\[\]\n]{{1,60}})\] \[{_CLOCK}\] ?")
+"""A line of KakaoTalk on a computer: the name and the time in brackets."""
+
+_DAY = re.compile(r"-{5,20} [^\n]{4,40} -{5,20}\s*")
+"""A new day in KakaoTalk."""
+
+_ALONE = re.compile(
+    r"(?:-{2}|#{1,4} |\*\*|\[)(?P<name>[^\s:：*#\[\]\n-](?:[^:：*#\[\]\n]{0,58}[^\s:：*#\[\]\n])?)"
+    r"(?:\*\*|\])?[ \t]*"
+)
+"""A name above its words, as Risu writes texts, or as a heading."""
+
 _PROSE = re.compile(r"[!?…,;\"“”「」]|\.$")
+_FIELDS = frozenset(
+    (
+        *("name", "title", "author", "date", "subject", "version", "description", "personality"),
+        *("persona", "scenario", "context", "greeting", "tags", "creator", "char_name", "spec"),
+        *("char_persona", "char_greeting", "world_scenario", "example_dialogue", "mes_example"),
+        *("first_mes", "이름", "제목", "저자", "작성자", "날짜", "설명", "성격", "버전"),
+    )
+)
+"""What stands before a colon in files that are no chats."""
+
 MAX_WORDS = 4
 """Of a name; longer ones are sentences."""
 
@@ -35,7 +66,7 @@ def read_transcript(text: str, names: Names, form: str = "chat in plain text") -
     Raises:
         BadRequest: no line opens with a name, or there are several strangers.
     """
-    end = _end_of(text)
+    end = end_of(text)
     lines = lines_of(end, names)
     count, whole = text.count("\n") + 1, len(end) == len(text)
     return gather(
@@ -56,12 +87,21 @@ def lines_of(text: str, names: Names) -> list[Line]:
     users = tuple(name for name in (names.user, names.of_user) if name)
     known = voices(Cast("character", people, users))
     speakers = _speakers(tags, known)
+    if not speakers:  # then names may stand above their words
+        tags = [_heading(line) for line in lines]
+        called = {fold(tag.name) for tag in tags if tag}
+        if any(known[key].kind == "user" for key in called & known.keys()):  # else any headings
+            speakers = _speakers(tags, known)
     if not speakers:
         raise BadRequest("is no chat; write each message as `Name: words`")
-    parts: list[tuple[str, list[str]]] = []
+    stamped = any(tag and tag.stamped for tag in tags)
+    parts: list[tuple[str | None, list[str]]] = []
     for line, tag in zip(lines, tags, strict=True):
-        if tag and fold(tag["name"]) in speakers:
-            parts.append((tag["name"], [line[tag.end() :]]))
+        if tag and fold(tag.name) in speakers:
+            parts.append((tag.name, [line[tag.end :]]))
+        elif stamped and (not parts or _STAMP.match(line) or _DAY.fullmatch(line)):
+            if line.strip():  # of the messenger
+                parts.append((None, [line]))
         elif parts:
             parts[-1][1].append(line)
         elif line.strip():  # before the first name: narration
@@ -69,7 +109,7 @@ def lines_of(text: str, names: Names) -> list[Line]:
     return [_line(name, known, words) for name, words in parts]
 
 
-def _end_of(text: str) -> str:
+def end_of(text: str) -> str:
     """The whole lines at the end of a text that may be of a request."""
     if len(text) > MAX_IMPORT:
         text = text[-MAX_IMPORT:].partition("\n")[2]
@@ -77,30 +117,56 @@ def _end_of(text: str) -> str:
     return "\n".join(lines[1:]) if len(lines) > MAX_LINES else text
 
 
-def _tag(line: str) -> re.Match[str] | None:
+class _Tag(NamedTuple):
+    """What opens a line like a speaker's name; `stamped` if it has the time beside it."""
+
+    name: str
+    end: int
+    stamped: bool = False
+
+
+def _tag(line: str) -> _Tag | None:
     """What opens a line like a speaker's name."""
-    tag = _TAG.match(line)
-    if tag is None or _PROSE.search(tag["name"]) or len(tag["name"].split()) > MAX_WORDS:
+    if found := _STAMPED.match(line):
+        return _Tag(found["name"], found.end(), stamped=True)
+    stamp = _STAMP.match(line)
+    tag = _TAG.match(line, stamp.end() if stamp else 0)
+    if tag is None or not _is_name(tag["name"]):
         return None
-    return tag
+    return _Tag(tag["name"], tag.end(), stamped=stamp is not None)
 
 
-def _speakers(tags: list[re.Match[str] | None], known: Mapping[str, Voice]) -> dict[str, str]:
+def _heading(line: str) -> _Tag | None:
+    """A name in a line of its own."""
+    tag = _ALONE.fullmatch(line)
+    return _Tag(tag["name"], len(line)) if tag and _is_name(tag["name"]) else None
+
+
+def _is_name(words: str) -> bool:
+    """Whether words may be a name: neither a sentence nor a field of a card, a letter or a note."""
+    bare = not _PROSE.search(words) and len(words.split()) <= MAX_WORDS
+    return bare and fold(words) not in _FIELDS
+
+
+def _speakers(tags: list[_Tag | None], known: Mapping[str, Voice]) -> dict[str, str]:
     """Folded names, in the order of their first line, and how they are written."""
-    names = [tag["name"] for tag in tags if tag]
+    names = [tag.name for tag in tags if tag]
+    stamped = {fold(tag.name) for tag in tags if tag and tag.stamped}
     counts = Counter(fold(name) for name in names)
     found: dict[str, str] = {}
-    opening = next((fold(tag["name"]) for tag in tags[:1] if tag), None)
+    opening = next((fold(tag.name) for tag in tags[:1] if tag), None)
     for name in names:
         key = fold(name)
-        if key in known or counts[key] > 1 or key == opening:
+        if (key in stamped) if stamped else (key in known or counts[key] > 1 or key == opening):
             found.setdefault(key, name)
-    if len(found) == 1:  # a short chat: each has spoken once
+    if len(found) == 1 and not stamped:  # a short chat: each has spoken once
         return {fold(name): name for name in names} if len(counts) <= 3 else found
     return found
 
 
-def _line(name: str, known: Mapping[str, Voice], words: list[str]) -> Line:
+def _line(name: str | None, known: Mapping[str, Voice], words: list[str]) -> Line:
+    if name is None:
+        return Line(row=words, skipped="notice")
     voice = known.get(fold(name))
     narrated = not name or (voice is not None and voice.kind == "other")
     content = "\n".join(words).strip()

@@ -45,6 +45,8 @@ def as_jsonl(chat: Chat, *, user: str | None = None, character: str | None = Non
     """
     if chat.log is not None:
         given = {"user_name": user, "character_name": character}
+        if chat.turned:
+            given = {"user_name": user or chat.user, "character_name": character or chat.character}
         names = {key: name for key, name in given.items() if name}
         lines = list(_kept(chat.log, chat.turned, names))
         if lines and "mes" in (object_of(lines[0]) or {}):  # as files of other programs begin

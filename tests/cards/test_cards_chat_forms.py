@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from cards.chats.chat import Chat
 from cards.chats.foreign import FORMS as KNOWN
 from cards.chats.writing import as_json, as_jsonl
+from cards.forms import Document
 from cards.read import FORMS as ALL
 from cards.read import read_any
+from replies.tags import fold
 from schemas.errors import BadRequest
 from tests.cards.chat_forms import CHARACTER, FORMS, RUNNING, TIMED, USER, Said, at, written
 
@@ -97,6 +99,7 @@ def test_the_callers_name_of_the_user_decides_in_every_form_with_names(name: str
     assert [it.role for it in chat.messages] == ["user", "character", "user", "character"]
     again = read(as_jsonl(chat).content)
     assert [it.role for it in again.messages] == ["user", "character", "user", "character"]
+    assert fold(again.user or "") == fold(CHARACTER) and again.character == USER
 
 
 def test_names_alone_do_not_say_who_the_user_is() -> None:
@@ -165,6 +168,22 @@ def test_tools_and_thoughts_are_no_lines_of_the_chat() -> None:
     chat = read(rows)
     assert short(chat) == [("user", "Weather?"), ("character", "Rain.\n[picture]")]
     assert chat.warnings == ("2 tool lines are left out", "1 tool part is left out")
+
+
+def test_versions_of_a_reply_are_kept() -> None:
+    said = [("a0", False), ("a1", True), ("b0", False), ("b1", True), ("b2", False)]
+    rows = [{"is_bot": True, "is_main": main, "message": text} for text, main in said]
+    chat = read({"chatMessages": [*rows, {"is_bot": False, "message": "Hm."}]})
+    assert short(chat) == [("character", "a1"), ("character", "b1"), ("user", "Hm.")]
+    assert chat.swipes == {0: (("a0", "a1"), 1), 1: (("b0", "b1", "b2"), 1)}
+    saved = [json.loads(line) for line in as_jsonl(chat).content.splitlines()]
+    assert saved[2]["swipes"] == ["b0", "b1", "b2"] and saved[2]["swipe_id"] == 1
+    assert as_json(chat).warnings[0].startswith("the swipes of 2 lines cannot be kept")
+
+
+def test_a_picture_without_words_is_a_line_of_sillytavern() -> None:
+    chat = read(log(row("", extra={"image": "a.png"}), row("b")))
+    assert short(chat) == [("character", "[picture]"), ("character", "b")]
 
 
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 10_000 + "=="
@@ -272,3 +291,67 @@ def test_other_codings_of_windows_are_read_and_said() -> None:
             read(other.encode("latin-1"))
     with pytest.raises(BadRequest, match="UTF-8"):
         read("マラ: ようこそ、船へ\nYou: はい".encode("shift_jis"))
+
+
+@pytest.mark.parametrize("text", [
+    "[02/01/24, 15:05:33] Mara Vale: one\n[02/01/24, 15:06:33] 로빈: two\nmore",
+    "02/01/2024, 15:05 - Mara Vale: one\n02/01/2024, 15:05 - 로빈: two\nmore",
+    "로빈 님과 카카오톡 대화\n저장한 날짜 : 2024-01-02 15:05:33\n\n"
+    "--------------- 2024년 1월 2일 화요일 ---------------\n"
+    "[Mara Vale] [오후 3:05] one\n[로빈] [오후 3:06] two\nmore",
+    "2024년 1월 2일 오후 3:05, Mara Vale : one\n2024년 1월 2일 오후 3:06, 로빈 : two\nmore",
+    "--Mara Vale\none\n\n--로빈\ntwo\nmore",
+    "### Mara Vale\none\n### 로빈\ntwo\nmore",
+    "**Mara Vale:** one\n\n**로빈:** two\nmore",
+    "[Mara Vale]: one\n[로빈]: two\nmore",
+])  # fmt: skip
+def test_texts_of_messengers(text: str) -> None:
+    chat = read(text, user=USER)
+    assert short(chat) == [("character", "one"), ("user", "two\nmore")]
+
+
+def test_a_text_with_headings_is_no_chat() -> None:
+    for text in (
+        "name: Mara\ngreeting: Hello\ncontext: A pilot.",
+        "# The tide\nIt rose.\n# The ebb\nIt fell.",
+        "--One\na\n--Two\nb\n--One\nc",
+    ):
+        with pytest.raises(BadRequest, match="Name: words"):
+            read(text)
+
+
+KEYS = (
+    *("messages", "message", "msgs", "history", "histories", "chat", "chats", "data", "internal"),
+    *("visible", "turns", "candidates", "author", "src", "is_human", "name", "mapping", "parent"),
+    *("current_node", "chat_messages", "sender", "chatMessages", "is_bot", "is_main", "type"),
+    *("outputs", "text", "content", "parts", "role", "from", "value", "conversations", "mes"),
+    *("swipes", "swipe_id", "is_user", "user_name", "chat_metadata", "actions", "prompt", "msg"),
+    *("gamestarted", "savedsettings", "opmode", "handle", "userId", "retries", "children"),
+    *("isCreatedByUser", "currentId", "channel", "from_id", "created_at", "metadata", "extra"),
+)
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-1, 5) | st.floats(allow_nan=False)
+    | st.sampled_from(["", "a", "Mara: b", "user", "assistant", "human", "ai", "risuChat", "m0"])
+)  # fmt: skip
+ANY = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(ANY | st.tuples(st.sampled_from(KEYS), st.lists(ANY)).map(lambda it: {it[0]: it[1]}))
+def test_any_json_has_one_form_of_a_chat_at_most_and_is_read_or_refused(value: Any) -> None:
+    assert sum(form.fits(value) for form in KNOWN) <= 1
+    for form in KNOWN:
+        if form.fits(value):
+            try:
+                chat = form.read(Document(value=value))
+            except BadRequest as error:
+                assert error.message and "\n" not in error.message
+                continue
+            assert chat.messages and all(it.content for it in chat.messages)
+            assert read(as_jsonl(chat).content).messages == chat.messages
