@@ -186,8 +186,9 @@ _DIALOGUE = re.compile(r"^(?:<START>|\{\{(?:char|user)\}\}:|<(?:BOT|USER)>:|You:
 def _is_webui(value: Data) -> bool:
     named = _has(value, "name") or _has(value, "bot")
     known = "greeting" in value or value.keys() <= _WEBUI
-    chat = {"messages", "history", "data_visible"} & value.keys()
-    return named and known and not chat and _has(value, "context") and not is_card(value)
+    template = "turn_template" in value and "greeting" not in value
+    other = template or {"messages", "history", "data_visible"} & value.keys()
+    return named and known and not other and _has(value, "context") and not is_card(value)
 
 
 def _more_webui(value: Fields, data: Data) -> None:
