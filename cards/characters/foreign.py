@@ -75,7 +75,7 @@ def made(
         warnings: what was odd in it.
         form: what it was taken for.
     """
-    data = {**copy.deepcopy(V2_DEFAULTS), **data}
+    data = copy.deepcopy({**V2_DEFAULTS, **data})
     if rest:
         data["extensions"] = {**data["extensions"], OWN: {program: rest}}
     newer = "nickname" in data or "assets" in data

@@ -63,7 +63,7 @@ FARADAY = {
         "Chat": [{"ChatItems": []}],
     },
 }
-CHUB = {
+CHUB: dict[str, Any] = {
     "errors": None,
     "node": {
         **{"id": 7, "name": "Kai", "fullPath": "somebody/kai-1", "topics": ["sea", "calm"]},
@@ -252,13 +252,12 @@ def test_yaml_of_the_web_ui() -> None:
         card = read_any(content.encode())
         assert isinstance(card, Card) and card.form == "character of text-generation-webui"
         assert card.name == "Kai" and card.mes_example.endswith("A mile.")
-    block = 'name: "No"\ngreeting: |-\n  안녕, {{user}}.\n  어서 와.\ncontext: >\n  등대지기.\n  낮은 목소리.\n'
+    block = (
+        'name: "No"\ngreeting: |-\n  안녕, {{user}}.\n  어서 와.\ncontext: >\n  등대.\n  바다.\n'
+    )
     card = read_any(block.encode())
     assert isinstance(card, Card) and card.name == "No"
-    assert (
-        card.first_mes == "안녕, {{user}}.\n어서 와."
-        and card.description == "등대지기. 낮은 목소리."
-    )
+    assert card.first_mes == "안녕, {{user}}.\n어서 와." and card.description == "등대. 바다."
     pygmalion = read_any(yaml.safe_dump(PYGMALION).encode())
     assert isinstance(pygmalion, Card) and pygmalion.form == "character of Pygmalion"
 
