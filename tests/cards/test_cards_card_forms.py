@@ -91,6 +91,11 @@ RISU = {
         {"key": "", "content": "", "mode": "folder"},
     ],
 }
+SITE = {
+    **{"name": "Kai", "persona": "Kai tends the lamp.", "greeting": "Ahoy.", "tags": ["sea"]},
+    **{"description": "for people", "world_scenario": "A lighthouse.", "visibility": "public"},
+    "example_chats": "{{char}}: Mind the step.",
+}
 V1 = {
     **{"name": "Kai", "description": "Kai tends the lamp.", "personality": ""},
     **{"scenario": "A lighthouse.", "first_mes": "Ahoy.", "mes_example": ""},
@@ -107,6 +112,14 @@ SAMPLES: dict[str, tuple[Any, str]] = {
     "in a list": ([v2(name="Kai")], "character card V2"),
     "in an object": ({"character": v2(name="Kai")}, "character card V2"),
     "V1 in an object": ({"char": V1}, "character card V1"),
+    "V1 without greeting": (
+        {
+            **{name: V1[name] for name in ("name", "description", "personality", "scenario")},
+            "id": 1,
+        },
+        "character card V1",
+    ),
+    "site": (SITE, "character of a Pygmalion site"),
     "Agnai": (AGNAI, "character of Agnai"),
     "Agnai without its kind": (
         {key: value for key, value in AGNAI.items() if key != "kind"},
@@ -139,7 +152,7 @@ def test_a_form_is_told_by_its_keys(name: str) -> None:
     to_persona(card)
 
 
-WHOLE = ("Agnai", "Pygmalion", "web UI", "Faraday", "Chub", "JanitorAI", "RisuAI")
+WHOLE = ("Agnai", "Pygmalion", "site", "web UI", "Faraday", "Chub", "JanitorAI", "RisuAI")
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -152,7 +165,7 @@ def test_every_text_comes_to_its_place(name: str) -> None:
     prompt = json.dumps(to_persona(card).model_dump(exclude={"extensions"}))
     prompt = prompt.replace("{{user}}", "")
     assert "for people" not in prompt and "{character}" not in prompt and "{user}" not in prompt
-    if name in ("Agnai", "Chub", "JanitorAI", "RisuAI"):
+    if name in ("Agnai", "site", "Chub", "JanitorAI", "RisuAI"):
         assert "for people" in card.creator_notes
 
 
@@ -353,6 +366,12 @@ def test_what_people_take_for_a_character_is_named(name: str) -> None:
     with pytest.raises(BadRequest, match=words):
         read_character(as_json(value))
     assert sum(form.fits(value) for form in FORMS) == 1
+
+
+def test_a_book_of_version_3_is_no_card() -> None:
+    book = {"name": "Coast", "description": "d", "entries": [{"keys": ["reef"], "content": "x"}]}
+    thing = read_any(as_json({"spec": "lorebook_v3", "data": book}))
+    assert not isinstance(thing, Card | Persona)
 
 
 def test_a_persona_of_ours_stays_one() -> None:
