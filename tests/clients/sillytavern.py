@@ -232,8 +232,9 @@ class Tavern:
         button.click()
 
     def is_writing(self) -> bool:
-        """Whether it waits for a reply, or for the next one of a group."""
-        writes = "return 'generating' in document.body.dataset"
+        """Whether it waits for a reply, or for the next one of a group, or still shows a swipe: a
+        chat that is left in the middle of one takes no message until the page is loaded anew."""
+        writes = "const at = document.body.dataset; return 'generating' in at || 'swiping' in at"
         return bool(self._js(writes)) or bool(self.one("#mes_stop").is_displayed())
 
     def warnings(self) -> list[str]:
