@@ -165,7 +165,14 @@ def is_card(document: Mapping[str, Any]) -> bool:
 
 
 def _is_flat(data: Mapping[str, Any]) -> bool:
-    return isinstance(data.get("name"), str) and ("first_mes" in data or "mes_example" in data)
+    """By a field that only cards have, or by all that a card without a greeting has."""
+    if not isinstance(data.get("name"), str):
+        return False
+    if "first_mes" in data or "mes_example" in data:
+        return True
+    whole = all(isinstance(data.get(field), str) for field in V1_FIELDS[1:4])
+    others = {"first_message", "first_messages", "firstMessage", "greeting", "example_dialogs"}
+    return whole and not (others & data.keys() or data.keys() <= Persona.model_fields.keys())
 
 
 def _version(document: dict[str, Any], warnings: list[str]) -> Version:

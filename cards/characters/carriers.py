@@ -13,7 +13,7 @@ from cards.characters.card import V1_FIELDS, Card
 from cards.characters.charx import CARD, Archive, is_zip
 from cards.characters.foreign import read_character
 from cards.characters.png import SIGNATURE, Chunk, Picture
-from cards.files import MAX_CARRIER, MAX_FILE, MEGABYTE, Fields, read_stream
+from cards.files import MAX_CARRIER, MAX_FILE, MAX_JSON, MEGABYTE, Fields, read_stream
 from schemas.errors import BadRequest
 
 HEAD = 16
@@ -132,15 +132,20 @@ def _in_picture(stream: BinaryIO) -> Card:
     good: list[tuple[Chunk, Card]] = []
     wrong: list[tuple[Chunk, Card]] = []
     refused: list[tuple[Chunk, BadRequest]] = []
-    for chunk in copies:
+    room = MAX_JSON
+    for chunk in reversed(copies):
+        if room < 0 and good:  # older ones are no news, and could take long
+            break
         try:
-            card = read_character(picture.content(chunk))
+            content = picture.content(chunk)
+            room -= len(content)
+            card = read_character(content)
         except BadRequest as error:
             refused.append((chunk, error))
         else:
             (good if chunk.intact else wrong).append((chunk, card))
     if not good and not wrong:
-        raise refused[-1][1]
+        raise refused[0][1]
     told = [f"its `{chunk.keyword}` copy is damaged and was passed over" for chunk, _ in refused]
     chunk, card = _newest(good or wrong)
     others = [other for _, other in good if other is not card]

@@ -219,7 +219,8 @@ def _packed(card: Card, version: Version, places: Mapping[str, str]) -> bytes:
     """The card's JSON: its own bytes where nothing changed."""
     if version == card.version and not places:
         return card.source
-    return _fitting(_moved(as_version(card, version), places))
+    document = as_version(card, version)
+    return _fitting(_moved(document, places) if places else document)
 
 
 def _fitting(document: dict[str, Any]) -> bytes:
@@ -242,23 +243,24 @@ def _write_json(card: Card, out: BinaryIO, version: Version) -> list[str]:
     left = _Left(files, f"a JSON file of {MAX_JSON // MEGABYTE} MB")
     if card.picture is not None:
         left.more.append("the picture is left out; write a .png or .charx to keep it")
-    room = MAX_JSON - len(_packed(card, version, {}))
+    content = _packed(card, version, {})
+    room = MAX_JSON - len(content)
     places: dict[str, str] = {}
     for uri in sorted(files.uses, key=files.size):
         times = files.uses[uri]
         if times * files.size(uri) * 4 // 3 > room:
             left.large.append(uri)
-        elif (content := files.read(uri)) is None:
+        elif (file := files.read(uri)) is None:
             left.broken.append(uri)
         else:
             mime = _MIME.get(files.kind(uri), "application/octet-stream")
-            address = f"data:{mime};base64,{base64.b64encode(content).decode()}"
+            address = f"data:{mime};base64,{base64.b64encode(file).decode()}"
             room -= times * len(address)
             if room >= 0:
                 places[uri] = address
             else:
                 left.large.append(uri)
-    out.write(_packed(card, version, places))
+    out.write(_packed(card, version, places) if places else content)
     return left.told()
 
 

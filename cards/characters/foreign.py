@@ -75,7 +75,7 @@ def made(
         warnings: what was odd in it.
         form: what it was taken for.
     """
-    data = {**copy.deepcopy(V2_DEFAULTS), **data}
+    data = copy.deepcopy({**V2_DEFAULTS, **data})
     if rest:
         data["extensions"] = {**data["extensions"], OWN: {program: rest}}
     newer = "nickname" in data or "assets" in data
@@ -170,6 +170,14 @@ def _agnai_book(book: Data, entries: list[Data]) -> Data:
     return {"extensions": {}, **named, "entries": rows}
 
 
+# Sites that follow Pygmalion's own (PygmalionAI/paphos-backend, SpicyChat)
+
+
+def _is_site(value: Data) -> bool:
+    known = {"world_scenario", "example_chats", "dialogue", "example_dialogue"} & value.keys()
+    return _has(value, "name", "persona", "greeting") and bool(known) and not _is_agnai(value)
+
+
 # text-generation-webui (docs, "Custom chat characters")
 
 _WEBUI = frozenset(
@@ -186,8 +194,15 @@ _DIALOGUE = re.compile(r"^(?:<START>|\{\{(?:char|user)\}\}:|<(?:BOT|USER)>:|You:
 def _is_webui(value: Data) -> bool:
     named = _has(value, "name") or _has(value, "bot")
     known = "greeting" in value or value.keys() <= _WEBUI
-    chat = {"messages", "history", "data_visible"} & value.keys()
-    return named and known and not chat and _has(value, "context") and not is_card(value)
+    template = "turn_template" in value and "greeting" not in value
+    other = template or {"messages", "history", "data_visible"} & value.keys()
+    return (
+        named
+        and known
+        and not (other or _is_site(value))
+        and _has(value, "context")
+        and not is_card(value)
+    )
 
 
 def _more_webui(value: Fields, data: Data) -> None:
@@ -215,7 +230,8 @@ _TALK = re.compile(r"(?:\{\{(?:char|user|random_user_\d+)\}\}|<START>)")
 
 def _is_cai(value: Data) -> bool:
     known = {"definition", "participant__name", "external_id"} & value.keys()
-    return _has(value, "greeting") and bool(known) and not _is_agnai(value) and not is_card(value)
+    taken = _is_agnai(value) or _is_site(value) or is_card(value)
+    return _has(value, "greeting") and bool(known) and not taken
 
 
 def _more_cai(value: Fields, data: Data) -> None:
@@ -390,6 +406,15 @@ PROGRAMS = (
         },
     ),
     Program(
+        name="a Pygmalion site",
+        fits=_is_site,
+        fields={
+            **{"name": ("name",), "description": ("persona",), "first_mes": ("greeting",)},
+            **{"scenario": ("world_scenario", "scenario"), "creator_notes": ("description",)},
+            **{"mes_example": ("example_chats", "example_dialogue", "dialogue"), "tags": ("tags",)},
+        },
+    ),
+    Program(
         name="text-generation-webui",
         fits=lambda value: _is_webui(value) and not _is_cai(value) and not _is_agnai(value),
         fields={
@@ -454,9 +479,11 @@ def _form(program: Program) -> Form[Card]:
 
 
 def _is_plain_card(value: Any) -> bool:
-    return isinstance(value, dict) and (
-        is_card(value) or (_has(value, "spec") and _has(object_in(value, "data"), "name"))
-    )
+    if not isinstance(value, dict) or is_card(value):
+        return isinstance(value, dict)
+    data = object_in(value, "data")  # of a version that is not known yet
+    about = ({*V2_DEFAULTS} - {"name", "extensions"}) & data.keys()
+    return _has(value, "spec") and _has(data, "name") and bool(about) and "entries" not in data
 
 
 _SINGLE: tuple[Form[Card], ...] = (

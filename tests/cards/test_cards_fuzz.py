@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +15,20 @@ from hypothesis import strategies as st
 
 from cards.characters.card import parse_card, to_persona
 from cards.characters.carriers import read_card
-from cards.characters.export import to_json, to_png
+from cards.characters.export import CARRIERS, to_json, to_png, write_card
 from cards.lore.of_card import lore_of
 from schemas.errors import BadRequest
-from tests.cards.cards_support import as_json, charx, picture, text_chunk, unhurried, v2, v3
+from tests.cards.cards_support import as_json, charx, chunk, picture, text_chunk, unhurried, v2, v3
+from tests.cards.test_cards_card_carriers import HARBOUR, INN, KEEPER, byaf
 
+RISU = v2(extensions={"risuai": {"emotions": [["a", "__asset:1"]]}})
+
+WORDS = base64.b64encode(as_json(v2()))
 FILES = {
+    "zTXt": picture(chunk(b"zTXt", b"chara\0\0" + zlib.compress(WORDS))),
+    "iTXt": picture(chunk(b"iTXt", b"ccv3\0\1\0\0\0" + zlib.compress(WORDS))),
+    "assets": picture(text_chunk("chara-ext-asset_:1", b"abc"), text_chunk("chara", as_json(RISU))),
+    "byaf": byaf(KEEPER, HARBOUR, INN),
     "png": picture(text_chunk("chara", as_json(v2())), text_chunk("ccv3", as_json(v3()))),
     "charx": charx(v3(), assets__a=b"x" * 50),
     "json": as_json(v2()),
@@ -45,6 +56,10 @@ def test_damage(kind: str, data: st.DataObject) -> None:
         card = read_card(bytes(file[:cut]))
         to_persona(card)
         read_card(to_png(card, "v3"))
+        for carrier in CARRIERS:
+            out = io.BytesIO()
+            write_card(card, out, carrier)
+            assert read_card(out.getvalue()).name == card.name
 
     is_read_or_refused(use)
 

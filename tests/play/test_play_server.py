@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import re
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,6 +135,29 @@ def test_a_file_that_cannot_be_read_is_refused(
 def test_a_file_that_is_too_large_is_refused(web: httpx.Client) -> None:
     answer = web.post("/api/read", content=b"x" * (64 * 1024 * 1024 + 1))
     assert answer.status_code == 400 and "64 MB" in answer.json()["error"]["message"]
+
+
+def test_a_card_of_70_megabytes_is_read_from_its_directory(web: httpx.Client) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number in range(7):
+            file.writestr(f"assets/{number}.png", bytes(10 << 20))
+        file.writestr("card.json", json.dumps(CARD))
+    assert len(buffer.getvalue()) > 70 << 20
+    read = web.post("/api/read", content=buffer.getvalue()).json()
+    assert read["kind"] == "character" and read["persona"]["name"] == "세라"
+
+
+def test_a_card_is_no_larger_than_512_megabytes(web: httpx.Client) -> None:
+    def told(first: bytes, size: int) -> str:
+        zeros = (bytes(1 << 20) for _ in range(size))
+        answer = web.post("/api/read", content=itertools.chain([first], zeros))
+        return str(answer.json()["error"]["message"])
+
+    assert told(b"PK\3\4", 66) == "is a damaged zip; download it again"
+    assert "larger than 64 MB" in told(b"PK not a zip", 66)
+    beyond = web.post("/api/read", content=b"PK", headers={"Content-Length": str(600 << 20)})
+    assert "larger than 512 MB" in beyond.json()["error"]["message"]
 
 
 def test_a_chat_is_saved_so_that_it_loads_again(web: httpx.Client) -> None:
