@@ -10,7 +10,7 @@ import yaml
 
 from cards.characters.card import Card, to_persona
 from cards.characters.foreign import FORMS, read_character
-from cards.load import book_of, lore_of
+from cards.lore.of_card import book_of, lore_of
 from cards.read import FORMS as ALL
 from cards.read import read_any
 from schemas.errors import BadRequest

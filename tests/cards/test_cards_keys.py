@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cards.characters.card import parse_card, to_persona
-from cards.load import lore_of
 from cards.lore.activation import activate
 from cards.lore.keys import Key, KeyIndex
 from cards.lore.lorebook import stack
+from cards.lore.of_card import lore_of
 from cards.lore.scene import Scene
 from cards.lore.words import stands_in
 from cards.lore.world_info import parse_book
