@@ -79,9 +79,9 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     if not first:
         raise BadRequest("is empty")
     if first not in "[{" or _is_tagged(text):
-        if not is_yaml(text):
+        if not is_yaml(text.rstrip()):
             return read_text(text.strip(), user=user, character=character)
-        value = parse_yaml(text)
+        value = parse_yaml(text.rstrip())
         content = write_json(value)
     elif (chat := read_lines(text, user=user, character=character)) is not None:
         return chat

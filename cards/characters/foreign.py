@@ -570,7 +570,12 @@ def _not_ours(name: str, signs: tuple[tuple[str, ...], ...]) -> Form[Card]:
 
 
 def _is_risu_part(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("type") in ("risuModule", "risuPreset", "regex")
+    if not isinstance(value, dict) or value.get("type") not in _RISU_PARTS:
+        return False
+    return not isinstance(object_in(value, "module").get("lorebook"), list)  # which is a lorebook
+
+
+_RISU_PARTS = ("risuModule", "risuPreset", "regex")
 
 
 def _refuse_risu_part(document: Document) -> Card:

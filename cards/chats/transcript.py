@@ -118,11 +118,13 @@ def end_of(text: str) -> str:
 
 
 class _Tag(NamedTuple):
-    """What opens a line like a speaker's name; `stamped` if it has the time beside it."""
+    """What opens a line like a speaker's name; `stamped` if it has the time beside it, `bare` if
+    nothing stands behind it."""
 
     name: str
     end: int
     stamped: bool = False
+    bare: bool = False
 
 
 def _tag(line: str) -> _Tag | None:
@@ -133,7 +135,8 @@ def _tag(line: str) -> _Tag | None:
     tag = _TAG.match(line, stamp.end() if stamp else 0)
     if tag is None or not _is_name(tag["name"]):
         return None
-    return _Tag(tag["name"], tag.end(), stamped=stamp is not None)
+    bare = tag.end() == len(line.rstrip())
+    return _Tag(tag["name"], tag.end(), stamp is not None, bare)
 
 
 def _heading(line: str) -> _Tag | None:
@@ -159,9 +162,13 @@ def _speakers(tags: list[_Tag | None], known: Mapping[str, Voice]) -> dict[str, 
         key = fold(name)
         if (key in stamped) if stamped else (key in known or counts[key] > 1 or key == opening):
             found.setdefault(key, name)
-    if len(found) == 1 and not stamped:  # a short chat: each has spoken once
-        return {fold(name): name for name in names} if len(counts) <= 3 else found
-    return found
+    if len(found) != 1 or stamped:
+        return found
+    if len(counts) <= 3 and not any(tag and tag.bare for tag in tags):
+        return {fold(name): name for name in names}  # a short chat: each has spoken once
+    # Many names that each open one line are headings, or keys of a settings file.
+    [speaker] = found
+    return found if speaker in known or counts[speaker] > 1 else {}
 
 
 def _line(name: str | None, known: Mapping[str, Voice], words: list[str]) -> Line:

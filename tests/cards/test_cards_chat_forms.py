@@ -312,7 +312,8 @@ def test_texts_of_messengers(text: str) -> None:
 
 def test_a_text_with_headings_is_no_chat() -> None:
     for text in (
-        "name: Mara\ngreeting: Hello\ncontext: A pilot.",
+        "services:\n  db:\n    image: sea\nvolumes:\n  data: {}",
+        "".join(f"{key}: [*{key}, *{key}]\n" for key in "abcdefgh"),
         "# The tide\nIt rose.\n# The ebb\nIt fell.",
         "--One\na\n--Two\nb\n--One\nc",
     ):
