@@ -323,6 +323,15 @@ def test_texts_of_messengers(text: str) -> None:
     assert short(chat) == [("character", "one"), ("user", "two\nmore")]
 
 
+def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
+    status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
+    chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")
+    assert short(chat) == [
+        ("character", f"어서 와\n{status}"), ("user", "응"),
+        ("character", f"그래\n{status}"), ("user", "가자"),
+    ]  # fmt: skip
+
+
 def test_a_text_with_headings_is_no_chat() -> None:
     for text in (
         "name: Mara\ngreeting: Hello\ncontext: A pilot.",
