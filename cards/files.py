@@ -98,13 +98,21 @@ def decode(data: bytes) -> str:
         raise BadRequest(f"is not UTF-8 text (byte {error.start:,}); save it as UTF-8") from None
 
 
+_UTF16 = "was read as UTF-16 text"
+
+
 def in_utf8(data: bytes) -> tuple[bytes, str]:
-    """A text in UTF-8, and what it was read as if it is in another coding: UTF-16 with its mark,
-    as Windows saves "Unicode", or the CP949 of Korean Windows. What is neither stays as it is."""
+    """A text in UTF-8, and what it was read as if it is in another coding: UTF-16 as
+    Windows saves "Unicode" (without its mark where every other byte is zero), or the CP949 of
+    Korean Windows. What is neither stays as it is."""
     for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         if data.startswith(mark):
             text = data.decode("utf-16", "replace")
-            return text.encode("utf-8", "replace"), "was read as UTF-16 text"
+            return text.encode("utf-8", "replace"), _UTF16
+    start = data[:1000]
+    for coding, low, high in (("utf-16-le", 0, 1), ("utf-16-be", 1, 0)):
+        if start[high::2].count(0) > 0.3 * len(start) > 100 * start[low::2].count(0):
+            return data.decode(coding, "replace").encode("utf-8", "replace"), _UTF16
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError:

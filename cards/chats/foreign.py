@@ -91,7 +91,8 @@ def _chats_in(value: Any) -> list[Any]:
             return [{"name2": names.get(key), **held} for key, held in value.items()]
         for key in _SEVERAL:
             held = under(value, key)
-            held = held if isinstance(held, list) else under(held, key)  # twice: CAI Tools
+            if isinstance(held, Mapping):  # CAI Tools, Telegram
+                held = held.get(key) or held.get("list")
             if isinstance(held, list) and (chats := _chats_in(held)):
                 return chats
         return []
@@ -161,13 +162,13 @@ def read_lines(text: str, *, user: str | None, character: str | None) -> Chat | 
         return None
     objects = [row for row in map(sillytavern.object_of, lines) if row is not None]
     if len(lines) == 1:
-        if objects and sillytavern.is_row(objects[0]):
+        if objects and ("mes" in objects[0] or "chat_metadata" in objects[0]):
             return sillytavern.read_log(text, document)
         alone = rows_in(objects) and "content" in objects[0] and rows.role_of(objects[0])
         return _read_rows(text, document) if alone else None
     if not objects or (sillytavern.object_of(lines[0]) is None and not _is_damaged_log(lines)):
         return None
-    if any(map(sillytavern.is_row, objects)):
+    if any(sillytavern.is_row(row) and rows_in(row) is None for row in objects):
         return sillytavern.read_log(text, document)
     if _chats_in(objects):
         count = text.rstrip().count("\n") + 1

@@ -312,7 +312,8 @@ def _claude(value: Any) -> Iterator[Line]:
         files = len(listed(row, "files") or listed(row, "attachments"))
         text = under(row, "text") or under(row, "content")
         if files:
-            text = [*(text if isinstance(text, list) else [text or ""]), *["[file]"] * files]
+            said = text if isinstance(text, list) else filter(None, [text])
+            text = [*said, *["[file]"] * files]
         yield line if line.row is None else replace(line, text=text)
 
 
@@ -386,7 +387,9 @@ def _discord(value: Any) -> Iterator[Line]:
         bot = under(row, "author", "isBot") is True
         notice = str(row.get("type", "Default")) not in ("Default", "Reply", "0", "19")
         files = len(listed(row, "attachments"))
-        text = [row.get("content") or "", *["[file]"] * files] if files else row.get("content")
+        text = row.get("content")
+        if files:
+            text = [*filter(None, [text]), *["[file]"] * files]
         yield replace(
             line,
             text=text,

@@ -36,9 +36,7 @@ def is_row(value: Any) -> bool:
     return isinstance(value, Mapping) and (
         "mes" in value
         or ("swipes" in value and "is_user" in value)
-        or (
-            "role" not in value and any(key in value for key in _HEADER) and "messages" not in value
-        )
+        or ("role" not in value and any(key in value for key in _HEADER))
     )
 
 

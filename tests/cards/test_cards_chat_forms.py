@@ -153,6 +153,16 @@ def test_a_story_without_speakers_is_narration_and_deeds_are_the_users() -> None
     assert told.warnings == ("not read: its world info",)
 
 
+def test_a_request_of_one_line_is_no_log_and_all_chats_of_telegram_are_several() -> None:
+    lines = [{"role": "user", "content": "a"}, {"role": "character", "content": "b"}]
+    body = {"message": "c", "user_name": USER, "persona": {"name": "Mara"}, "history": lines}
+    request = read(body)
+    assert [it.content for it in request.messages] == ["a", "b"]
+    assert (request.user, request.character) == (USER, "Mara")
+    value = {"chats": {"about": "", "list": [json.loads(written("telegram", LINES))]}}
+    assert short(read(value, user=USER)) == expected("telegram", LINES)
+
+
 def test_what_risu_keeps_beside_the_messages_is_said() -> None:
     assert read(written("risu", LINES)).warnings == ("not read: its note, its summaries",)
 
@@ -285,6 +295,9 @@ def test_other_codings_of_windows_are_read_and_said() -> None:
         assert short(chat) == [("character", "어서 와, 민준아~ ㅋㅋ"), ("user", "응… 안녕!")]
         assert len(chat.warnings) == 1 and words in chat.warnings[0]
     assert short(read(log(row("안녕")).encode("utf-16")))
+    assert short(read(log(row("Hello there")).encode("utf-16-le"))) == [
+        ("character", "Hello there")
+    ]
     assert short(read("\ufeff" + log(row("안녕")).replace("\n", "\r\n"))) == [("character", "안녕")]
     for other in ("Müller: schön, größer\nYou: ja", "Élodie: été déjà\nYou: où"):
         with pytest.raises(BadRequest, match="UTF-8"):
@@ -308,6 +321,15 @@ def test_other_codings_of_windows_are_read_and_said() -> None:
 def test_texts_of_messengers(text: str) -> None:
     chat = read(text, user=USER)
     assert short(chat) == [("character", "one"), ("user", "two\nmore")]
+
+
+def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
+    status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
+    chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")
+    assert short(chat) == [
+        ("character", f"어서 와\n{status}"), ("user", "응"),
+        ("character", f"그래\n{status}"), ("user", "가자"),
+    ]  # fmt: skip
 
 
 def test_a_text_with_headings_is_no_chat() -> None:
