@@ -134,7 +134,7 @@ def _in_picture(stream: BinaryIO) -> Card:
     refused: list[tuple[Chunk, BadRequest]] = []
     room = MAX_JSON
     for chunk in reversed(copies):
-        if room < 0 and good:  # older ones are no news, and could take long
+        if room < 0:  # older ones are no news, and could take long
             break
         try:
             content = picture.content(chunk)
