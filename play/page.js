@@ -139,7 +139,7 @@ const KO_WARNINGS = [
   [/^only the first of its (\d+) scenarios and all greetings were taken$/,
     "시나리오 $1개 가운데 첫 번째와 모든 첫인사를 읽었습니다"],
   [/^a scenario that its manifest names is missing$/, "시나리오 하나가 없습니다"],
-  [/^a damaged scenario was left out$/, "손상된 시나리오 하나를 뺐습니다"],
+  [/^a damaged or very large scenario was left out$/, "손상되었거나 너무 큰 시나리오 하나를 뺐습니다"],
   [/^a chat of (\d+) messages is left out$/, "안에 든 대화(메시지 $1개)는 뺐습니다"],
   [/^its chats are left out$/, "안에 든 대화는 뺐습니다"],
   [/^what stands beside the character is left out: (.+)$/, "캐릭터 밖에 있는 항목은 뺐습니다: $1"],

@@ -49,15 +49,19 @@ def read_backyard(archive: Archive) -> Card:
 
 
 def _scenarios(archive: Archive, paths: tuple[str, ...], told: list[str]) -> list[dict[str, Any]]:
-    scenarios = []
+    scenarios: list[dict[str, Any]] = []
+    room = MAX_JSON
+    paths = tuple(dict.fromkeys(paths))
     for path in paths[:MAX_SCENARIOS]:
         if path not in archive.names:
             told.append("a scenario that its manifest names is missing")
             continue
         try:
-            scenarios.append(parse_object(archive.read(path, MAX_JSON)))
+            content = archive.read(path, room)
+            scenarios.append(parse_object(content))
+            room -= len(content)
         except BadRequest:
-            told.append("a damaged scenario was left out")
+            told.append("a damaged or very large scenario was left out")
     if len(paths) > MAX_SCENARIOS:
         told.append(f"only the first {MAX_SCENARIOS} of its {len(paths)} scenarios were read")
     if len(scenarios) > 1:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cards.characters.charx import Archive
 from cards.characters.png import Picture
-from cards.files import Fields, object_in, one_line, parse_object, whole, write_json
+from cards.files import Fields, object_in, one_line, parse_object, whole
 from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT, Persona
@@ -68,7 +68,10 @@ _PERSONA_TEXTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A character card. `source` is the JSON as it was written, `document` the same parsed."""
+    """A character card. `source` is the JSON as it was written, `document` the same parsed.
+
+    A card that was made from another form has no source.
+    """
 
     version: Version
     document: dict[str, Any] = field(repr=False)
@@ -131,7 +134,7 @@ def card_of(document: dict[str, Any], source: bytes = b"") -> Card:
 
     Args:
         document: of version 1, 2 or 3.
-        source: the JSON that it was read from; none where it was made from another form.
+        source: the JSON that it was read from; empty where it was made from another form.
 
     Raises:
         BadRequest: it is no card.
@@ -146,7 +149,7 @@ def card_of(document: dict[str, Any], source: bytes = b"") -> Card:
     return Card(
         version=version,
         document=document,
-        source=source or write_json(document),
+        source=source,
         form=f"character card {version.upper()}",
         **texts,
         extensions=data.object("extensions"),

@@ -134,10 +134,10 @@ def _in_picture(stream: BinaryIO) -> Card:
     refused: list[tuple[Chunk, BadRequest]] = []
     room = MAX_JSON
     for chunk in reversed(copies):
-        if room < 0 and good:  # older ones are no news, and could take long
-            break
         try:
             content = picture.content(chunk)
+            if len(content) > room:  # what is older is no news, and could take long
+                break
             room -= len(content)
             card = read_character(content)
         except BadRequest as error:

@@ -21,8 +21,11 @@ _SIZES = {1: 1, 2: 1, 7: 1, 3: 2, 4: 4}
 """Bytes of a value of a TIFF type (TIFF 6.0, page 15): byte, text, undefined, short, long."""
 
 _MAX_FIELDS = 500
-_MAX_BLOCK = 5 * MAX_JSON
+_MAX_BLOCK = MAX_JSON
 """Bytes of an EXIF block: a list of numbers takes four bytes for each of the card's."""
+
+_MAX_PARTS = 1_000
+"""Chunks or segments that are passed over; a film of 30 s has 900 frames."""
 
 _CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8)
 _NUMBERS = re.compile(rb"[0-9]{1,3}(?:,[ ]?[0-9]{1,3})*")
@@ -31,7 +34,9 @@ _NUMBERS = re.compile(rb"[0-9]{1,3}(?:,[ ]?[0-9]{1,3})*")
 def in_webp(stream: BinaryIO) -> bytes | None:
     """The JSON in the `EXIF` chunk of a WEBP (RIFF: name, size, content, even lengths)."""
     stream.seek(12)
-    while len(head := stream.read(8)) == 8:
+    for _ in range(_MAX_PARTS):
+        if len(head := stream.read(8)) < 8:
+            break
         name, size = struct.unpack("<4sL", head)
         if name == b"EXIF":
             return in_tiff(stream.read(min(size, _MAX_BLOCK)).removeprefix(b"Exif\0\0"))
@@ -42,10 +47,12 @@ def in_webp(stream: BinaryIO) -> bytes | None:
 def in_jpeg(stream: BinaryIO) -> bytes | None:
     """The JSON in the `Exif` segment of a JPEG, which stands before the pixels."""
     stream.seek(2)
-    while len(head := stream.read(4)) == 4:
+    for _ in range(_MAX_PARTS):
+        if len(head := stream.read(4)) < 4:
+            break
         mark, kind, size = struct.unpack(">BBH", head)
         if mark != 0xFF or kind in (0xD9, 0xDA) or size < 2:
-            return None
+            break
         segment = stream.read(size - 2)
         if kind == 0xE1 and segment.startswith(b"Exif\0\0"):
             return in_tiff(segment[6:])

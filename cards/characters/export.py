@@ -217,7 +217,7 @@ def _moved(value: Any, places: Mapping[str, str]) -> Any:
 
 def _packed(card: Card, version: Version, places: Mapping[str, str]) -> bytes:
     """The card's JSON: its own bytes where nothing changed."""
-    if version == card.version and not places:
+    if version == card.version and card.source and not places:
         return card.source
     document = as_version(card, version)
     return _fitting(_moved(document, places) if places else document)

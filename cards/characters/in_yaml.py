@@ -30,7 +30,7 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def is_yaml(text: str) -> bool:
     """Whether a text begins its lines with the keys of a character, rather than with names of
     speakers."""
-    keys = {match[1] for match in _KEY.finditer(text)}
+    keys = {match[1] for match in _KEY.finditer(text, 0, MAX_YAML)}
     return bool(keys & _TEXTS) and bool(keys & _NAMES or "turn_template" in keys)
 
 

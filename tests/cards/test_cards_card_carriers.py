@@ -178,6 +178,13 @@ def test_text_is_inflated_within_bounds(kind: bytes) -> None:
         read_card(bomb(kind))
 
 
+def test_of_copies_that_would_take_long_the_newest_is_read() -> None:
+    long = [base64.b64encode(as_json(v2(name=name, scenario="x" * (9 << 20)))) for name in "ab"]
+    card = read_card(picture(*(deflated("chara", text) for text in long)))
+    assert card.name == "b" and not card.warnings
+    assert {*embedded(to_png(card))} == {"chara"} and to_png(card).count(b"chara") == 1
+
+
 def test_a_picture_of_countless_parts_is_refused() -> None:
     with pytest.raises(BadRequest, match=r"more than 100,000 parts"):
         read_card(picture(chunk(b"tIME", b"") * 100_001))
