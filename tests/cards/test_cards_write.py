@@ -132,9 +132,20 @@ def test_ids_become_numbers_and_come_back() -> None:
     assert len(written["entries"]) == 4 and again(written) == read
 
 
-def test_what_says_nonsense_in_our_own_place_is_said() -> None:
-    read = parse_book(book({"extensions": {"iyagi": {"sticky": "moon", "id": "a"}}}))
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"sticky": "moon"},
+        {"probability": "nan"},
+        {"position": "moon"},
+        {"content": "x" * 100_001},
+        {"conditions": [["a"]]},
+    ],
+)
+def test_what_says_nonsense_in_our_own_place_is_said(own: dict[str, Any]) -> None:
+    read = parse_book(book({"extensions": {"iyagi": {**own, "id": "a"}}}))
     assert "entry a: `extensions.iyagi` is not as it was written here; left out" in read.warnings
+    assert split_lore(to_events(read))[0] == read
 
 
 def test_a_stack_of_books_is_written_as_one() -> None:
