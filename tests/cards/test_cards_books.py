@@ -440,7 +440,7 @@ BLANK = {"uid": 0, "key": ["a"], "content": "", "order": 1}
     ("document", "words"),
     [
         (book(), "holds no entries"),
-        (book({**WORLD, "비밀": "x" * 3_000_000}), "an entry that is larger than a request"),
+        (book({**WORLD, "key": ["x" * 3_000_000]}), "an entry that is larger than a request"),
         ({"entries": []}, "holds no entries"),
         ([{**AGNAI, "entry": None}] * 3, "in 3 of 3 entries"),
         ({"kind": "memory", "entries": [{"소리": "x"}, 3]}, "in 2 of 2 entries; .* `소리`"),
