@@ -157,6 +157,8 @@ const KO_WARNINGS = [
   [/^([^`]+)'s `([^`]+)` has no place here(?:: ([\d,]+) entr(?:y|ies))?$/,
     (_, program, name, count) =>
       `${program === "the book" ? "로어북" : program}의 ${name} 설정은 여기서 쓰이지 않습니다${count ? `(항목 ${count}개)` : ""}`],
+  [/^NovelAI's `searchRange`: (\d+) characters are one message here$/,
+    "NovelAI의 searchRange는 $1자를 메시지 하나로 셉니다"],
   [/^([\d,]+) more settings have no place here$/, "그 밖의 설정 $1가지도 쓰이지 않습니다"],
   [/^([^`]+)'s `([^`]+)` is no lore and is not read$/,
     "$1 파일의 $2 부분은 로어가 아니어서 읽지 않았습니다"],

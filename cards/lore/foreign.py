@@ -12,7 +12,15 @@ from cards.files import object_in, parse_json
 from cards.forms import Document, Form
 from cards.lore.findings import unplaced_words
 from cards.lore.lorebook import Lorebook
-from cards.lore.programs import AGNAI, NOVELAI, RISU, Program, entries_of
+from cards.lore.programs import (
+    AGNAI,
+    CHARACTERS,
+    NOVELAI,
+    RISU,
+    SEARCH_RANGE,
+    Program,
+    entries_of,
+)
 from cards.lore.told import BY_FORM, CARD_BOOK, CHUB, V3, WORLD_INFO, told
 from cards.lore.wording import in_use
 from cards.lore.world_info import parse_book
@@ -97,7 +105,11 @@ def _by_category(rows: list[Any], head: Mapping[str, Any]) -> tuple[list[Any], l
     ]
     if object_in(head, "settings").get("orderByKeyLocations"):
         unplaced.append("settings.orderByKeyLocations")
-    return rows, [f"{NOVELAI.name}'s `{name}` has no place here" for name in unplaced]
+    odd = [f"{NOVELAI.name}'s `{name}` has no place here" for name in unplaced]
+    ranges = [row.get("searchRange") for row in rows if isinstance(row, dict)]
+    if any(own not in (None, 0, SEARCH_RANGE) for own in ranges):
+        odd.append(f"{NOVELAI.name}'s `searchRange`: {CHARACTERS} characters are one message here")
+    return rows, odd
 
 
 def _fits(form: str, value: Any) -> bool:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from cards.files import object_in, whole
 from cards.lore.lorebook import LoreEntry
 from cards.lore.wording import OWN
+from schemas.base import MAX_TEXT
 
 ENTRY = TypeAdapter(LoreEntry)
 NAMES = tuple(field.name for field in fields(LoreEntry) if field.compare)
@@ -39,7 +40,10 @@ def restored(entry: LoreEntry, own: Mapping[str, Any], warn: Callable[[str], Non
     if not own:
         return entry
     try:
-        return ENTRY.validate_python({**dumped(entry), **own})
+        found = ENTRY.validate_json(json.dumps({**dumped(entry), **own}), strict=True)
     except ValidationError:
+        found = None
+    if found is None or len(found.content) > MAX_TEXT:
         warn(f"`extensions.{OWN}` is not as it was written here; left out")
         return entry
+    return found

@@ -15,14 +15,17 @@ from itertools import product
 from typing import Any
 
 from cards.files import object_in
+from cards.lore.lorebook import SCAN_DEPTH
 from cards.lore.wording import OWN, flag, in_use, split_keys
 
 MAX_CLAUSES = 64
 """Conditions that combined keys of one entry may come to."""
 
-CHARACTERS = 500
-"""Of a story, that are taken as one message: NovelAI looks back 1,000 by default, World Info two
-messages."""
+SEARCH_RANGE = 1_000
+"""Characters that NovelAI looks back by default; World Info looks back two messages."""
+
+CHARACTERS = SEARCH_RANGE // SCAN_DEPTH
+"""Of a story, that are taken as one message."""
 
 
 class Row:
@@ -138,7 +141,7 @@ def _novelai(row: Row) -> dict[str, Any]:
         text = f"{head}{text}{tail}".strip() if text.strip() else ""
     plain, combined = [], []
     for key in row.keys("keys"):
-        parts = [part.strip() for part in key.split("&")]
+        parts = [part.strip() for part in key.split(" & ")]
         if key.startswith("/"):
             plain.append(_as_javascript(key))
         elif len(parts) > 1 and all(parts):
@@ -153,7 +156,8 @@ def _novelai(row: Row) -> dict[str, Any]:
         if isinstance(group, dict) and group.get("phrases")
     ]
     back = row.take("searchRange")
-    depth = math.ceil(back / CHARACTERS) if isinstance(back, int | float) and back > 0 else None
+    is_own = isinstance(back, int | float) and back > 0 and back != SEARCH_RANGE
+    depth = math.ceil(back / CHARACTERS) if is_own else None
     return {
         "uid": row.take("id"),
         "key": keys,
@@ -162,7 +166,7 @@ def _novelai(row: Row) -> dict[str, Any]:
         "enabled": row.take("enabled"),
         "constant": row.take("forceActivation"),
         "priority": row.take("contextConfig.budgetPriority"),
-        "scanDepth": depth if back != 1000 else None,
+        "scanDepth": depth,
         "excludeRecursion": not row.take("nonStoryActivatable"),
         "extensions": {OWN: {"conditions": conditions}} if conditions else {},
         "left": {"combined keys": left, "loreBiasGroups": biased},

@@ -130,13 +130,11 @@ def parse_book(
     used: dict[str, int] = {}
     names = list(raw) if isinstance(raw, dict) else range(len(raw))
     values = raw.values() if isinstance(raw, dict) else raw
-    entries, note, size = [], "", 0
+    entries, note, size, taken = [], "", 0, len(raw)
     found = Findings()
     for row, (name, value) in enumerate(zip(names, values, strict=True)):
-        size += size_of(value, MAX_IMPORT)
-        if row == MAX_STORY or size > MAX_IMPORT:
-            many = total or len(raw)
-            note = f"kept the first {row:,} of {many:,} entries: a request holds no more"
+        if row == MAX_STORY:
+            taken = row
             break
         if not isinstance(value, dict):
             warnings.append(f"entry {name}: should be an object")
@@ -150,9 +148,16 @@ def parse_book(
         own = kept(form)
         identity = _identity({**form, "uid": own.pop("id", None) or form.get("uid")}, name, used)
         entry = restored(_entry(form, identity, book, warnings), own, odd.append)
+        texts = (entry.content, entry.name, entry.keys, entry.keys, entry.conditions)
+        size += size_of(texts, MAX_IMPORT)
+        if size > MAX_IMPORT:
+            taken = row
+            break
         warnings += [f"entry {identity}: {words}" for words in odd]
         entries.append(replace(entry, source=value))
         found.read(value, form, entry)
+    if taken < (many := total or len(raw)):
+        note = f"kept the first {taken:,} of {many:,} entries: a request holds no more"
     if strict and note and not entries:
         raise BadRequest("begins with an entry that is larger than a request; shorten it")
     budget = book.whole("token_budget", 0, 10**6, -1)

@@ -8,7 +8,7 @@ what does not come back, as the form has no place for it, is kept in `extensions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -61,27 +61,30 @@ def to_world_info(book: Lorebook) -> dict[str, Any]:
     native = _is_written_in(book, "key")
     head = _head(book, native=native)
     numbers = _numbers(book)
-    rows = {}
-    for row, (entry, number) in enumerate(zip(book.entries, numbers, strict=True)):
-        as_it_was = _as_it_was(entry, str(number)) if native else None
-        form = _world_info(entry, number, row)
-        rows[str(number)] = _complete(form, entry, head, as_it_was)
-    return {**head, "entries": rows}
+    forms = [
+        _world_info(entry, number, row)
+        for row, (entry, number) in enumerate(zip(book.entries, numbers, strict=True))
+    ]
+    before = [
+        _as_it_was(entry, str(number)) if native else None
+        for entry, number in zip(book.entries, numbers, strict=True)
+    ]
+    rows = _complete(book, head, forms, before)
+    return {**head, "entries": dict(zip(map(str, numbers), rows, strict=True))}
 
 
 def to_lorebook_v3(book: Lorebook) -> dict[str, Any]:
     """The book as a stand-alone file of version 3 of the card format."""
     native = _is_written_in(book, "keys")
     head = {"extensions": {}, **_head(book, native=native)}
-    used: set[str] = set()
-    rows = []
-    for row, entry in enumerate(book.entries):
-        as_it_was = None
-        if native and entry.id not in used and entry.source is not None:
-            as_it_was = {"use_regex": _has_pattern(entry), **entry.source}
-        used.add(entry.id)
-        form = _of_card(_world_info(entry, entry.id, row), entry)
-        rows.append(_complete(form, entry, head, as_it_was))
+    forms = [
+        _of_card(_world_info(entry, entry.id, row), entry) for row, entry in enumerate(book.entries)
+    ]
+    before = [
+        {"use_regex": _has_pattern(entry), **(entry.source or {})} if native else None
+        for entry in book.entries
+    ]
+    rows = _complete(book, head, forms, before)
     return {"spec": "lorebook_v3", "data": {**head, "entries": rows}}
 
 
@@ -235,21 +238,29 @@ def _has_pattern(entry: LoreEntry) -> bool:
 
 
 def _complete(
-    form: dict[str, Any],
-    entry: LoreEntry,
+    book: Lorebook,
     head: Mapping[str, Any],
-    as_it_was: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """The entry as it was, if that says all of it; else the form, and beside it what it does not
-    say."""
+    forms: Sequence[dict[str, Any]],
+    before: Sequence[dict[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Each entry as it was, if that says all of it; else its form, and beside it what that does
+    not say."""
 
-    def lost(candidate: dict[str, Any]) -> list[str]:
-        (again,) = parse_book({**head, "entries": [candidate]}).entries
-        return [name for name in NAMES if getattr(again, name) != getattr(entry, name)]
+    def lost(rows: list[dict[str, Any]]) -> list[set[str]]:
+        """The settings of each entry that do not come back; all, where the reader's bound is."""
+        read = parse_book({**head, "entries": rows}).entries
+        found = [
+            {name for name in NAMES if getattr(again, name) != getattr(entry, name)}
+            for again, entry in zip(read, book.entries, strict=False)
+        ]
+        return [*found, *(set(NAMES) for _ in book.entries[len(found) :])]
 
-    if as_it_was is not None and not lost(as_it_was):
-        return as_it_was
-    if names := lost(form):
-        kept = ENTRY.dump_python(replace(entry, source=None), mode="json", include=set(names))
-        form["extensions"] = {**object_in(form, "extensions"), OWN: kept}
-    return form
+    tried = [form if old is None else old for form, old in zip(forms, before, strict=True)]
+    rows = [
+        form if names else old for form, old, names in zip(forms, tried, lost(tried), strict=True)
+    ]
+    for row, entry, names in zip(rows, book.entries, lost(rows), strict=True):
+        if names:
+            kept = ENTRY.dump_python(replace(entry, source=None), mode="json", include=names)
+            row["extensions"] = {**object_in(row, "extensions"), OWN: kept}
+    return rows

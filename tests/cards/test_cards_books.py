@@ -270,6 +270,7 @@ def test_settings_of_novelai() -> None:
     odd = {**NOVELAI, "searchRange": 4000, "forceActivation": True, "nonStoryActivatable": True}
     assert (only({**value, "entries": [odd]}).scan_depth, only([odd]).constant) == (8, True)
     assert not only([odd]).exclude_recursion
+    assert read([odd]).warnings[0].endswith("`searchRange`: 500 characters are one message here")
     config = {**object_in(NOVELAI, "contextConfig"), "tokenBudget": 90, "insertionPosition": -4}
     unplaced = [{**NOVELAI, "contextConfig": config, "keyRelative": True}] * 3
     warnings = read(unplaced).warnings
@@ -290,6 +291,7 @@ def test_settings_of_novelai() -> None:
         (["등대 & 기름", "배 & 닻"], "등대와 닻", False),
         (["등대 & 기름", "배 & 닻"], "배와 닻", True),
         (["&"], "a & b", True),
+        (["R&D"], "R의 D", False),
         (["/lamp/-m"], "lamp", True),
         (["/Lamp/"], "lamp", False),
     ],
@@ -438,7 +440,7 @@ BLANK = {"uid": 0, "key": ["a"], "content": "", "order": 1}
     ("document", "words"),
     [
         (book(), "holds no entries"),
-        (book({**WORLD, "비밀": "x" * 3_000_000}), "an entry that is larger than a request"),
+        (book({**WORLD, "key": ["x" * 3_000_000]}), "an entry that is larger than a request"),
         ({"entries": []}, "holds no entries"),
         ([{**AGNAI, "entry": None}] * 3, "in 3 of 3 entries"),
         ({"kind": "memory", "entries": [{"소리": "x"}, 3]}, "in 2 of 2 entries; .* `소리`"),

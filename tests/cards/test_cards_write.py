@@ -132,14 +132,35 @@ def test_ids_become_numbers_and_come_back() -> None:
     assert len(written["entries"]) == 4 and again(written) == read
 
 
-def test_what_says_nonsense_in_our_own_place_is_said() -> None:
-    read = parse_book(book({"extensions": {"iyagi": {"sticky": "moon", "id": "a"}}}))
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"sticky": "moon"},
+        {"probability": "nan"},
+        {"position": "moon"},
+        {"content": "x" * 100_001},
+        {"conditions": [["a"]]},
+    ],
+)
+def test_what_says_nonsense_in_our_own_place_is_said(own: dict[str, Any]) -> None:
+    read = parse_book(book({"extensions": {"iyagi": {**own, "id": "a"}}}))
     assert "entry a: `extensions.iyagi` is not as it was written here; left out" in read.warnings
+    assert split_lore(to_events(read))[0] == read
 
 
 def test_a_stack_of_books_is_written_as_one() -> None:
     both = stack(parse_book(book({"key": ["a"]})), parse_book(book({"key": ["a"]})))
     assert again(to_world_info(both)) == both
+    many = parse_book({"entries": [{"key": ["a"], "content": "x"}] * 5_100})
+    assert len(to_world_info(stack(many, many))["entries"]) == 10_200
+
+
+def test_a_large_book_is_written_within_the_bounds_of_the_reader() -> None:
+    rows = [{"keys": [f"k{n}"], "content": "x" * 1_500, "insertion_order": n} for n in range(1_100)]
+    read = read_any(as_json({"entries": rows}))
+    assert isinstance(read, Lorebook) and not read.note
+    for write in (to_world_info, to_lorebook_v3):
+        assert read_any(write_json(write(read))) == read
 
 
 def test_story_json_keeps_entries_that_are_off_or_empty() -> None:
