@@ -48,7 +48,18 @@ _FIELDS = frozenset(
         *("name", "title", "author", "date", "subject", "version", "description", "personality"),
         *("persona", "scenario", "context", "greeting", "tags", "creator", "char_name", "spec"),
         *("char_persona", "char_greeting", "world_scenario", "example_dialogue", "mes_example"),
-        *("first_mes", "이름", "제목", "저자", "작성자", "날짜", "설명", "성격", "버전"),
+        *(
+            "first_mes",
+            "이름",
+            "제목",
+            "저자",
+            "작성자",
+            "날짜",
+            "저장한 날짜",
+            "설명",
+            "성격",
+            "버전",
+        ),
     )
 )
 """What stands before a colon in files that are no chats."""
