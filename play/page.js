@@ -295,6 +295,10 @@ const KO_ERRORS = [
       + "카드를 PNG, CHARX, JSON으로 내보내 주세요."],
   [/^is an? (.+), and no character, lorebook or chat$/,
     (_, what) => `${retold(what, KO_CARRIERS)}입니다. 캐릭터도, 로어북도, 대화도 아닙니다.`],
+  [/^is an? (.+), and no (character|lorebook|chat)$/, (_, what, wanted) =>
+    `${retold(what, KO_CARRIERS)}입니다. ${{ character: "캐릭터가", lorebook: "로어북이",
+      chat: "대화가" }[wanted]} 아닙니다.`],
+  [/^is empty$/, "빈 파일입니다."],
   [/^holds (\d+) characters; save each of them in a file of its own$/,
     "캐릭터가 $1명 들어 있습니다. 한 명씩 따로 저장해 주세요."],
   [/^V1 would lose fields of the card; .*$/, "V1로는 카드 항목을 잃습니다. V2나 V3로 저장해 주세요."],
