@@ -11,6 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain, count
 from sys import getsizeof
 from threading import Lock
@@ -67,6 +68,39 @@ class Mentioned(NamedTuple):
     rows: frozenset[int]
     slow: frozenset[int]
     untried: frozenset[int]
+
+
+class Looked:
+    """A text that keys are looked for in, in the forms that they are compared with; each is made
+    once, for however many sets of keys."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        encoded = text.encode("utf-8", "surrogatepass")
+        self.digest = hashlib.blake2b(encoded, digest_size=16).digest()
+        self._grams: dict[int, set[str]] = {}
+
+    @cached_property
+    def folded(self) -> str:
+        """As plain keys are compared."""
+        return spaced(self.text)
+
+    @cached_property
+    def exact(self) -> str:
+        """The same in its own case."""
+        return _exact(self.text)
+
+    @cached_property
+    def composed(self) -> str:
+        """As patterns read it."""
+        return nfc(self.text)
+
+    def grams(self, size: int) -> set[str]:
+        """All runs of so many characters."""
+        if size not in self._grams:
+            folded = self.folded
+            self._grams[size] = {folded[at : at + size] for at in range(len(folded))}
+        return self._grams[size]
 
 
 class _Plain(NamedTuple):
@@ -140,24 +174,26 @@ class KeyIndex:
         """The keys of `faults`."""
         return [key for key, _ in self.faults]
 
-    def found(self, text: str, budget: Budget) -> frozenset[int]:
+    def found(self, text: str | Looked, budget: Budget) -> frozenset[int]:
         """The rows of the keys that the text mentions; what the turn's budget did not allow to look
         for is not among them.
 
         Raises:
             DeadlineExceeded: the turn has no time left.
         """
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        mentioned = self._remembered.get(digest)
+        looked = Looked(text) if isinstance(text, str) else text
+        mentioned = self._remembered.get(looked.digest)
         if mentioned is None or mentioned.untried:
-            mentioned, whole = self._look(text, budget, mentioned)
+            mentioned, whole = self._look(looked, budget, mentioned)
             if whole:
-                self._remembered.put(digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
+                self._remembered.put(looked.digest, mentioned, 650 + 60 * sum(map(len, mentioned)))
         if mentioned.slow:
             budget.slow.update(self._keys[row].text for row in mentioned.slow)
         return mentioned.rows
 
-    def _look(self, text: str, budget: Budget, before: Mentioned | None) -> tuple[Mentioned, bool]:
+    def _look(
+        self, text: Looked, budget: Budget, before: Mentioned | None
+    ) -> tuple[Mentioned, bool]:
         """What a text mentions, and whether all of it was looked for that can be."""
         budget.check()
         rows, slow = set(before.rows if before else ()), set(before.slow if before else ())
@@ -170,7 +206,7 @@ class KeyIndex:
             tried: Iterable[int] = chain(called, self._everywhere)
         else:
             tried = before.untried
-        composed = nfc(text)
+        composed = text.composed
         for row in tried:
             pattern = self._patterns[row]
             try:
@@ -189,21 +225,23 @@ class KeyIndex:
                 rows.add(row)
         return Mentioned(frozenset(rows), frozenset(slow), frozenset(untried)), whole
 
-    def _look_for_words(self, text: str, rows: set[int], budget: Budget) -> tuple[list[int], bool]:
+    def _look_for_words(
+        self, text: Looked, rows: set[int], budget: Budget
+    ) -> tuple[list[int], bool]:
         """Adds the rows of plain keys; gives the patterns that may match, and whether the time was
         enough for all."""
         called: list[int] = []
         with budget.keywords:
-            folded, exact = spaced(text), _exact(text)
-            filed = self._filed_under(folded)
-            step = 1 + AT_ONCE // (1 + len(text))
+            folded = text.folded
+            filed = self._filed_under(text)
+            step = 1 + AT_ONCE // (1 + len(folded))
             for start in range(0, len(filed), step):
                 if budget.keywords.is_empty():
                     return called, False
                 for row in filed[start : start + step]:
                     if row in self._plain:
                         words, whole, in_case = self._plain[row]
-                        said = exact if in_case else folded
+                        said = text.exact if in_case else folded
                         if words in said and (not whole or stands_in(words, said)):
                             rows.add(row)
                     elif any(word in folded for word in self._needs[row]):
@@ -236,15 +274,15 @@ class KeyIndex:
         rarest = min(grams, key=lambda gram: len(filed.get(gram, ())))
         filed.setdefault(rarest, []).append(row)
 
-    def _filed_under(self, folded: str) -> list[int]:
+    def _filed_under(self, text: Looked) -> list[int]:
         """The rows that are filed under what a text has, in their order."""
         rows = set[int]()
-        length = len(folded)
+        folded, length = text.folded, len(text.folded)
         for size, filed in self._filed.items():
             if len(filed) * (100 + length) < 200 * length:  # the cheaper way
                 has: Iterable[str] = [gram for gram in list(filed) if gram in folded]
             else:
-                has = filed.keys() & {folded[at : at + size] for at in range(length)}
+                has = filed.keys() & text.grams(size)
             for gram in has:
                 rows.update(filed[gram])
         return sorted(rows)
@@ -386,7 +424,8 @@ class BookInChat(NamedTuple):
 def _found(indexes: Sequence[KeyIndex], text: str, budget: Budget) -> frozenset[int]:
     if len(indexes) == 1:
         return indexes[0].found(text, budget)
-    return frozenset().union(*[index.found(text, budget) for index in indexes])
+    looked = Looked(text)
+    return frozenset().union(*[index.found(looked, budget) for index in indexes])
 
 
 def _twins(entries: Sequence[LoreEntry]) -> dict[int, int]:
