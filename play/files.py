@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,7 +14,7 @@ from cards.chats.chat import Chat
 from cards.load import lore_of, warnings_of
 from cards.lore.events import to_events
 from cards.lore.lorebook import Lorebook
-from cards.macros import Scope, expand
+from cards.macros import Scope, expand, told_of
 from cards.read import read_any
 from cards.story import Story
 from prompts.words import language_of
@@ -60,7 +62,11 @@ def character_parts(
     """A character as the page takes it; its greetings have their macros filled in for this chat."""
     name = user or USER[language_of(persona, "")]
     texts = [persona.first_message, *alternate_greetings(persona)]
-    greetings = [expand(text, Scope.of(persona, name, text, chat=chat)).strip() for text in texts]
+    korean = language_of(persona, "") == "ko"
+    told = told_of(persona, (), "", user=name, chat=chat, korean=korean)
+    told = replace(told, now=datetime.now().astimezone())  # the page keeps what was said then
+    scopes = [replace(Scope.of(persona, name, text, chat=chat), told=told) for text in texts]
+    greetings = [expand(scope.place, scope).strip() for scope in scopes]
     return {
         "kind": "character",
         "persona": persona.model_dump(mode="json", exclude_defaults=True),

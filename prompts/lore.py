@@ -6,13 +6,16 @@ is recalled of the chat depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cards.lore.activation import BUDGET_SHARE, Count, activate
 from cards.lore.events import is_standing, lore_chunks, split_lore
 from cards.lore.lorebook import Lorebook
 from cards.lore.scene import Activation, Scene
+from cards.macros.scope import outlets_in
 from prompts.words import language_of
 from schemas.models import Model
-from schemas.rag import Lore
+from schemas.rag import Lore, RAGChunk
 from schemas.request import USER, ChatRequest
 
 LINE = 4
@@ -35,23 +38,35 @@ def active_lore(request: ChatRequest, model: Model, reply_tokens: int) -> Lore:
     book, _ = split_lore(request.story)
     if not book.entries:
         return Lore()
+    language = language_of(request.persona, request.message)
     activation = activate(
         book,
-        Scene.of(request, USER[language_of(request.persona, request.message)]),
+        Scene.of(request, USER[language], korean=language == "ko"),
         budget=_budget(request, model, reply_tokens),
         count=model.count,
     )
     standing, passing = lore_chunks(activation)
+    outlets = outlets_in(request.persona)
+    placed = [chunk for chunk in (*standing, *passing) if _stands_in(chunk, outlets)]
+    placed.sort(key=lambda chunk: chunk.meta["order"])
+    taken = {chunk.id for chunk in placed}
+    standing, passing = ([it for it in of if it.id not in taken] for of in (standing, passing))
     share = int(BUDGET_SHARE * model.layout.context_length)
     return Lore(
         standing=standing,
         passing=passing,
+        placed=placed,
         tokens=activation.tokens,
         budget=activation.budget,
         room=_room(book, share - sum(chunk.meta["tokens"] for chunk in standing), model.count),
         left_out=_left_out(activation),
         warnings=activation.warnings,
     )
+
+
+def _stands_in(chunk: RAGChunk, outlets: Collection[str]) -> bool:
+    """Whether the card names the outlet of an entry; one that nobody names stands with others."""
+    return chunk.meta.get("outlet", "").strip().casefold() in outlets
 
 
 def _budget(request: ChatRequest, model: Model, reply_tokens: int) -> int:

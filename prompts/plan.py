@@ -53,6 +53,9 @@ def before_retrieval(request: ChatRequest, lore: Lore, layout: PromptLayout) -> 
         reply_start=request.reply_start or "",
         speaker="user" if request.respond_as == "user" else "character",
         chat=chat_of(request),
+        sent=request.timestamp,
+        story=request.story,
+        placed=lore.placed,
         layout=layout,
     )
 

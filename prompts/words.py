@@ -7,8 +7,8 @@ macros are replaced in the card's own fields, and names in the user's standing n
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cards.macros import FIELDS, Scope, expand
+from cards.macros import Scope, Told, expand, told_of
+from cards.macros.scope import fields_of, outlets_of
 from language.korean import is_korean, josa
 from language.spoken import names_language, spoken
 from prompts.control import is_seen, neutralise
@@ -124,6 +125,10 @@ class Words:
     chat: str
     """With `turn`, the number of messages: what chance in macros is drawn from."""
     turn: int
+    told: Told
+    """What the turn tells macros."""
+    outlets: Mapping[str, str] = field(default_factory=dict)
+    """Lore for the places that the card names, by the name of the place."""
     user_note: str = ""
     """What the user asked for once and for all."""
     request_of_reply: str = ""
@@ -142,13 +147,27 @@ class Words:
         """
         language = language_of(given.persona, given.user_message)
         form, added = format_named(given.layout.format), given.layout.added_tokens
+        user = given.user_name or USER[language]
         return cls(
             persona=given.persona,
-            user=given.user_name or USER[language],
+            user=user,
             form=replace(form, added_tokens=added) if added else form,
             language=language,
             chat=given.chat,
             turn=len(given.history) + 1,
+            told=told_of(
+                given.persona,
+                given.history,
+                given.user_message,
+                user=user,
+                chat=given.chat,
+                note=given.user_note,
+                sent=given.sent,
+                korean=language == "ko",
+                goes_on=bool(given.reply_start),
+                story=given.story,
+            ),
+            outlets=outlets_of((chunk.meta["outlet"], chunk.text) for chunk in given.placed),
             user_note=given.user_note,
             request_of_reply=given.instruction,
             reply_start=given.reply_start,
@@ -251,7 +270,7 @@ class Words:
     @cached_property
     def greeting(self) -> str:
         """The card's first message, the same in every turn; empty where it has none."""
-        return replace(self, turn=0)._field(self.persona.first_message)
+        return replace(self, turn=0, told=self.told.opening)._field(self.persona.first_message)
 
     @cached_property
     def examples(self) -> list[str]:
@@ -369,8 +388,10 @@ class Words:
             chat=self.chat,
             turn=self.turn,
             place=text,
-            fields={name: getattr(self.persona, name) for name in FIELDS},
+            fields=fields_of(self.persona),
             names_only=names_only,
+            told=self.told,
+            outlets=self.outlets,
         )
         return expand(text, scope)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from schemas.budget import current
 from schemas.models import Model
 from schemas.rag import Lore, PromptBuildOutput, RAGChunk
 from schemas.request import NEW_SESSION, ChatRequest
@@ -38,11 +39,12 @@ def respond(
         meta["request"] = request.meta
     if request.meta.get("debug") is True:
         meta["prompt"]["text"], meta["reply"]["raw"] = prompt.prompt, generation.text
-    if warnings := [part.warning for part in (state["chat"], state["story"]) if part.warning]:
+    warnings = [part.warning for part in (state["chat"], state["story"]) if part.warning]
+    if warnings := [*warnings, *current().removals()]:
         meta["warnings"] = warnings
     lore = state.get("lore") or Lore()
     if lore.budget:
-        meta["lore"] = lore.model_dump(exclude={"standing", "passing"})
+        meta["lore"] = lore.model_dump(exclude={"standing", "passing", "placed"})
     adds = request.reply_start  # what is whole needs no more
     chunks = [*state["chat"].context, *lore.passing, *state["story"].context]
     if route.responded_as == "narrator":
@@ -82,7 +84,7 @@ def _standing(lore: Lore) -> list[RetrievalItem]:
     """Lore in the system text: in every prompt of the chat."""
     return [
         RetrievalItem(id=c.id, source="story", text=c.text, used=True, why=list(c.meta["why"]))
-        for c in lore.standing
+        for c in (*lore.standing, *lore.placed)
     ]
 
 

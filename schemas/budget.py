@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from schemas.errors import DeadlineExceeded
 
@@ -25,6 +26,16 @@ PATTERN_SECONDS = 0.4
 
 KEYWORD_SECONDS = 0.6
 """For all else that looks for keywords of lore and story: 10,000 in 10 texts take 0.1 s."""
+
+
+MAX_TOLD = 20
+"""Macros that are told of as left out."""
+
+_NO_TIME = "nothing says what time it is; send `timestamp`"
+_WHY = {
+    **dict.fromkeys(("time", "date", "weekday", "isotime", "isodate"), _NO_TIME),
+    **dict.fromkeys(("datetimeformat", "unixtime", "idleduration"), _NO_TIME),
+}
 
 
 class Purse:
@@ -69,6 +80,10 @@ class Budget:
     """For macros."""
     expanded: dict[Hashable, str] = field(default_factory=dict)
     """Texts with their macros filled in, so that each is expanded once and the same all turn."""
+    told: dict[Hashable, Any] = field(default_factory=dict)
+    """What macros are told of this turn, made once."""
+    removed: set[str] = field(default_factory=set)
+    """Macros that were left out, as they make no sense here or could not be evaluated."""
     keywords: Purse = field(default_factory=lambda: Purse(KEYWORD_SECONDS))
     patterns: Purse = field(default_factory=lambda: Purse(PATTERN_SECONDS))
     slow: set[str] = field(default_factory=set)
@@ -79,10 +94,17 @@ class Budget:
         self._deadline = time.monotonic() + self.seconds
 
     def anew(self) -> Budget:
-        """A whole budget with the same deadline."""
-        budget = Budget(self.seconds)
+        """A whole budget with the same deadline, for the same turn."""
+        budget = Budget(self.seconds, told=self.told, removed=self.removed)
         budget._deadline = self._deadline
         return budget
+
+    def removals(self) -> list[str]:
+        """Which macros were left out, the first `MAX_TOLD` of them."""
+        return [
+            f"macro `{{{{{name}}}}}` is left out: {_WHY.get(name, 'it is not supported')}"
+            for name in sorted(self.removed)[:MAX_TOLD]
+        ]
 
     def check(self) -> None:
         """Raises DeadlineExceeded behind the deadline."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -185,6 +186,9 @@ class Lore(Strict):
     passing: list[RAGChunk] = Field(
         default_factory=list, description="Called for by this turn, the most important first."
     )
+    placed: list[RAGChunk] = Field(
+        default_factory=list, description="Standing where the card names their outlet."
+    )
     tokens: int = Field(0, ge=0, description="Of all of them.")
     budget: int = Field(0, ge=0, description="Most tokens that lore may take.")
     room: int = Field(
@@ -263,6 +267,13 @@ class PromptBuildInput(Strict):
     user_message: str
     user_name: str | None = Field(None, description="Unset: a word for the user in the language.")
     chat: str = Field("", description="What chance in the card's macros is drawn from.")
+    sent: datetime | None = Field(None, description="When the message was.")
+    story: SkipValidation[Sequence[StoryEvent]] = Field(
+        (), exclude=True, description="The events, of which lore may set variables."
+    )
+    placed: list[RAGChunk] = Field(
+        default_factory=list, description="Lore that stands where the card names its outlet."
+    )
     speaker: Writer = "character"
     instruction: str = Field("", description="How this reply is to be written.")
     reply_start: str = Field("", description="What is written of the reply already.")

@@ -257,6 +257,11 @@ class ChatRequest(Strict):
     _bounded = model_validator(mode="before")(check_size)
 
     message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE)]
+    timestamp: datetime | None = Field(
+        None,
+        description="When the message was sent, which macros such as `{{time}}` tell; unset: the "
+        "time of the newest line that has one.",
+    )
     session_id: Identifier | None = None
     user_id: Identifier | None = None
     user_name: Name | None = Field(None, description="What the character calls the user.")

@@ -79,6 +79,8 @@ def lore_chunks(activation: Activation) -> tuple[list[RAGChunk], list[RAGChunk]]
             "role": entry.role,
             "tokens": tokens,
         }
+        if entry.position == "outlet":
+            meta["outlet"] = entry.outlet
         chunk = RAGChunk(id=f"lore/{entry.id}", source="story", text=text, meta=meta)
         if is_standing(entry):
             standing.append(chunk)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cards.characters.card import alternate_greetings, tags_of
 from cards.lore.lorebook import Lorebook, LoreEntry
-from cards.macros import FIELDS, Scope, chat_of, expand
+from cards.macros import FIELDS, Scope, Told, chat_of, expand, told_of
+from cards.macros.scope import NOTHING_TOLD, fields_of
 from schemas.request import CONTINUE, ChatRequest, Message
 
 CARD_TEXTS = {
@@ -32,6 +33,7 @@ class Scene:
         tags: the character's.
         greeting: which greeting the chat began with; 0 is the first message.
         trigger: the kind of turn, `normal` or `continue`.
+        card: the fields that macros may name; `told` what the turn tells them.
     """
 
     messages: Sequence[Message]
@@ -42,18 +44,36 @@ class Scene:
     tags: Collection[str] = ()
     greeting: int | None = None
     trigger: str = "normal"
+    card: Mapping[str, str] = field(default_factory=dict)
+    told: Told = NOTHING_TOLD
 
     @classmethod
-    def of(cls, request: ChatRequest, user: str) -> Scene:
+    def of(cls, request: ChatRequest, user: str, *, korean: bool = False) -> Scene:
         """The scene of a request.
 
         Args:
             user: what the user is called where the request does not say.
+            korean: macros tell times in Korean.
         """
         persona = request.persona
         name, chat = request.user_name or user, chat_of(request)
         greetings = [persona.first_message, *alternate_greetings(persona)]
-        scopes = [Scope.of(persona, name, text, chat=chat) for text in greetings]
+        told = told_of(
+            persona,
+            request.history,
+            request.message,
+            user=name,
+            chat=chat,
+            note=request.user_note or "",
+            sent=request.timestamp,
+            korean=korean,
+            goes_on=bool(request.reply_start),
+            story=request.story,
+        )
+        scopes = [
+            replace(Scope.of(persona, name, text, chat=chat), told=told.opening)
+            for text in greetings
+        ]
         shown = list(map(expand, greetings, scopes))
         return cls(
             messages=[*request.history, Message(role="user", content=request.message)],
@@ -64,6 +84,8 @@ class Scene:
             tags=tags_of(persona),
             greeting=_greeting(request.history, greetings, shown),
             trigger="continue" if request.message.strip() == CONTINUE else "normal",
+            card=fields_of(persona),
+            told=told,
         )
 
     def line(self, message: Message) -> str:
@@ -80,8 +102,9 @@ class Scene:
             chat=self.chat,
             turn=len(self.messages),
             place=f"lore {entry.id}",
-            fields={name: self.fields.get(CARD_TEXTS[name], "") for name in FIELDS},
+            fields=self.card or {name: self.fields.get(CARD_TEXTS[name], "") for name in FIELDS},
             scanning=scanning,
+            told=self.told,
         )
 
 

@@ -1,0 +1,265 @@
+"""The variables of a chat: what its card has made of them, turn by turn.
+
+    {{setvar::n::v}} {{addvar::n::v}} {{setdefaultvar::n::v}}    nothing
+    {{incvar::n}} {{decvar::n}} {{getvar::n}}                    the value, after it is counted on
+
+Nothing is stored between turns. Each message of the user stands for a turn; the texts of the card
+that change variables are gone through once for each, in the order of the prompt: system prompt,
+description, personality, scenario, lore that is constant, the text behind the history. So
+`{{incvar::n}}` in one of them counts turns, and a regenerate, a swipe or a retry counts none twice.
+The greeting that the chat began with is gone through once, before all turns.
+
+What other texts set, example dialogue and lore that comes and goes, holds in that text alone: on
+which past turns a key was found is not gone through again. A text that another one names is gone
+through at its own place. The variables of all chats (`setglobalvar`) are those of this chat: one
+chat knows nothing of another. Temporary ones hold in one text. No message of the user or the model
+sets or reads any.
+
+The turns have a budget (`REPLAYED`). Where it ends, what is counted stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from cards.characters.card import alternate_greetings
+from cards.macros.clock import is_clock
+from cards.macros.expand import DRAWS_OR_TELLS, WRITERS, Expansion, expand
+from cards.macros.scope import NONE, Line, Scope, Told, Variables, fields_of
+from cards.macros.syntax import Block, Call, Part, parse
+from schemas.budget import current
+from schemas.request import CONTINUE, LORE, Persona, StoryEvent
+
+REPLAYED = 1_000_000
+"""Characters that macros of past turns may read and insert: 10,000 macros, which take 0.1 s."""
+
+MAX_DEFAULTS = 1_000
+"""Variables that a card of RisuAI brings along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that macros may stand in.
+
+    Args:
+        place: its name, as in its scope.
+    """
+
+    place: str
+    content: str
+
+
+def told_of(
+    persona: Persona,
+    lines: Sequence[Line],
+    message: str,
+    *,
+    user: str,
+    chat: str,
+    note: str = "",
+    sent: datetime | None = None,
+    korean: bool = False,
+    goes_on: bool = False,
+    story: Sequence[StoryEvent] = (),
+) -> Told:
+    """What a turn tells macros; it is made once in a turn.
+
+    Args:
+        lines: the chat before the message, oldest first.
+        user: the user's name.
+        chat: what chance is drawn from.
+        note: what the user says of themselves, or wishes.
+        sent: when the message was sent; unset: the time of the newest line that has one.
+        korean: times and dates are told in Korean.
+        goes_on: the message asks to go on with a reply, and begins no turn.
+        story: the events, of which some are lore.
+    """
+    kept = current().told
+    key = (id(persona), id(lines), id(story), message, user, chat, note, sent, korean, goes_on)
+    if key not in kept:  # what is kept along keeps the ids
+        told = Told(
+            lines=lines,
+            count=len(lines),
+            message=message,
+            persona=note,
+            now=sent or _newest(lines),
+            korean=korean,
+        )
+        texts = _texts(persona, story)
+        if _any_writes(text.content for text in texts) or _greets_with_variables(persona):
+            begun = not (goes_on and message.strip() == CONTINUE)
+            told = _Replay(persona, texts, user, chat, told).run(begun=begun)
+        kept[key] = (told, persona, lines, story)
+    found: Told = kept[key][0]
+    return found
+
+
+def _newest(lines: Sequence[Line]) -> datetime | None:
+    times = (getattr(line, "timestamp", None) for line in reversed(lines))
+    return next((time for time in times if time is not None), None)
+
+
+def _texts(persona: Persona, story: Sequence[StoryEvent]) -> list[Text]:
+    """The texts that stand in every prompt, in their order."""
+    card = (persona.system_prompt, persona.description, persona.personality, persona.scenario)
+    lore = [
+        Text(f"lore {event.extensions[LORE].get('id')}", event.text)
+        for event in story
+        if event.constant and event.is_lore and isinstance(event.extensions[LORE], dict)
+        if _writes(event.text) and event.extensions[LORE].get("probability", 100) == 100
+    ]
+    behind = persona.post_history_instructions
+    return [*(Text(text, text) for text in card if text), *lore, Text(behind, behind)]
+
+
+def _any_writes(texts: Iterable[str]) -> bool:
+    return any(map(_writes, texts))
+
+
+def _writes(text: str) -> bool:
+    """Whether a text may change variables."""
+    return "{{" in text and "var" in text.lower()
+
+
+def _greetings(persona: Persona) -> list[str]:
+    return [persona.first_message, *alternate_greetings(persona)]
+
+
+def _greets_with_variables(persona: Persona) -> bool:
+    risu = persona.extensions.get("risuai")
+    return _any_writes(_greetings(persona)) or bool(
+        isinstance(risu, dict) and risu.get("defaultVariables")
+    )
+
+
+def _defaults(persona: Persona) -> dict[str, str]:
+    """The variables that a card of RisuAI begins with, a line each: `name=value`."""
+    risu: Any = persona.extensions.get("risuai")
+    told = risu.get("defaultVariables") if isinstance(risu, dict) else None
+    lines = told.splitlines()[:MAX_DEFAULTS] if isinstance(told, str) else []
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+class _Replay:
+    """The turns of a chat, gone through again."""
+
+    def __init__(
+        self, persona: Persona, texts: Sequence[Text], user: str, chat: str, told: Told
+    ) -> None:
+        self._persona, self._user, self._chat, self._told = persona, user, chat, told
+        self._texts = texts
+        self._fields = fields_of(persona)
+        self._trees = {
+            text.place: _writing(parse(text.content)) for text in texts if _writes(text.content)
+        }
+        self._budget = replace(current().anew(), characters=REPLAYED)
+
+    def run(self, *, begun: bool) -> Told:
+        """What is told, with the variables.
+
+        Args:
+            begun: whether the message begins a turn.
+        """
+        told, held = self._told, self._begin()
+        users = [row for row, line in enumerate(told.lines) if line.role == "user"]
+        past = users if begun else users[:-1]
+        varies = any(map(_varies, self._trees.values()))
+        for row in past:
+            line = told.lines[row]
+            self._budget.check()
+            then = replace(
+                told, count=row, message=line.content, now=getattr(line, "timestamp", None)
+            )
+            before = held
+            for text in self._texts:
+                held = self._after(text.place, then, held, row + 1)
+            if self._budget.characters <= 0 or (held == before and not varies):
+                break
+        places: dict[str, Variables] = {}
+        settled = held
+        for text in self._texts:
+            places.setdefault(text.place, held)
+            if text is self._texts[-1]:
+                settled = held
+            held = self._after(text.place, told, held, told.count + 1)
+        greetings = dict.fromkeys(filter(None, _greetings(self._persona)), _defaults(self._persona))
+        return replace(told, variables={**greetings, **places}, settled=settled)
+
+    def _after(self, place: str, told: Told, held: Variables, turn: int) -> Variables:
+        """The variables behind a text."""
+        tree = self._trees.get(place)
+        if not tree:
+            return held
+        written = Expansion(
+            Scope(
+                char=self._persona.name,
+                user=self._user,
+                chat=self._chat,
+                turn=turn,
+                place=place,
+                fields=self._fields,
+                told=replace(told, variables={}, settled=held),
+            ),
+            self._budget,
+            set(),
+        ).effects(tree)
+        return {**held, **written} if written else held
+
+    def _begin(self) -> Variables:
+        """The variables before the first turn."""
+        held: Variables = _defaults(self._persona) or NONE
+        greeting = self._greeting()
+        if _writes(greeting):
+            self._trees[greeting] = _writing(parse(greeting))
+            held = self._after(greeting, self._told.opening, held, 0)
+            if greeting not in {text.place for text in self._texts}:
+                del self._trees[greeting]
+        return held
+
+    def _greeting(self) -> str:
+        """The greeting that the chat began with; the first message where that is not seen."""
+        greetings = _greetings(self._persona)
+        first = next((line for line in self._told.lines if line.role != "system"), None)
+        if first is not None and first.role == "character":
+            said = first.content.strip()
+            for text in greetings:
+                scope = replace(
+                    Scope.of(self._persona, self._user, text, chat=self._chat),
+                    told=self._told.opening,
+                )
+                if text.strip() == said or expand(text, scope).strip() == said:
+                    return text
+        return greetings[0]
+
+
+def _writing(parts: Sequence[Part]) -> list[Part]:
+    """Of the parts of a text those that may change variables."""
+    kept: list[Part] = []
+    for part in parts:
+        if isinstance(part, Block):
+            if part.opening.plain in WRITERS or _writing([part.opening]):
+                kept.append(part)
+            elif any(map(_writing, (body for _, body in part.branches))):
+                kept.append(Block(part.opening, [(t, _writing(body)) for t, body in part.branches]))
+        elif isinstance(part, Call) and (part.plain in WRITERS or _writing(part.parts)):
+            kept.append(part)
+    return kept
+
+
+def _varies(parts: Sequence[Part]) -> bool:
+    """Whether parts of a text may say something else in another turn."""
+    for part in parts:
+        if isinstance(part, Block):
+            if any(_varies([tag, *body]) for tag, body in part.branches):
+                return True
+        elif isinstance(part, Call) and (_tells(part) or _varies(part.parts)):
+            return True
+    return False
+
+
+def _tells(call: Call) -> bool:
+    return call.plain in DRAWS_OR_TELLS or is_clock(call.plain, call.name)
