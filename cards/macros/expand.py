@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from cards.macros import cbs, clock
 from cards.macros.chance import Draws
 from cards.macros.known import PICTURES, SENSELESS
 from cards.macros.scope import ALIASES, Scope
-from cards.macros.syntax import MAX_DEPTH, Block, Call, Part, parse, without_code
+from cards.macros.syntax import MAX_DEPTH, Block, Call, Part, Said, parse, without_code
 from language.korean import agree
 from schemas.budget import Budget, current, spending
 
@@ -135,7 +136,7 @@ class Expansion:
         """The text with its macros filled in."""
         if self._takes(len(text)):
             parts = parse(text, blocks=not self.scope.names_only)
-            text = self._joined(parts, 0)[0]
+            text = self._joined(parts, 0).value
         return text if self.scope.names_only else without_code(text)
 
     def effects(self, parts: Sequence[Part]) -> dict[str, str]:
@@ -145,10 +146,10 @@ class Expansion:
 
     # Walking the tree
 
-    def _joined(self, parts: Sequence[Part], depth: int) -> tuple[str, str]:
-        """What parts say, and the name at the end of it, with which a particle must agree."""
+    def _joined(self, parts: Sequence[Part], depth: int) -> Said:
+        """What parts say, and the name at the end of it."""
         texts, name = self._run(parts, depth)
-        return texts[0], name
+        return Said(texts[0], name)
 
     def _arguments(
         self, parts: Sequence[Part], depth: int, separator: re.Pattern[str] | None = _COLONS
@@ -172,13 +173,16 @@ class Expansion:
                         before.append(agree(name, _end(before), text) if name else text)
                         name = ""
                 continue
-            value, ending = (
-                self._call(part, depth) if isinstance(part, Call) else self._block(part, depth)
-            )
+            value, ending = self._said(part, depth)
             if value:  # what says nothing stands between no name and its particle
                 pieces[-1].append(value)
                 name = ending
         return ["".join(piece) for piece in pieces], name
+
+    def _said(self, part: Call | Block | Said, depth: int) -> Said:
+        if isinstance(part, Said):
+            return part
+        return self._call(part, depth) if isinstance(part, Call) else self._block(part, depth)
 
     def _takes(self, characters: int) -> bool:
         """Takes characters from the budget; whether it had some left."""
@@ -198,15 +202,22 @@ class Expansion:
 
     # Calls
 
-    def _call(self, call: Call, depth: int) -> tuple[str, str]:
-        """What a macro stands for, and the name at its end."""
-        if not self._takes(EVALUATED + len(call.rest)):
-            return self._as_text(call, depth), ""
+    def _call(self, call: Call, depth: int) -> Said:
+        """What a macro stands for; what is inside of it comes first, and once."""
+        takes = self._takes(EVALUATED + len(call.rest))
+        if len(call.parts) > 1:
+            inner: list[Part] = [
+                part if isinstance(part, str) else self._said(part, depth + 1)
+                for part in call.parts
+            ]
+            call = replace(call, parts=inner)
+        if not takes:
+            return Said(self._as_text(call), "")
         if not self.scope.names_only:
             if call.sign in ("#", "/", ":"):
-                return self._removes(call.sign + call.plain), ""
+                return Said(self._removes(call.sign + call.plain), "")
             if call.sign == "//":
-                return "", ""
+                return Said("", "")
         value: str | None
         if call.plain in _NAMES and not call.sign and call.is_bare:
             value = self.scope.user if call.plain == "user" else self.scope.char
@@ -218,19 +229,18 @@ class Expansion:
             self._unknown.add((call.name or "?")[:50])
             self._undecided += 1
         elif self._inserts(value):
-            speaks = call.plain in _SPEAK or (call.plain == "slot")
-            return value, value if speaks else ""
-        return self._as_text(call, depth), ""
+            return Said(value, value if call.plain in _SPEAK else "")
+        return Said(self._as_text(call), "")
 
-    def _as_text(self, call: Call, depth: int) -> str:
+    def _as_text(self, call: Call) -> str:
         """A macro that stays as it is, but for those inside of it."""
-        return call.raw or f"{{{{{self._joined(call.parts, depth + 1)[0]}}}}}"
+        return call.raw or f"{{{{{self._joined(call.parts, 0).value}}}}}"
 
     def _value(self, call: Call, depth: int) -> str | None:
         """What a macro inserts that is no name; None if there is no such macro."""
         name = call.plain
         if call.sign == "?" or (name == "calc" and call.separator):
-            value = cbs.calculate(self._joined(call.arguments, depth + 1)[0], self._get)
+            value = cbs.calculate(self._joined(call.arguments, depth + 1).value, self._get)
             return self._removes("?") if value is None else value
         if name in _CHANCE and (call.separator or name == "random"):
             return self._by_chance(call, depth)
@@ -238,19 +248,7 @@ class Expansion:
             return self._plain(call, depth)
         if not call.separator:  # text that begins like a macro
             return None
-        arguments = self._arguments(call.arguments, depth + 1)
-        if name in _NOTHING or name in PICTURES:
-            return ""
-        if (made := self._with_arguments(name, arguments)) is not None:
-            return made
-        if clock.is_clock(name, call.name):
-            return self._time(call, arguments)
-        if call.separator == "::" and cbs.is_function(name):
-            value = cbs.call(name, arguments)
-            return self._removes(name) if value is None else value
-        if name in SENSELESS or name in _VARIABLES or name in ("if", "else", "elseif"):
-            return self._removes(name)
-        return None
+        return self._with_arguments(call, self._arguments(call.arguments, depth + 1))
 
     def _plain(self, call: Call, depth: int) -> str | None:
         """A macro without arguments."""
@@ -269,29 +267,25 @@ class Expansion:
         said = _BARE.get(name)
         return said(self) if said else None
 
-    def _with_arguments(self, name: str, arguments: list[str]) -> str | None:
+    def _with_arguments(self, call: Call, arguments: list[str]) -> str | None:
         """A macro with arguments; None if there is no such macro."""
-        whole = "::".join(arguments)
-        match name:
-            case "hiddenkey":
-                return f" {whole.strip()} " if self.scope.scanning else ""
-            case "reverse":
-                return whole[::-1]
-            case "trim":
-                return whole.strip()
-            case "newline":
-                return "\n" * _count(whole)
-            case "space":
-                return " " * _count(whole)
-            case "outlet":
-                found = self.scope.outlets.get(whole.strip().casefold())
-                return self._removes("outlet") if found is None else found
-            case "slot":
-                return self.slots.get(whole.strip(), "")
+        name, value = call.plain, None
         if name in _VARIABLES:
             key, *values = (text.strip() for text in arguments)
-            return _VARIABLES[name](self, key, values)
-        return None
+            value = _VARIABLES[name](self, key, values)
+        elif name in _WITH:
+            value = _WITH[name](self, "::".join(arguments))
+        elif name in _NOTHING or name in PICTURES:
+            value = ""
+        elif clock.is_clock(name, call.name):
+            value = self._time(call, arguments)
+        elif name == "if" and len(arguments) > 1:
+            value = "::".join(arguments[1:]) if cbs.is_truthy(arguments[0]) else ""
+        elif call.separator == "::" and cbs.is_function(name):
+            value = cbs.call(name, arguments)
+        elif name not in SENSELESS and name not in _NEEDS_ARGUMENTS:
+            return None
+        return self._removes(name) if value is None else value
 
     def _time(self, call: Call, arguments: list[str]) -> str:
         """What time it is; nothing where nobody says it."""
@@ -350,7 +344,7 @@ class Expansion:
         name, whole = call.plain, call.arguments
         if name in ("random", "pick"):
             return self._choice(call, depth)
-        formula = self._joined(whole, depth + 1)[0]
+        formula = self._joined(whole, depth + 1).value
         if name == "randint":
             ends = [cbs.number(text) for text in formula.split("::")]
             if len(ends) != 2 or ends[0] is None or ends[1] is None or ends[0] > ends[1]:
@@ -393,18 +387,18 @@ class Expansion:
 
     # Blocks
 
-    def _block(self, block: Block, depth: int) -> tuple[str, str]:
+    def _block(self, block: Block, depth: int) -> Said:
         """What a block says, and the name at its end; nothing behind the end of the budget."""
         opening, name = block.opening, block.opening.plain
         if depth >= MAX_DEPTH or not self._takes(EVALUATED + len(opening.rest)):
-            return self._removes(opening.sign + name), ""
+            return Said(self._removes(opening.sign + name), "")
         body = block.branches[0][1]
         if opening.sign == "//":
-            return "", ""
+            return Said("", "")
         if name in ("if", "ifpure", "when", "unless"):
             return self._conditional(block, depth)
         if name == "each":
-            return self._each(opening, body, depth), ""
+            return Said(self._each(opening, body, depth), "")
         if name in _KEPT_WHOLE:
             return self._joined(body, depth + 1)
         if not opening.sign or name in WRITERS:  # the body is the last argument
@@ -415,9 +409,9 @@ class Expansion:
             return self._call(whole, depth + 1)
         if self._thorough:
             self._joined(body, depth + 1)
-        return self._removes(f"#{name}"), ""
+        return Said(self._removes(f"#{name}"), "")
 
-    def _conditional(self, block: Block, depth: int) -> tuple[str, str]:
+    def _conditional(self, block: Block, depth: int) -> Said:
         """The first branch whose condition holds. Line breaks at both ends of it belong to the
         tags."""
         pure = block.opening.plain == "ifpure"
@@ -477,7 +471,7 @@ class Expansion:
 
     def _each(self, opening: Call, body: list[Part], depth: int) -> str:
         """The body for each item of an array."""
-        told = self._joined(opening.arguments, depth + 1)[0].strip()
+        told = self._joined(opening.arguments, depth + 1).value.strip()
         cut = list(_EACH.finditer(told))
         if cut:
             items, slot = told[: cut[-1].start()], told[cut[-1].end() :].strip()
@@ -491,7 +485,7 @@ class Expansion:
         body, held, texts = _trimmed(body), self.slots, []
         for item in listed:
             self.slots = {**held, slot: item, "": item}
-            text = self._joined(body, depth + 1)[0]
+            text = self._joined(body, depth + 1).value
             if not self._inserts(text):
                 break
             texts.append(text)
@@ -564,7 +558,23 @@ _BARE: dict[str, Callable[[Expansion], str]] = {
     **dict.fromkeys(("hiddenkey", "trim", "reverse"), lambda _: ""),
 }
 """Macros without arguments."""
-_NEEDS_ARGUMENTS = frozenset(("else", "outlet", *_VARIABLES))
+_NEEDS_ARGUMENTS = frozenset(("if", "else", "elseif", "outlet", *_VARIABLES))
+
+
+def _hidden(of: Expansion, text: str) -> str:
+    return f" {text.strip()} " if of.scope.scanning else ""
+
+
+_WITH: dict[str, Callable[[Expansion, str], str | None]] = {
+    "hiddenkey": _hidden,
+    "reverse": lambda _, text: text[::-1],
+    "trim": lambda _, text: text.strip(),
+    "newline": lambda _, text: "\n" * _count(text),
+    "space": lambda _, text: " " * _count(text),
+    "outlet": lambda of, text: of.scope.outlets.get(text.strip().casefold()),
+    "slot": lambda of, text: of.slots.get(text.strip(), ""),
+}
+"""Macros with one argument; None where there is nothing of that name."""
 
 
 def _count(text: str) -> int:

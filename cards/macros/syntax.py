@@ -4,6 +4,8 @@
     {{#name argument}} body {{:else}} body {{/name}}   or {{/}}
     {{if argument}} body {{else}} body {{/if}}         the same without signs
 
+`<img="name">` is a picture of RisuAI, which says nothing.
+
 A tag without its partner stays in the tree as a call, and its body stands around it. Reading takes
 linear time.
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_DEPTH = 20
 """Macros inside macros; deeper ones stay as text. Deeper blocks are removed."""
 
 _TOKEN = re.compile(r"(\{\{(?!\{)|\}\}|<(?:bot|char|user)>)", re.IGNORECASE)
 _TRIM = re.compile(r"(?<![\r\n])[\r\n]*+\{\{\s*+trim\s*+\}\}[\r\n]*+", re.IGNORECASE)
+_PICTURE = re.compile(r'<img="[^"<>\n]*+">', re.IGNORECASE)
 _HEAD = re.compile(
     r"\s*(?P<sign>//|[#/:](?!:)|\?)?\s*(?P<name>[a-z_][a-z0-9_]*(?:-[a-z0-9_]+)*(?:\+\d+)?)?",
     re.IGNORECASE,
@@ -30,7 +34,7 @@ _ELSE = frozenset(("else", "elseif", "elif"))
 MOST_OPEN = 2 * MAX_DEPTH
 """Blocks that are open at once; further tags are left without a partner."""
 
-_SHAPES = re.compile(r"(\{\{[\s{#/:?]*+)((?<=[#/:?])[^{}\n]*+(?:\}\})?)?")
+_SHAPES = re.compile(r"(\{\{[\s{#/:?]*+)((?<=[#/:?])(?:[^{}\n]*+\}\}|\w*+))?")
 _SIGNS = re.compile(r"[#/:?]")
 
 
@@ -82,7 +86,14 @@ class Block:
     branches: list[tuple[Call, list[Part]]] = field(default_factory=list)
 
 
-Part = str | Call | Block
+class Said(NamedTuple):
+    """What a macro stood for, and the name at its end, with which a particle must agree."""
+
+    value: str
+    name: str
+
+
+Part = str | Call | Block | Said
 
 
 def parse(text: str, *, blocks: bool = True) -> list[Part]:
@@ -92,7 +103,7 @@ def parse(text: str, *, blocks: bool = True) -> list[Part]:
         blocks: whether tags are paired.
     """
     if blocks:
-        text = _TRIM.sub("", text)
+        text = _TRIM.sub("", _PICTURE.sub("", text))
     stack: list[list[Part]] = [[]]
     number = 0
     for at, token in enumerate(_TOKEN.split(text)):
@@ -141,6 +152,8 @@ def _read(call: Call) -> Call:
 
 def _paired(parts: list[Part]) -> list[Part]:
     """The parts with tags, and what stands between them, made blocks."""
+    if len(parts) < 2:
+        return parts
     closing = Counter(wanted for part in parts if (wanted := _closed_by(part)) is not None)
     return _Pairing(closing).run(parts) if closing else parts
 

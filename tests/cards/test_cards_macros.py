@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from cards.macros import Scope, expand
 from schemas.budget import MACRO_CHARACTERS
 from tests.cards.cards_support import unhurried
 
+CODE = re.compile(r"\{\{\s*[#/:?]")
 SCOPE = Scope(char="민준", user="세라", original="규칙", chat="chat-1", turn=3)
 
 
@@ -30,6 +32,9 @@ SCOPE = Scope(char="민준", user="세라", original="규칙", chat="chat-1", tu
         ("{{char}} 는 {{char}}에게 {{user}}도", "민준 는 민준에게 세라도"),
         ("<BOT>는 <user>을 <Char>", "민준은 세라를 민준"),
         ("{{random:민준,민준}}는", "민준은"),
+        ("{{setvar::n::{{user}}}}{{getvar::n}}은", "세라는"),
+        ("{{#if 1}}{{char}}{{/if}}는 {{char}}{{// 여기}}가", "민준은 민준이"),
+        ("{{group}}와 {{charIfNotGroup}}가", "민준과 민준이"),
         ("{{char}} is {{user}}'s", "민준 is 세라's"),
     ],
 )
@@ -52,6 +57,12 @@ def test_particles_follow_the_name(text: str, expected: str) -> None:
         ("{{pick::x,y}}", "x,y"),
         ("{{roll:1d1+4}} {{roll:1}}", "5 1"),
         ("{{roll:0}} {{roll:101d6}}", "{{roll:0}} {{roll:101d6}}"),
+        ("a{{newline::2}}b{{space::3}}c{{newline::x}}{{space}}d", "a\n\nb   c\n d"),
+        ("{{ reverse :: ab }}|{{TRIM:: x }}|{{hidden_key:숲}}", " ba |x|"),
+        ('{{asset::smile}}{{img::a}}{{emotion::b}}{{raw::c}}{{bg::d}}<img="e">|', "|"),
+        ('<img src="a.png"> <b>x</b>', '<img src="a.png"> <b>x</b>'),
+        ("{{//}} over\nlines {{char}} {{///}}x", "x"),
+        ("{{none}}{{blank}}{{br}}", "\n"),
     ],
 )
 def test_other_macros(text: str, expected: str) -> None:
@@ -60,9 +71,9 @@ def test_other_macros(text: str, expected: str) -> None:
 
 def test_unknown_macros_stay_and_are_named() -> None:
     unknown: set[str] = set()
-    text = "{{getvar::x}} {{time}} {{a{b}}"
-    assert expand(text, SCOPE, unknown) == text
-    assert {"getvar", "time"} <= unknown
+    text = "{{mood}} {{mood::x}} {{Vibe:{{char}}}} {{a{b}}"
+    assert expand(text, SCOPE, unknown) == text.replace("{{char}}", "민준")
+    assert unknown == {"mood", "vibe", "a"}
 
 
 def test_a_hidden_key_is_seen_by_a_lore_scan() -> None:
@@ -118,6 +129,20 @@ def test_fields_that_say_nothing_are_read_once() -> None:
 
 
 PIECES = [
+    *("{{#if ", "{{#when::", "{{:else}}", "{{/if}}", "{{/}}", "{{#each ", "{{/each}}", "{{? ", "#"),
+    *(
+        "{{if ",
+        "{{else}}",
+        "setvar::a::",
+        "incvar::a",
+        "getvar::a",
+        "/",
+        ":",
+        "1",
+        "{{noop}}",
+        "\n",
+    ),
+    *("{{#", "{{/", "{{//}}", "{{///}}", "slot", " as ", "§", "::", "time", "lastMessage", "$a"),
     "{{",
     "}}",
     "char",
@@ -141,3 +166,4 @@ def test_no_text_breaks_it(text: str, name: str) -> None:
     assert expand(text, scope) == expand(text, scope)
     if "{{" not in text and "<" not in text:
         assert expand(text, scope) == text
+    assert not CODE.search(expand(text, scope)), "no code is left"
