@@ -59,17 +59,23 @@ LEAST_HEADING = 6
 """Characters of a heading that is known by itself."""
 _TO_A_MARK = re.compile(r"[^\0,.;:]*[:.,;]?")
 _LETTER = re.compile(r"[^\W\d_]")
+_MACRO = re.compile(r"\{\{[^{}]*+\}\}")
+NESTED = 4
+"""Macros inside macros that are seen as such where a card's language is looked for."""
 
 
 def language_of(persona: Persona, message: str) -> Language:
     """The language of the prompt's own words, which must not change within a chat.
 
-    The persona's `language` decides; else the script of the card; a card without letters leaves
-    it to the message.
+    The persona's `language` decides; else the script of the card but for its macros; a card without
+    letters leaves it to the message.
     """
     if persona.language:
         return "ko" if persona.language.split("-")[0] in ("ko", "kor") else "en"
     card = persona.description[:2000] + persona.first_message[:1000] + persona.name
+    if "{{" in card:
+        for _ in range(NESTED):
+            card = _MACRO.sub("", card)
     return "ko" if is_korean(card if _LETTER.search(card) else message) else "en"
 
 

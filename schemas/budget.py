@@ -94,9 +94,15 @@ class Budget:
         self._deadline = time.monotonic() + self.seconds
 
     def anew(self) -> Budget:
-        """A whole budget with the same deadline, for the same turn."""
-        budget = Budget(self.seconds, told=self.told, removed=self.removed)
+        """A whole budget with the same deadline."""
+        budget = Budget(self.seconds)
         budget._deadline = self._deadline
+        return budget
+
+    def beside(self) -> Budget:
+        """The same for another part of this turn, which is told the same."""
+        budget = self.anew()
+        budget.told, budget.removed = self.told, self.removed
         return budget
 
     def removals(self) -> list[str]:

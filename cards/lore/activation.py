@@ -73,7 +73,7 @@ class _Run:
         self._turn = len(scene.messages)
         self._left = budget
         self._budget = current()
-        self._macros = self._budget.anew()  # the card's words do not depend on the lore of a turn
+        self._macros = self._budget.beside()  # the card's words do not depend on the lore of a turn
         self._out: set[int] = set()  # found, and lost for good
         self._said: dict[str, str] = {}  # text of a taken entry: its name
         self._level = 0

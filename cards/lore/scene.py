@@ -10,6 +10,7 @@ from cards.characters.card import alternate_greetings, tags_of
 from cards.lore.lorebook import Lorebook, LoreEntry
 from cards.macros import FIELDS, Scope, Told, chat_of, expand, told_of
 from cards.macros.scope import NOTHING_TOLD, fields_of
+from schemas.budget import current, spending
 from schemas.request import CONTINUE, ChatRequest, Message
 
 CARD_TEXTS = {
@@ -74,7 +75,8 @@ class Scene:
             replace(Scope.of(persona, name, text, chat=chat), told=told.opening)
             for text in greetings
         ]
-        shown = list(map(expand, greetings, scopes))
+        with spending(current().anew()):  # they are compared, and stand in no prompt
+            shown = list(map(expand, greetings, scopes))
         return cls(
             messages=[*request.history, Message(role="user", content=request.message)],
             char=persona.name,

@@ -33,6 +33,9 @@ ALIASES = {
 }
 """Macros by their plain names, and the field that each inserts."""
 
+MAX_DEFAULTS = 1_000
+"""Variables that a card of RisuAI brings along."""
+
 FURTHEST = 100
 """Lines that are looked back for the newest line of the character or the user."""
 
@@ -149,8 +152,16 @@ class Scope:
     @classmethod
     def of(cls, persona: Persona, user: str, text: str, *, chat: str = "", turn: int = 0) -> Scope:
         """The scope of a text of this card, which may name the card's other fields."""
-        fields = fields_of(persona)
-        return cls(char=persona.name, user=user, chat=chat, turn=turn, place=text, fields=fields)
+        begins = defaults_of(persona)
+        return cls(
+            char=persona.name,
+            user=user,
+            chat=chat,
+            turn=turn,
+            place=text,
+            fields=fields_of(persona),
+            told=Told(settled=begins) if begins else NOTHING_TOLD,
+        )
 
     def inside(self, name: str) -> Scope:
         """The scope of one of the fields, in which its own name says nothing."""
@@ -174,6 +185,15 @@ def fields_of(persona: Persona) -> dict[str, str]:
     depth = persona.extensions.get("depth_prompt")
     prompt = depth.get("prompt") if isinstance(depth, dict) else None
     return fields | ({"depth_prompt": prompt} if isinstance(prompt, str) else {})
+
+
+def defaults_of(persona: Persona) -> dict[str, str]:
+    """The variables that a card of RisuAI begins with, a line each: `name=value`."""
+    risu = persona.extensions.get("risuai")
+    told = risu.get("defaultVariables") if isinstance(risu, dict) else None
+    lines = told.splitlines()[:MAX_DEFAULTS] if isinstance(told, str) else []
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def outlets_of(entries: Iterable[tuple[str, str]]) -> dict[str, str]:

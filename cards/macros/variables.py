@@ -20,7 +20,7 @@ The turns have a budget (`REPLAYED`). Where it ends, what is counted stays as it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -28,16 +28,13 @@ from typing import Any
 from cards.characters.card import alternate_greetings
 from cards.macros.clock import is_clock
 from cards.macros.expand import DRAWS_OR_TELLS, WRITERS, Expansion, expand
-from cards.macros.scope import NONE, Line, Scope, Told, Variables, fields_of
+from cards.macros.scope import NONE, Line, Scope, Told, Variables, defaults_of, fields_of
 from cards.macros.syntax import Block, Call, Part, parse
-from schemas.budget import current
+from schemas.budget import current, spending
 from schemas.request import CONTINUE, LORE, Persona, StoryEvent
 
 REPLAYED = 1_000_000
 """Characters that macros of past turns may read and insert: 10,000 macros, which take 0.1 s."""
-
-MAX_DEFAULTS = 1_000
-"""Variables that a card of RisuAI brings along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +102,29 @@ def _newest(lines: Sequence[Line]) -> datetime | None:
 def _texts(persona: Persona, story: Sequence[StoryEvent]) -> list[Text]:
     """The texts that stand in every prompt, in their order."""
     card = (persona.system_prompt, persona.description, persona.personality, persona.scenario)
-    lore = [
-        Text(f"lore {event.extensions[LORE].get('id')}", event.text)
+    entries = [
+        (entry, event.text)
         for event in story
-        if event.constant and event.is_lore and isinstance(event.extensions[LORE], dict)
-        if _writes(event.text) and event.extensions[LORE].get("probability", 100) == 100
+        if event.constant and isinstance(entry := event.extensions.get(LORE), dict)
+        if _writes(event.text) and not any(map(entry.get, _NARROW))
+        if entry.get("enabled", True) and entry.get("probability", 100) == 100
     ]
+    entries.sort(key=lambda pair: _order(pair[0]))
+    lore = [Text(f"lore {entry.get('id')}", text) for entry, text in entries]
     behind = persona.post_history_instructions
     return [*(Text(text, text) for text in card if text), *lore, Text(behind, behind)]
+
+
+_NARROW = (
+    *("delay", "only_every", "greeting", "triggers", "characters", "tags", "groups"),
+    *("recursion_level", "cooldown"),
+)
+"""Settings by which a constant entry of lore does not stand in every prompt."""
+
+
+def _order(entry: Mapping[str, Any]) -> int:
+    order = entry.get("order", 100)
+    return order if isinstance(order, int) else 100
 
 
 def _any_writes(texts: Iterable[str]) -> bool:
@@ -129,19 +141,7 @@ def _greetings(persona: Persona) -> list[str]:
 
 
 def _greets_with_variables(persona: Persona) -> bool:
-    risu = persona.extensions.get("risuai")
-    return _any_writes(_greetings(persona)) or bool(
-        isinstance(risu, dict) and risu.get("defaultVariables")
-    )
-
-
-def _defaults(persona: Persona) -> dict[str, str]:
-    """The variables that a card of RisuAI begins with, a line each: `name=value`."""
-    risu: Any = persona.extensions.get("risuai")
-    told = risu.get("defaultVariables") if isinstance(risu, dict) else None
-    lines = told.splitlines()[:MAX_DEFAULTS] if isinstance(told, str) else []
-    pairs = (line.partition("=") for line in lines if "=" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    return _any_writes(_greetings(persona)) or bool(defaults_of(persona))
 
 
 class _Replay:
@@ -156,7 +156,8 @@ class _Replay:
         self._trees = {
             text.place: _writing(parse(text.content)) for text in texts if _writes(text.content)
         }
-        self._budget = replace(current().anew(), characters=REPLAYED)
+        self._budget = current().anew()
+        self._budget.characters = REPLAYED
 
     def run(self, *, begun: bool) -> Told:
         """What is told, with the variables.
@@ -186,7 +187,9 @@ class _Replay:
             if text is self._texts[-1]:
                 settled = held
             held = self._after(text.place, told, held, told.count + 1)
-        greetings = dict.fromkeys(filter(None, _greetings(self._persona)), _defaults(self._persona))
+        greetings = dict.fromkeys(
+            filter(None, _greetings(self._persona)), defaults_of(self._persona)
+        )
         return replace(told, variables={**greetings, **places}, settled=settled)
 
     def _after(self, place: str, told: Told, held: Variables, turn: int) -> Variables:
@@ -211,7 +214,7 @@ class _Replay:
 
     def _begin(self) -> Variables:
         """The variables before the first turn."""
-        held: Variables = _defaults(self._persona) or NONE
+        held: Variables = defaults_of(self._persona) or NONE
         greeting = self._greeting()
         if _writes(greeting):
             self._trees[greeting] = _writing(parse(greeting))
@@ -231,8 +234,9 @@ class _Replay:
                     Scope.of(self._persona, self._user, text, chat=self._chat),
                     told=self._told.opening,
                 )
-                if text.strip() == said or expand(text, scope).strip() == said:
-                    return text
+                with spending(self._budget):
+                    if text.strip() == said or expand(text, scope).strip() == said:
+                        return text
         return greetings[0]
 
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cards.macros import FIELDS, MAX_INSERTED, Scope, expand
+from cards.macros import FIELDS, MAX_INSERTED, Scope, expand, told_of
 from embedding.embedder import Embedder
 from graph.pipeline import Pipeline
 from retrieval import patterns
 from schemas.budget import MACRO_CHARACTERS, Budget, current, spending
 from schemas.errors import DeadlineExceeded
-from schemas.request import LORE
+from schemas.request import LORE, Message, Persona
 from tests.support import MakePipeline, RecordingLLM, ask
 from worker.dispatch import Dispatcher
 from worker.events import within
@@ -41,6 +41,8 @@ def processor_seconds(most: float) -> Iterator[None]:
 MACROS = [
     *(f"{{{{{name}}}}}" for name in (*FIELDS, "// x", "noop", "original", "user", "trim", "odd")),
     *("{{reverse:", "{{random:a,b}}", "{{pick::", "{{roll:100d6}}", "{{hidden_key:x}}"),
+    *("{{#if 1}}", "{{#each a§b§c as x}}", "{{:else}}", "{{/if}}", "{{/}}", "{{/each}}"),
+    *("{{incvar::n}}", "{{addvar::a::{{getvar::a}}x}}", "{{? 1+1}}", "{{#if", "{{lastMessage}}"),
     *("{{", "}}", "{", "<user>", "<BOT>은", "\\,", ",", "::", "\n", " ", "는", "x"),
 ]
 UNITS = st.lists(st.sampled_from(MACROS), min_size=1, max_size=6).map("".join)
@@ -115,7 +117,36 @@ async def test_a_card_and_a_book_of_macros_cost_a_turn_little(
         answer = await pipeline.chat(ask("가", persona=persona, story=story))
     await pipeline.drain()
     assert answer["error"] is None
-    assert "{{" not in scripted.prompts[-1].split("so far")[0]
+    assert "{{" not in scripted.prompts[-1].split("지금까지의 이야기")[0]
+
+
+LONG = [Message(role="user" if row % 2 else "character", content=f"{row}") for row in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{setvar::a::1}}{{getvar::a}}" * 3_000,
+        "{{incvar::n}}" * 7_000,
+        "{{#if {{lastCharMessage}}}}{{incvar::n}}{{/if}}{{setvar::{{random}}::x}}" * 20,
+        "{{addvar::a::{{getvar::a}}x}}" * 3_000,
+        "{{#each a§b§c as x}}" * 18 + "{{incvar::n}}" + "{{/each}}" * 18,
+        "{{description}}{{scenario}}{{incvar::n}}" * 2_000,
+    ],
+)
+def test_the_turns_of_a_long_chat_are_gone_through_within_a_budget(text: str) -> None:
+    """5,000 turns of 7,000 macros would take minutes."""
+    persona = Persona(name="a", description=text, scenario=text, first_message=text)
+    with spending(Budget()), processor_seconds(3):
+        told = told_of(persona, LONG, "x", user="u", chat="c")
+        again = told_of(persona, list(LONG), "x", user="u", chat="c")
+    assert told.settled == again.settled, "the budget ends at the same place"
+
+
+def test_a_counter_in_a_long_chat_costs_little() -> None:
+    persona = Persona(name="a", description="{{incvar::n}} {{setvar::a::b}}{{getvar::a}}")
+    with spending(Budget()), processor_seconds(1):
+        assert told_of(persona, LONG, "x", user="u", chat="c").settled["n"] == "5001"
 
 
 def _lore(number: int, keys: list[str], text: str, **fields: Any) -> dict[str, Any]:
