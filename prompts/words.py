@@ -276,7 +276,7 @@ class Words:
     @cached_property
     def greeting(self) -> str:
         """The card's first message, the same in every turn; empty where it has none."""
-        return replace(self, turn=0, told=self.told.opening)._field(self.persona.first_message)
+        return replace(self, turn=0, told=self.told.opening())._field(self.persona.first_message)
 
     @cached_property
     def examples(self) -> list[str]:

@@ -72,7 +72,7 @@ class Scene:
             story=request.story,
         )
         scopes = [
-            replace(Scope.of(persona, name, text, chat=chat), told=told.opening)
+            replace(Scope.of(persona, name, text, chat=chat), told=told.opening())
             for text in greetings
         ]
         with spending(current().anew()):  # they are compared, and stand in no prompt

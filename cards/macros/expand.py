@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cards.macros import cbs, clock
 from cards.macros.chance import Draws
 from cards.macros.known import PICTURES, SENSELESS
-from cards.macros.scope import ALIASES, Scope
+from cards.macros.scope import ALIASES, Scope, Variables
 from cards.macros.syntax import MAX_DEPTH, Block, Call, Part, Said, parse, without_code
 from language.korean import agree
 from schemas.budget import Budget, current, spending
@@ -110,6 +110,7 @@ class Expansion:
     Args:
         thorough: also looks into branches that are not taken, for the names in them.
         above: macros and blocks in which the text stands.
+        held: the variables before it, where they are not the scope's.
     """
 
     def __init__(
@@ -120,9 +121,11 @@ class Expansion:
         *,
         thorough: bool = False,
         above: int = 0,
+        held: Variables | None = None,
     ) -> None:
         self.scope, self._budget, self._unknown = scope, budget, unknown
         self._thorough, self._above = thorough, above
+        self._held = scope.variables if held is None else held
         self._undecided = 0  # macros that were not known
         self._seeded: Draws | None = None
         self._inserted = 0
@@ -318,11 +321,11 @@ class Expansion:
 
     def _get(self, name: str) -> str:
         value = self.written.get(name)
-        return self.scope.variables.get(name, "") if value is None else value
+        return self._held.get(name, "") if value is None else value
 
     def _set(self, name: str, value: str) -> str:
-        held = self.scope.variables
-        if name in held or name in self.written or len(held) + len(self.written) < MAX_VARIABLES:
+        known = name in self._held or name in self.written
+        if known or len(self._held) + len(self.written) < MAX_VARIABLES:
             self.written[name] = value[:MAX_VALUE]
         return ""
 
@@ -390,7 +393,7 @@ class Expansion:
     def _block(self, block: Block, depth: int) -> Said:
         """What a block says, and the name at its end; nothing behind the end of the budget."""
         opening, name = block.opening, block.opening.plain
-        if depth >= MAX_DEPTH or not self._takes(EVALUATED + len(opening.rest)):
+        if depth >= MAX_DEPTH or not self._takes(2 * EVALUATED + len(opening.rest)):
             return Said(self._removes(opening.sign + name), "")
         body = block.branches[0][1]
         if opening.sign == "//":
@@ -484,6 +487,8 @@ class Expansion:
             return self._removes("#each")
         body, held, texts = _trimmed(body), self.slots, []
         for item in listed:
+            if not self._takes(2 * EVALUATED):
+                break
             self.slots = {**held, slot: item, "": item}
             text = self._joined(body, depth + 1).value
             if not self._inserts(text):

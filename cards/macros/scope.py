@@ -6,7 +6,6 @@ import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from types import MappingProxyType
 from typing import Protocol
 
@@ -78,7 +77,6 @@ class Told:
     variables: Mapping[str, Variables] = field(default_factory=dict)
     settled: Variables = field(default_factory=lambda: NONE)
 
-    @cached_property
     def opening(self) -> Told:
         """What the chat told when it began: of the clock what its first line says."""
         first = getattr(self.lines[0], "timestamp", None) if self.lines else self.now

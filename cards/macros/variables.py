@@ -26,15 +26,17 @@ from datetime import datetime
 from typing import Any
 
 from cards.characters.card import alternate_greetings
+from cards.macros.cbs import number, written
 from cards.macros.clock import is_clock
-from cards.macros.expand import DRAWS_OR_TELLS, WRITERS, Expansion, expand
-from cards.macros.scope import NONE, Line, Scope, Told, Variables, defaults_of, fields_of
+from cards.macros.expand import DRAWS_OR_TELLS, MAX_VALUE, WRITERS, Expansion, expand
+from cards.macros.scope import Line, Scope, Told, Variables, defaults_of, fields_of
 from cards.macros.syntax import Block, Call, Part, parse
 from schemas.budget import current, spending
 from schemas.request import CONTINUE, LORE, Persona, StoryEvent
 
-REPLAYED = 1_000_000
-"""Characters that macros of past turns may read and insert: 10,000 macros, which take 0.1 s."""
+REPLAYED = 2_000_000
+"""Characters that macros of past turns may read and insert: 20,000 macros, which take 0.2 s. What
+counts on by a fixed number each turn is reckoned at once, in a chat of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,11 @@ class _Replay:
         self._persona, self._user, self._chat, self._told = persona, user, chat, told
         self._texts = texts
         self._fields = fields_of(persona)
-        self._trees = {
+        self._first: Variables = defaults_of(persona)
+        trees = {
             text.place: _writing(parse(text.content)) for text in texts if _writes(text.content)
         }
+        self._trees = {place: tree for place, tree in trees.items() if tree}
         self._budget = current().anew()
         self._budget.characters = REPLAYED
 
@@ -169,58 +173,75 @@ class _Replay:
         users = [row for row, line in enumerate(told.lines) if line.role == "user"]
         past = users if begun else users[:-1]
         varies = any(map(_varies, self._trees.values()))
-        for row in past:
-            line = told.lines[row]
-            self._budget.check()
-            then = replace(
-                told, count=row, message=line.content, now=getattr(line, "timestamp", None)
-            )
-            before = held
-            for text in self._texts:
-                held = self._after(text.place, then, held, row + 1)
-            if self._budget.characters <= 0 or (held == before and not varies):
-                break
+        held = self._varied(past, held) if varies else self._repeated(len(past), held)
         places: dict[str, Variables] = {}
         settled = held
         for text in self._texts:
             places.setdefault(text.place, held)
             if text is self._texts[-1]:
                 settled = held
-            held = self._after(text.place, told, held, told.count + 1)
-        greetings = dict.fromkeys(
-            filter(None, _greetings(self._persona)), defaults_of(self._persona)
-        )
+            held = self._after(self._scope(text.place, told, told.count + 1), held)
+        greetings = dict.fromkeys(filter(None, _greetings(self._persona)), self._first)
         return replace(told, variables={**greetings, **places}, settled=settled)
 
-    def _after(self, place: str, told: Told, held: Variables, turn: int) -> Variables:
-        """The variables behind a text."""
-        tree = self._trees.get(place)
+    def _varied(self, past: Sequence[int], held: Variables) -> Variables:
+        """The variables behind turns that may differ, which began with these lines."""
+        for row in past:
+            if self._budget.characters <= 0:
+                break
+            self._budget.check()
+            line = self._told.lines[row]
+            time = getattr(line, "timestamp", None)
+            then = replace(self._told, count=row, message=line.content, now=time)
+            for place in self._trees:
+                held = self._after(self._scope(place, then, row + 1), held)
+        return held
+
+    def _repeated(self, turns: int, held: Variables) -> Variables:
+        """The variables behind so many turns that do the same each time."""
+        scopes = [self._scope(place, self._told, 0) for place in self._trees]
+        counts = all(map(_only_counts, self._trees.values()))
+        for done in range(turns):
+            if self._budget.characters <= 0:
+                break
+            self._budget.check()
+            before = held
+            for scope in scopes:
+                held = self._after(scope, held)
+            if held == before:
+                break
+            if counts and done:  # the first turn may set, what each other one adds is the same
+                return _counted_on(before, held, turns - done - 1)
+        return held
+
+    def _scope(self, place: str, told: Told, turn: int) -> Scope:
+        return Scope(
+            char=self._persona.name,
+            user=self._user,
+            chat=self._chat,
+            turn=turn,
+            place=place,
+            fields=self._fields,
+            told=told,
+        )
+
+    def _after(self, scope: Scope, held: Variables) -> Variables:
+        """The variables behind the text of a scope."""
+        tree = self._trees.get(scope.place)
         if not tree:
             return held
-        written = Expansion(
-            Scope(
-                char=self._persona.name,
-                user=self._user,
-                chat=self._chat,
-                turn=turn,
-                place=place,
-                fields=self._fields,
-                told=replace(told, variables={}, settled=held),
-            ),
-            self._budget,
-            set(),
-        ).effects(tree)
-        return {**held, **written} if written else held
+        changed = Expansion(scope, self._budget, set(), held=held).effects(tree)
+        return {**held, **changed} if changed else held
 
     def _begin(self) -> Variables:
         """The variables before the first turn."""
-        held: Variables = defaults_of(self._persona) or NONE
         greeting = self._greeting()
-        if _writes(greeting):
-            self._trees[greeting] = _writing(parse(greeting))
-            held = self._after(greeting, self._told.opening, held, 0)
-            if greeting not in {text.place for text in self._texts}:
-                del self._trees[greeting]
+        if not _writes(greeting):
+            return self._first
+        trees = self._trees
+        self._trees = {greeting: _writing(parse(greeting))}
+        held = self._after(self._scope(greeting, self._told.opening(), 0), self._first)
+        self._trees = trees
         return held
 
     def _greeting(self) -> str:
@@ -232,7 +253,7 @@ class _Replay:
             for text in greetings:
                 scope = replace(
                     Scope.of(self._persona, self._user, text, chat=self._chat),
-                    told=self._told.opening,
+                    told=self._told.opening(),
                 )
                 with spending(self._budget):
                     if text.strip() == said or expand(text, scope).strip() == said:
@@ -247,8 +268,10 @@ def _writing(parts: Sequence[Part]) -> list[Part]:
         if isinstance(part, Block):
             if part.opening.plain in WRITERS or _writing([part.opening]):
                 kept.append(part)
-            elif any(map(_writing, (body for _, body in part.branches))):
-                kept.append(Block(part.opening, [(t, _writing(body)) for t, body in part.branches]))
+                continue
+            branches = [(tag, _writing(body)) for tag, body in part.branches]
+            if any(body for _, body in branches):
+                kept.append(Block(part.opening, branches))
         elif isinstance(part, Call) and (part.plain in WRITERS or _writing(part.parts)):
             kept.append(part)
     return kept
@@ -267,3 +290,22 @@ def _varies(parts: Sequence[Part]) -> bool:
 
 def _tells(call: Call) -> bool:
     return call.plain in DRAWS_OR_TELLS or is_clock(call.plain, call.name)
+
+
+def _only_counts(parts: Sequence[Part]) -> bool:
+    """Whether parts of a text do nothing but set variables to what stands there, or add that."""
+    return all(isinstance(part, Call) and len(part.parts) == 1 for part in parts)
+
+
+def _counted_on(before: Variables, held: Variables, turns: int) -> Variables:
+    """The variables so many turns on, where each turn adds what lies between two states."""
+    ahead = dict(held)
+    for name, value in held.items():
+        if value == before.get(name):
+            continue
+        first, second = number(before.get(name) or "0"), number(value)
+        if first is None or second is None:  # a text that grows
+            ahead[name] = (value + value[len(before.get(name, "")) :] * turns)[:MAX_VALUE]
+        else:
+            ahead[name] = written(second + turns * (second - first))
+    return ahead

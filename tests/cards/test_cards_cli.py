@@ -77,11 +77,11 @@ def test_validate_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "`tags` should be a list" in out and "entry 0: `key` should be" in out
     key = {"keys": ["/a**/", "/(/", "/b/"], "content": "x"}
     path.write_bytes(
-        as_json(v3(scenario="{{getvar::x}} {{user}}", character_book={"entries": [key]}))
+        as_json(v3(scenario="{{mood::x}} {{user}}", character_book={"entries": [key]}))
     )
     assert main(["validate", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "unknown macro `{{getvar}}` stays as text" in out and "{{user}}" not in out
+    assert "unknown macro `{{mood}}` stays as text" in out and "{{user}}" not in out
     assert "key `/(/` is no valid pattern" in out and "`/a**/`" in out and "/b/" not in out
     path.write_bytes(as_json(v3(name="", nickname="")))
     assert main(["validate", str(path)]) == 2

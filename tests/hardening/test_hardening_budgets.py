@@ -131,6 +131,7 @@ LONG = [Message(role="user" if row % 2 else "character", content=f"{row}") for r
         "{{#if {{lastCharMessage}}}}{{incvar::n}}{{/if}}{{setvar::{{random}}::x}}" * 20,
         "{{addvar::a::{{getvar::a}}x}}" * 3_000,
         "{{#each a§b§c as x}}" * 18 + "{{incvar::n}}" + "{{/each}}" * 18,
+        "{{#if 1}}" * 40 + "{{incvar::n}}" + "{{/if}}" * 40,
         "{{description}}{{scenario}}{{incvar::n}}" * 2_000,
     ],
 )
