@@ -99,7 +99,7 @@ def calculate(expression: str, variables: Callable[[str], str]) -> str | None:
     return written(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-_TOKENS = re.compile(
+_LEXEME = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)|\$(?P<name>\w+)"
     r"|(?P<operator>&&|\|\||[<>=!]=?=?|[-+*/%^()&|≤≥≠]))\s*"
 )
@@ -127,7 +127,7 @@ def _postfix(expression: str, variables: Callable[[str], str]) -> list[float | s
     signs: list[str] = []
     at, operand = 0, True  # whether an operand is to come
     while at < len(expression):
-        token = _TOKENS.match(expression, at)
+        token = _LEXEME.match(expression, at)
         if token is None or (token["operator"] is None and not operand):
             raise ValueError
         at, sign = token.end(), token["operator"]

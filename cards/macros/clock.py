@@ -25,7 +25,7 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 _KOREAN_DAYS = "월화수목금토일"
 
 _TOKENS = re.compile(
-    r"\[([^\]]*)\]|YYYY|YY|MMMM|MMM|MM|Mo|M|DDDD|DDD|DD|Do|D|dddd|ddd|dd|d|HH|H|hh|h|kk|k|mm|m|ss|s"
+    r"\[([^\[\]]*+)\]|YYYY|YY|MMMM|MMM|MM|Mo|M|DDDD|DDD|DD|Do|D|dddd|ddd|dd|d|HH|H|hh|h|kk|k|mm|m|ss|s"
     r"|SSS|A|a|ZZ|Z|X|x|E|Q|LTS|LT|LLLL|LLL|LL|L|."
 )
 MAX_FORMAT = 200

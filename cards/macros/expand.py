@@ -45,7 +45,7 @@ _ROLL = re.compile(
 )
 _COMMA = re.compile(r"(?<!\\),")
 _COLONS = re.compile("::")
-_EACH = re.compile(r"\s+as\s+|::\s*(?:as\s+)?", re.IGNORECASE)
+_EACH = re.compile(r"(?<!\s)\s++as\s++|::\s*+(?:as\s++)?", re.IGNORECASE)
 _NAMES = frozenset(("char", "bot", "user"))
 
 WRITERS = frozenset(

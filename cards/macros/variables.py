@@ -305,7 +305,9 @@ def _counted_on(before: Variables, held: Variables, turns: int) -> Variables:
             continue
         first, second = number(before.get(name) or "0"), number(value)
         if first is None or second is None:  # a text that grows
-            ahead[name] = (value + value[len(before.get(name, "")) :] * turns)[:MAX_VALUE]
+            more = value[len(before.get(name, "")) :]
+            times = min(turns, MAX_VALUE // max(1, len(more)) + 1)
+            ahead[name] = (value + more * times)[:MAX_VALUE]
         else:
             ahead[name] = written(second + turns * (second - first))
     return ahead
