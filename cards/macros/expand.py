@@ -295,16 +295,15 @@ class Expansion:
         told = self.scope.told
         if call.plain == "idleduration" and told.message and not told.began():
             return clock.just_now(korean=told.korean)
+        name = call.plain if call.plain in clock.CLOCK else "time"
         if told.now is None:
-            if not self._thorough:
-                self._removes(call.plain)
-            return ""
+            return "" if self._thorough else self._removes(name)
         if call.plain == "idleduration":
             before = told.before()
             value = clock.idle(before, told.now, korean=told.korean) if before else None
         else:
             value = clock.tell(call.plain, call.name, arguments, told.now, korean=told.korean)
-        return self._removes(call.plain) if value is None else value
+        return self._removes(name) if value is None else value
 
     def _field(self, name: str, depth: int) -> str:
         """Another field, its macros filled in; nothing where it leads back to itself, or stands

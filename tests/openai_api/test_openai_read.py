@@ -138,7 +138,7 @@ def test_a_mistake_that_matters_is_named_as_it_was_sent(sent: JSON, field: str, 
 VALUES: JSON = {
     "persona": {"name": "하늘"}, "story": [{"id": "a", "order": 1, "text": "b"}], "meta": {"a": 1},
     "respond_as": "narrator", "chat_rag_config": {"recency": 0.5}, "story_rag_config": {"top_k": 2},
-    "narrator_plays_people": True, "story_position": 3,
+    "narrator_plays_people": True, "story_position": 3, "timestamp": "2026-03-01T12:05:00+09:00",
 }  # fmt: skip
 
 
