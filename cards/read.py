@@ -29,6 +29,11 @@ from schemas.request import Persona
 
 Thing = Card | Persona | Lorebook | Story | Chat
 
+
+class NothingThere(BadRequest):
+    """A file without a letter."""
+
+
 FORMS: tuple[Form[Thing], ...] = (*CHARACTERS, *BOOKS, *CHATS, *OURS)
 """Every form of a JSON file. A value has one at most."""
 
@@ -77,7 +82,7 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     text = decode(content)
     first = text.lstrip()[:1]
     if not first:
-        raise BadRequest("is empty")
+        raise NothingThere("is empty")
     if first not in "[{" or _is_tagged(text):
         if not is_yaml(text.rstrip()):
             return read_text(text.strip(), user=user, character=character)

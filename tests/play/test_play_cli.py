@@ -91,12 +91,12 @@ def test_a_turn_with_card_and_lore_becomes_a_page(
 @pytest.mark.parametrize(
     ("option", "name", "content", "told"),
     [
-        ("--persona", "x.png", card_png()[:-9], "x.png: "),
+        ("--persona", "x.png", card_png()[:40], "x.png: "),
         ("--persona", "x.json", b'{"name": "A", "speaks": 1}', "x.json: "),
         ("--lore", "x.json", b'{"a": 1}', "x.json: "),
         ("--lore", "x.json", json.dumps(CARD).encode()[:-2], "x.json: is not JSON"),
         ("--history", "x.jsonl", b"", ""),
-        ("--history", "x.json", b'{"a": 1}', "x.json: is no chat"),
+        ("--history", "x.json", b'{"a": 1}', "x.json: is no character, lorebook or chat"),
         ("--html", "none/x.html", None, "x.html: cannot be written"),
     ],
 )
