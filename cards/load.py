@@ -13,7 +13,7 @@ from cards.check import check, shortened
 from cards.files import MEGABYTE, opened, parse_json, read_file
 from cards.lore.lorebook import Lorebook
 from cards.lore.of_card import lore_of
-from cards.read import Thing, read_any
+from cards.read import NothingThere, Thing, read_any
 from schemas.errors import BadRequest
 from schemas.request import Message, Persona
 
@@ -77,7 +77,7 @@ def load_history(
     character: str | None = None,
     notes: list[str] | None = None,
 ) -> list[Message]:
-    """The messages of a chat, oldest first.
+    """The messages of a chat, oldest first; none in an empty file, a chat that has not begun.
 
     Args:
         user: the user's name, where the chat does not say whose line it is.
@@ -87,7 +87,11 @@ def load_history(
     Raises:
         BadRequest: the file is damaged, too large or no chat; names the file.
     """
-    with reading(path, user=user, character=character) as thing:
+    with naming(path), opened(path) as file:
+        try:
+            thing = read_any(file, user=user, character=character)
+        except NothingThere:
+            return []
         _note(thing, path, notes)
         if not isinstance(thing, Chat):
             raise BadRequest(f"is a {form_name(thing)}, and no chat")

@@ -74,6 +74,10 @@ const KO_PROGRESS = [
   [/has happened/, "지난 사건과 비슷함"], [/before(?= [+-])/, "지난 메시지"],
 ];
 const KO_WARNINGS = [
+  // Of any file.
+  [/^unknown macro `(.+)` stays as text$/, "모르는 매크로 $1은(는) 글자 그대로 남습니다"],
+  [/^macro `(.+)` is not supported and is left out$/, "쓸 수 없는 매크로 $1을(를) 뺐습니다"],
+  [/^([\d,]+) warnings more; .*$/, "그 밖의 경고 $1개"],
   [/^no story: /, "스토리를 불러오지 못했습니다: "],
   [/the story is searched by words only: /, "스토리를 단어로만 검색했습니다: "],
   [/^no standing memory: /, "서버에 저장된 기억을 불러오지 못했습니다: "],
@@ -293,6 +297,8 @@ const KO_ERRORS = [
   [/^is (?:an? )?(.+), which carries no card here; .*$/,
     (_, what) => `${retold(what, KO_CARRIERS)}에서는 카드를 읽을 수 없습니다. `
       + "카드를 PNG, CHARX, JSON으로 내보내 주세요."],
+  [/^is an? .+, and no (character|lorebook|chat)$/,
+    (_, wanted) => `${{ character: "캐릭터 파일이", lorebook: "로어북이", chat: "대화 파일이" }[wanted]} 아닙니다.`],
   [/^is an? (.+), and no character, lorebook or chat$/,
     (_, what) => `${retold(what, KO_CARRIERS)}입니다. 캐릭터도, 로어북도, 대화도 아닙니다.`],
   [/^is an? (.+), and no (character|lorebook|chat)$/, (_, what, wanted) =>
