@@ -6,7 +6,6 @@ numbers. Nothing else of a picture is read.
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import BinaryIO
 
@@ -28,7 +27,6 @@ _MAX_PARTS = 1_000
 """Chunks or segments that are passed over; a film of 30 s has 900 frames."""
 
 _CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", b"\0" * 8)
-_NUMBERS = re.compile(rb"[0-9]{1,3}(?:,[ ]?[0-9]{1,3})*")
 
 
 def in_webp(stream: BinaryIO) -> bytes | None:
@@ -94,9 +92,16 @@ def _json(value: bytes, order: str) -> bytes | None:
     if code.startswith(b"UNICODE"):
         text = text.decode("utf-16-le" if order == "<" else "utf-16-be", "replace").encode()
     text = text.strip(b" \r\n\t\0")
-    if _NUMBERS.fullmatch(text):
-        numbers = [int(number) for number in text.split(b",")]
-        text = bytes(numbers) if max(numbers) < 256 else b""
+    if text and not text.translate(None, b"0123456789, "):
+        text = _numbered(text)
     if not text.startswith(b"{"):
         text = decoded(text) or b""
     return text if text.startswith(b"{") else None
+
+
+def _numbered(text: bytes) -> bytes:
+    """Bytes that stand as a list of numbers; none if it is another list."""
+    try:
+        return bytes(map(int, text.split(b",")))
+    except ValueError:
+        return b""

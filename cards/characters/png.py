@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import re
+import string
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ _MAX_TEXT = MAX_ASSET * 4 // 3 + MEGABYTE
 """Bytes of base64, inflated."""
 
 _MAX_KEYWORD = 80
-_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
 
 
 class Chunk(NamedTuple):
@@ -180,7 +180,7 @@ def decoded(text: bytes) -> bytes | None:
     """Base64 with or without padding, of either alphabet, whatever blanks or NULs stand in it;
     None if it is something else."""
     plain = text.translate(bytes.maketrans(b"-_", b"+/"), b" \r\n\t\0").rstrip(b"=")
-    if not plain or _NO_BASE64.search(plain):
+    if not plain or plain.translate(None, _BASE64):
         return None
     try:
         return base64.b64decode(plain + b"=" * (-len(plain) % 4))
