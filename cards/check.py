@@ -82,8 +82,8 @@ def _macros(texts: Iterable[tuple[str, Scope]]) -> list[str]:
 
 
 def _keys(book: Lorebook) -> list[str]:
-    """Keys that are no valid pattern."""
+    """Keys in slashes that can never match, and why."""
     index = KeyIndex([Key(key) for key in {key for entry in book.entries for key in entry.keys}])
     index.found("", Budget(patterns=Purse(math.inf)))  # tries each
-    broken = sorted(key.text for key in index.broken)
-    return [f"key `{key}` is no valid pattern and never matches" for key in broken]
+    faults = sorted((key.text, fault) for key, fault in index.faults)
+    return [f"key `{text}` {fault}" for text, fault in faults]

@@ -199,7 +199,7 @@ def _version(document: dict[str, Any], warnings: list[str]) -> Version:
         return "v3"
     version, newest = SPECS[spec]
     number = Fields(document, "", warnings).number("spec_version", 0, 1e9, newest)
-    if number >= newest + 1:
+    if number > newest:
         warnings.append(f"`spec_version` {number:g} is newer than {newest:g}; read as {newest:g}")
     return version
 

@@ -151,7 +151,7 @@ def _in_picture(stream: BinaryIO) -> Card:
     others = [other for _, other in good if other is not card]
     told += _told_differing(card, others, chunk)
     same_word = [it for it in copies if it.keyword == chunk.keyword]
-    stale = bool(told or len(same_word) > 1)
+    stale = bool(told or len(same_word) > 1 or any(it.kind != b"tEXt" for it in copies))
     card = replace(card, picture=picture, stale=stale, warnings=(*card.warnings, *told))
     return _carried(card, "PNG", picture)
 

@@ -30,6 +30,7 @@ class Chat:
         log: the lines of SillyTavern as they came, in text or as objects, to be written back.
         turned: the user's folded name, where the caller gave it and the log says otherwise.
         beside: what a plain list of messages has no place for, in words.
+        others: fields of its lines that a message has no place for.
     """
 
     form: str = "chat"
@@ -42,3 +43,4 @@ class Chat:
     log: str | Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
     turned: str | None = None
     beside: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()

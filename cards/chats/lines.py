@@ -72,6 +72,7 @@ class Line:
         swipes: all its versions, if there are several; `chosen` which of them it is.
         skipped: why it is no part of the history (`hidden`, `tool`); empty if it is one.
         number: its place in the file.
+        others: fields of it that a message has no place for.
     """
 
     row: Any = None
@@ -85,6 +86,7 @@ class Line:
     chosen: int = 0
     skipped: str = ""
     number: int = 0
+    others: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -214,6 +216,7 @@ def gather(
         warnings=(*lost_end, *told.warnings(told.known + told.lost), *guess, *warnings),
         swipes=swipes,
         turned=fold(turned) if turned else None,
+        others=tuple(dict.fromkeys(name for line, _ in kept for name in line.others)),
         beside=(
             *((f"the swipes of {_number(len(swipes), 'line')}",) if swipes else ()),
             *((_number(hidden, "hidden line"),) if hidden else ()),

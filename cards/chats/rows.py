@@ -36,6 +36,10 @@ _PLAIN = ("content", "text", "message", "msg", "mes")
 _TYPES = ("human", "user", "ai", "assistant", "bot")
 """What `type` says of who speaks; it says other things, too."""
 
+_READ = frozenset((*TEXTS, *_ROLES, *_NAMES, *_OF_USER, *_OF_BOT, *_TIMES, *_IDS))
+_READ |= {"embedding_id", "is_system", "data"}
+_EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
+
 LOOKED_AT = 20
 """Rows of a list that tell what it is."""
 
@@ -99,6 +103,7 @@ def line_of(row: Any, number: int = 0) -> Line:
         embedding_id=row.get("embedding_id"),
         skipped="tool" if tool or calls else "hidden" if row.get("is_system") is True else "",
         number=number,
+        others=[key for key, value in row.items() if key not in _READ and value not in _EMPTY],
     )
 
 

@@ -140,7 +140,13 @@ def line_of(row: Any, number: int = 0) -> Line:
         chosen=at,
         skipped="hidden" if row.get("is_system") else "",
         number=number,
+        others=[key for key, value in row.items() if value and key not in _READ]
+        + [f"extra.{key}" for key in extra if key not in (OWN, "type")],
     )
+
+
+_READ = frozenset(("mes", "is_user", "is_system", "name", "send_date", "extra"))
+_READ |= {"swipes", "swipe_id", "swipe_info"}
 
 
 def object_of(line: str) -> dict[str, Any] | None:

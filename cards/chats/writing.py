@@ -30,10 +30,23 @@ class Written(NamedTuple):
 def as_json(chat: Chat) -> Written:
     """The messages as a request has them, with a warning of what has no place there."""
     content = _MESSAGES.dump_json(chat.messages, indent=2, exclude_none=True)
-    if not chat.beside:
-        return Written(content)
-    lost = " and ".join(filter(None, (", ".join(chat.beside[:-1]), chat.beside[-1])))
-    return Written(content, (f"{lost} cannot be kept in JSON; write .jsonl to keep them",))
+    warnings = list(_others(chat))
+    if chat.beside:
+        lost = " and ".join(filter(None, (", ".join(chat.beside[:-1]), chat.beside[-1])))
+        warnings.append(f"{lost} cannot be kept in JSON; write .jsonl to keep them")
+    return Written(content, tuple(warnings))
+
+
+MAX_NAMED = 8
+"""Fields that are named as lost."""
+
+
+def _others(chat: Chat) -> Iterator[str]:
+    """That fields of its lines are lost, if some are."""
+    if chat.others:
+        named = ", ".join(f"`{name[:40]}`" for name in chat.others[:MAX_NAMED])
+        more = len(chat.others) - MAX_NAMED
+        yield f"other fields of its lines are left out: {named}" + f" and {more} more" * (more > 0)
 
 
 def as_jsonl(chat: Chat, *, user: str | None = None, character: str | None = None) -> Written:
@@ -54,7 +67,7 @@ def as_jsonl(chat: Chat, *, user: str | None = None, character: str | None = Non
         end = "\n" * (not isinstance(chat.log, str) or chat.log.endswith("\n"))
         return Written(("\n".join(lines) + end).encode())
     head = _header(chat, user, character)
-    return Written(_text(chat.messages, head, chat.swipes).encode())
+    return Written(_text(chat.messages, head, chat.swipes).encode(), tuple(_others(chat)))
 
 
 def to_jsonl(messages: Sequence[Message], *, user: str, character: str) -> str:
