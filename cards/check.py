@@ -77,7 +77,7 @@ def _macros(texts: Iterable[tuple[str, Scope]]) -> list[str]:
         removed |= found.removed
     return [
         *(f"unknown macro `{{{{{name}}}}}` stays as text" for name in sorted(unknown)),
-        *(f"macro `{{{{{name}}}}}` is not supported and is left out" for name in sorted(removed)),
+        *(f"macro `{{{{{name}}}}}` is left out: it is not supported" for name in sorted(removed)),
     ]
 
 

@@ -76,7 +76,8 @@ const KO_PROGRESS = [
 const KO_WARNINGS = [
   // Of any file.
   [/^unknown macro `(.+)` stays as text$/, "모르는 매크로 $1은(는) 글자 그대로 남습니다"],
-  [/^macro `(.+)` is not supported and is left out$/, "쓸 수 없는 매크로 $1을(를) 뺐습니다"],
+  [/^macro `(.+)` is left out: it is not supported$/, "쓸 수 없는 매크로 $1을(를) 뺐습니다"],
+  [/^macro `(.+)` is left out: nothing says what time it is; .*$/, "지금 시각을 알 수 없어 매크로 $1을(를) 뺐습니다"],
   [/^([\d,]+) warnings more; .*$/, "그 밖의 경고 $1개"],
   [/^no story: /, "스토리를 불러오지 못했습니다: "],
   [/the story is searched by words only: /, "스토리를 단어로만 검색했습니다: "],
@@ -268,7 +269,7 @@ const KO_ERRORS = [
   [/^has no text that is known here in ([\d,]+) of ([\d,]+) entr(?:y|ies)(?:; their keys are (.+))?$/,
     (_, lost, all, keys) => `로어북 항목 ${all}개 중 ${lost}개에서 내용을 찾지 못했습니다.` +
       `${keys ? ` 들어 있는 키: ${keys}` : ""}`],
-  [/^is a lorebook without text; of ([\d,]+) entr(?:y|ies) each is empty$/,
+  [/^is a lorebook without text; of ([\d,]+)(?: entr(?:y|ies))? each is empty$/,
     "로어북의 항목 $1개가 모두 비어 있습니다."],
   [/^is a script of JanitorAI; only its books of entries are read$/,
     "JanitorAI 스크립트입니다. 항목으로 된 로어북만 읽을 수 있습니다."],
@@ -568,9 +569,17 @@ function redraw() {
   scrollDown();
 }
 
-function requestFor(message) {
+/** The time here, with its distance from UTC, which macros of cards tell. */
+function now() {
+  const date = new Date(), minutes = -date.getTimezoneOffset(), size = Math.abs(minutes);
+  const two = (number) => String(number).padStart(2, "0");
+  const here = new Date(date.getTime() + minutes * 60_000).toISOString().slice(0, 19);
+  return `${here}${minutes < 0 ? "-" : "+"}${two(Math.floor(size / 60))}:${two(size % 60)}`;
+}
+
+function requestFor(message, timestamp) {
   const { message: _, history: __, user_note: ___, meta, ...rest } = chat.request;
-  const asked = { ...rest, message, history: chat.history, session_id: chat.session };
+  const asked = { ...rest, message, timestamp, history: chat.history, session_id: chat.session };
   asked.respond_as = $("respond-as").value;
   const note = $("note").value.trim();
   if (note) asked.user_note = note;
@@ -600,8 +609,8 @@ async function* linesOf(response) {
 }
 
 async function send(message) {
-  const body = JSON.stringify(requestFor(message));
-  const said = { role: "user", content: message };
+  const said = { role: "user", content: message, timestamp: now() };
+  const body = JSON.stringify(requestFor(message, said.timestamp));
   if (chat.request.user_name) said.name = chat.request.user_name;
   const asked = addLine(said);
   const item = addLine({ role: "character", content: "" });

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,9 @@ def build_payload(args: argparse.Namespace) -> dict[str, Any]:
         payload["history"] = [line.model_dump(mode="json", exclude_none=True) for line in lines]
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
+    said = payload.get("history")
+    if not isinstance(said, list) or not any("timestamp" in line for line in said):
+        payload.setdefault("timestamp", datetime.now().astimezone().isoformat(timespec="minutes"))
     if args.html:
         meta = payload.get("meta", {})
         payload["meta"] = {**meta, "debug": True} if isinstance(meta, dict) else meta

@@ -37,7 +37,7 @@ _TYPES = ("human", "user", "ai", "assistant", "bot")
 """What `type` says of who speaks; it says other things, too."""
 
 _READ = frozenset((*TEXTS, *_ROLES, *_NAMES, *_OF_USER, *_OF_BOT, *_TIMES, *_IDS))
-_READ |= {"embedding_id", "is_system", "data"}
+_READ |= {"embedding_id", "is_system", "data", "is_main"}
 _EMPTY: tuple[Any, ...] = (None, "", [], {}, False)
 
 LOOKED_AT = 20

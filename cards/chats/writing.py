@@ -30,11 +30,12 @@ class Written(NamedTuple):
 def as_json(chat: Chat) -> Written:
     """The messages as a request has them, with a warning of what has no place there."""
     content = _MESSAGES.dump_json(chat.messages, indent=2, exclude_none=True)
-    warnings = list(_others(chat))
-    if chat.beside:
-        lost = " and ".join(filter(None, (", ".join(chat.beside[:-1]), chat.beside[-1])))
-        warnings.append(f"{lost} cannot be kept in JSON; write .jsonl to keep them")
-    return Written(content, tuple(warnings))
+    others = tuple(_others(chat))
+    if not chat.beside:
+        return Written(content, others)
+    lost = " and ".join(filter(None, (", ".join(chat.beside[:-1]), chat.beside[-1])))
+    told = f"{lost} cannot be kept in JSON; write .jsonl to keep them"
+    return Written(content, (told, *others))
 
 
 MAX_NAMED = 8

@@ -270,15 +270,22 @@ def test_a_log_that_came_as_lines_is_written_as_it_was() -> None:
         chat = read(content)
         assert as_jsonl(chat).content == content
         assert as_jsonl(chat, user=USER, character=CHARACTER).content == content
-        [warning] = as_json(chat).warnings
-        assert warning == (
+        assert as_json(chat).warnings == (
             "the swipes of 1 line, 1 hidden line and the chat's metadata cannot be kept in JSON; "
-            "write .jsonl to keep them"
+            "write .jsonl to keep them",
+            "other fields of its lines are left out: `extra.bookmark_link`",
         )
         renamed = as_jsonl(chat, user="Min").content.split(b"\n", 1)
         assert json.loads(renamed[0])["user_name"] == "Min"
         assert renamed[1] == content.split(b"\n", 1)[1]
     assert not as_json(read(log(row("a"), head={"user_name": "R"}))).warnings
+
+
+def test_fields_that_a_message_has_no_place_for_are_named() -> None:
+    rows = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "mood": "wry"}]
+    for made in (as_json(read(rows)), as_jsonl(read(rows))):
+        assert made.warnings == ("other fields of its lines are left out: `mood`",)
+    assert not as_json(read(rows[:1])).warnings
 
 
 def test_objects_of_chub_are_written_as_texts_and_all_else_stays() -> None:

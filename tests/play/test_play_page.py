@@ -188,7 +188,7 @@ def test_a_dropped_card_answers_with_its_lore(page: Page, says: ScriptedLLM) -> 
     assert "등대의 불은 세라만 켠다." in page.text("#turn .recalled")
     page.drop("lore.json", json.dumps({"entries": {"0": {"key": ["x"], "content": "y"}}}).encode())
     page.until(lambda: "1 events and lore" in page.text("#notice"))
-    page.drop("broken.png", card_png()[:-9])
+    page.drop("broken.png", card_png()[:40])
     page.until(lambda: page.one("#notice").get_attribute("class") == "bad")
     assert page.text("#who") == "세라", "what cannot be read changes nothing"
     [refusal] = page.driver.get_log("browser")
