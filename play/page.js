@@ -107,7 +107,7 @@ const KO_WARNINGS = [
     (_, lost, all, keys) => `메시지 ${all}개 중 ${lost}개의 내용을 찾지 못했습니다${keys ? `(키: ${keys})` : ""}`],
   [/^([\d,]+) of ([\d,]+) lines say neither role nor name$/,
     "메시지 $2개 중 $1개는 누구의 말인지 알 수 없어 뺐습니다"],
-  [/^([\d,]+) of ([\d,]+) lines damaged and left out: (.+)$/, "$2줄 중 $1줄이 손상되어 뺐습니다($3번째 줄)"],
+  [/^([\d,]+) of ([\d,]+) lines damaged and left out: line (.+)$/, "$2줄 중 $1줄이 손상되어 뺐습니다($3번째 줄)"],
   [/^([\d,]+) ([a-z-]+) (?:lines?|parts?) (?:is|are) left out$/,
     (_, count, kind) => `${KO_LEFT_OUT[kind] || "대화가 아닌 것"} ${count}개는 뺐습니다`],
   [/^([\d,]+) lines? (?:is|are) cut after ([\d,]+) characters$/,

@@ -222,8 +222,8 @@ def row(text: Any, **fields: Any) -> dict[str, Any]:
     ("rows", "said", "warning"),
     [
         ([row("a"), row("b"), '{"name": "x", "mes": "c'], "ab",
-         "1 of 3 lines damaged and left out: 4"),
-        ([row("a"), "\0\0\0", row("b")], "ab", "1 of 3 lines damaged and left out: 3"),
+         "1 of 3 lines damaged and left out: line 4"),
+        ([row("a"), "\0\0\0", row("b")], "ab", "1 of 3 lines damaged and left out: line 3"),
         ([row("a"), {"name": "x", "words": "c"}, row("b")], "ab",
          "1 of 3 lines have no text that is known here; their keys are `name`, `words`"),
         ([row("a"), row("b", is_system=True)], "a", "1 hidden line is left out"),
@@ -244,7 +244,7 @@ def test_one_bad_line_does_not_cost_a_chat(rows: list[Any], said: str, warning: 
 def test_a_damaged_header_costs_the_header() -> None:
     chat = read("\n".join(['{"user_name": "R', json.dumps(row("a")), json.dumps(row("b"))]))
     assert [it.content for it in chat.messages] == ["a", "b"]
-    assert chat.warnings == ("1 of 3 lines damaged and left out: 1",)
+    assert chat.warnings == ("1 of 3 lines damaged and left out: line 1",)
 
 
 def test_a_line_longer_than_a_message_is_cut_and_that_is_said() -> None:
