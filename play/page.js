@@ -300,6 +300,8 @@ const KO_ERRORS = [
   [/^is (?:an? )?(.+), which carries no card here; .*$/,
     (_, what) => `${retold(what, KO_CARRIERS)}에서는 카드를 읽을 수 없습니다. `
       + "카드를 PNG, CHARX, JSON으로 내보내 주세요."],
+  [/^is no character, lorebook or chat in a form that is known here(?:; its keys are (.+))?$/,
+    (_, keys) => `캐릭터, 로어북, 대화 가운데 무엇인지 알 수 없는 파일입니다${keys ? `(들어 있는 키: ${keys})` : ""}.`],
   [/^is an? .+, and no (character|lorebook|chat)$/,
     (_, wanted) => `${{ character: "캐릭터 파일이", lorebook: "로어북이", chat: "대화 파일이" }[wanted]} 아닙니다.`],
   [/^is an? (.+), and no character, lorebook or chat$/,
@@ -929,7 +931,7 @@ async function meet(source, { face = null, number = 0, session = newSession(), r
 
 const load = guarded(async (file) => {
   const source = async (chat) => {
-    const values = query({ name: file.name, user: userName(), chat });
+    const values = query({ user: userName(), chat });
     return (await fetched(`api/read?${values}`, { method: "POST", body: file })).json();
   };
   const session = newSession();
