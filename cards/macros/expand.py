@@ -84,10 +84,14 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     return _expanded(text, scope, current(), unknown if unknown is not None else set())
 
 
-def oddities(text: str, scope: Scope) -> Macros:
+def oddities(text: str, scope: Scope, budget: Budget | None = None) -> Macros:
     """The names of a text's macros that are not filled in, also where a condition hides them. Time
-    counts as known."""
-    unknown, budget = set[str](), Budget()
+    counts as known.
+
+    Args:
+        budget: of several texts; then also what was removed from those before.
+    """
+    unknown, budget = set[str](), budget or Budget()
     with spending(budget):
         Expansion(scope, budget, unknown, thorough=True).text(text)
     return Macros(frozenset(unknown), frozenset(budget.removed))
@@ -195,7 +199,8 @@ class Expansion:
 
     def _inserts(self, value: str) -> bool:
         """Whether the text and the budget have room for a value."""
-        fits = self._inserted + len(value) <= MAX_INSERTED and self._takes(len(value))
+        had = self._takes(len(value))  # it is made, whether it is inserted or not
+        fits = had and self._inserted + len(value) <= MAX_INSERTED
         self._inserted += len(value) * fits
         return fits
 
