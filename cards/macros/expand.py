@@ -46,6 +46,7 @@ _ROLL = re.compile(
 _COMMA = re.compile(r"(?<!\\),")
 _COLONS = re.compile("::")
 _EACH = re.compile(r"(?<!\s)\s++as\s++|::\s*+(?:as\s++)?", re.IGNORECASE)
+_WORD = re.compile(r"\s*+(\w++)")
 _NAMES = frozenset(("char", "bot", "user"))
 
 WRITERS = frozenset(
@@ -234,7 +235,7 @@ class Expansion:
         else:
             value = self._value(call, depth)
         if value is None:
-            self._unknown.add((call.name or "?")[:50])
+            self._unknown.add(_called(call)[:50])
             self._undecided += 1
         elif self._inserts(value):
             return Said(value, value if call.plain in _SPEAK else "")
@@ -500,6 +501,13 @@ class Expansion:
             texts.append(text)
         self.slots = held
         return "\n".join(texts) if any("\n" in text for text in texts) else "".join(texts)
+
+
+def _called(call: Call) -> str:
+    """The name of a macro that is not known, of whatever script."""
+    first = call.parts[0] if call.parts and isinstance(call.parts[0], str) else ""
+    word = _WORD.match(first)
+    return call.name or (word[1] if word else "?")
 
 
 def _writes(change: Callable[[Expansion, str, str], str]) -> _Change:

@@ -112,6 +112,17 @@ def test_plain_words_of_functions_stay_as_text() -> None:
         assert oddities(text, SCOPE).unknown == {text.strip("{}")}
 
 
+def test_unknown_macros_are_named_in_any_script() -> None:
+    for text, name in (
+        ("{{직업}}", "직업"),
+        ("{{ 이름 :: 값 }}", "이름"),
+        ("{{名前}}", "名前"),
+        ("{{!}}", "?"),
+    ):
+        assert expand(text, SCOPE) == text
+        assert oddities(text, SCOPE).unknown == {name}
+
+
 def test_oddities_are_named_in_branches_that_are_not_taken() -> None:
     text = "{{#if 0}}{{foo}}{{button::x::y}}{{:else}}{{bar}}{{/if}}{{#odd}}{{baz}}{{/odd}}"
     found = oddities(text, SCOPE)
