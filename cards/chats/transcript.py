@@ -33,8 +33,13 @@ _STAMP = re.compile(
 _STAMPED = re.compile(rf"\[(?P<name>[^\[\]\n]{{1,60}})\] \[{_CLOCK}\] ?")
 """A line of KakaoTalk on a computer: the name and the time in brackets."""
 
-_DAY = re.compile(r"-{5,20} [^\n]{4,40} -{5,20}\s*")
-"""A new day in KakaoTalk."""
+_DAY = re.compile(
+    rf"-{{5,20}} [^\n]{{4,40}} -{{5,20}}\s*|{_DATE} (?:[월화수목금토일]요일|{_CLOCK})\s*"
+)
+"""A new day in KakaoTalk, on a computer and on a phone."""
+
+_COMES_OR_GOES = re.compile(r"(?:(?:들어왔|나갔)습니다|.{1,200}님을 (?:초대했|내보냈)습니다)\.?\s*")
+"""What KakaoTalk on a computer tells of somebody between the messages, behind the name and 님이."""
 
 _ALONE = re.compile(
     r"(?:-{2}|#{1,4} |\*\*|\[)(?P<name>[^\s:：*#\[\]\n-](?:[^:：*#\[\]\n]{0,58}[^\s:：*#\[\]\n])?)"
@@ -109,7 +114,7 @@ def lines_of(text: str, names: Names) -> list[Line]:
     for line, tag in zip(lines, tags, strict=True):
         if tag and fold(tag.name) in speakers:
             parts.append((tag.name, [line[tag.end :]]))
-        elif stamped and (not parts or _STAMP.match(line) or _DAY.fullmatch(line)):
+        elif stamped and (not parts or _is_notice(line, speakers)):
             if line.strip():  # of the messenger
                 parts.append((None, [line]))
         elif parts:
@@ -117,6 +122,15 @@ def lines_of(text: str, names: Names) -> list[Line]:
         elif line.strip():  # before the first name: narration
             parts.append(("", [line]))
     return [_line(name, known, words) for name, words in parts]
+
+
+def _is_notice(line: str, speakers: Mapping[str, str]) -> bool:
+    """Whether a line between the messages is of the messenger: of anybody but the speakers a
+    message may say that they left."""
+    if _STAMP.match(line) or _DAY.fullmatch(line):
+        return True
+    name, _, told = line.partition("님이 ")
+    return fold(name) in speakers and _COMES_OR_GOES.fullmatch(told) is not None
 
 
 def end_of(text: str) -> str:

@@ -330,6 +330,22 @@ def test_texts_of_messengers(text: str) -> None:
     assert short(chat) == [("character", "one"), ("user", "two\nmore")]
 
 
+@pytest.mark.parametrize("text", [
+    "로빈 님과 카카오톡 대화\n저장한 날짜 : 2024-01-02 15:05:33\n\n"
+    "--------------- 2024년 1월 2일 화요일 ---------------\n"
+    "[Mara Vale] [오후 11:59] one\nMara Vale님이 나갔습니다.\n"
+    "로빈님이 Mara Vale님을 초대했습니다.\n--------------- 2024년 1월 3일 수요일 ---------------\n"
+    "[로빈] [오전 12:00] two\n선생님이 나갔습니다.",
+    "2024년 1월 2일 오후 11:59\n2024년 1월 2일 오후 11:59, Mara Vale : one\n"
+    "2024년 1월 3일 오전 12:00\n2024년 1월 3일 오전 12:00, 로빈 : two\n선생님이 나갔습니다.",
+    "2024년 1월 2일 화요일\n2024. 1. 2. 오후 11:59, Mara Vale : one\n"
+    "2024년 1월 3일 수요일\n2024. 1. 3. 오전 12:00, 로빈 : two\n선생님이 나갔습니다.",
+])  # fmt: skip
+def test_what_a_messenger_tells_between_the_messages_is_nobodys_words(text: str) -> None:
+    chat = read(text, user=USER)
+    assert short(chat) == [("character", "one"), ("user", "two\n선생님이 나갔습니다.")]
+
+
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
     status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
     chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")
