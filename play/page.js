@@ -113,6 +113,8 @@ const KO_WARNINGS = [
   [/^([\d,]+) lines? (?:is|are) cut after ([\d,]+) characters$/,
     "$2자를 넘는 메시지 $1개는 뒷부분을 잘랐습니다"],
   [/^([\d,]+) times? (?:is|are) not understood$/, "메시지 $1개의 시각을 읽지 못했습니다"],
+  [/^(.+?)(?: and ([\d,]+) more)? may be a speaker and was read as words; .*$/, (_, names, more) =>
+    `${names}${more ? ` 밖에 ${more}개` : ""}: 화자일 수 있는 말을 대사로 읽었습니다. 화자라면 여러 줄에 이름을 적어 주세요`],
   [/^`(.+)` is taken for the (user|character); .*$/,
     (_, name, who) => `${who === "user" ? "유저" : "캐릭터"}의 이름을 ‘${name}’(으)로 보았습니다. ` +
       "아니라면 ‘내 이름’에 유저의 이름을 적고 다시 불러와 주세요"],

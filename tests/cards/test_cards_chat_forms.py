@@ -330,6 +330,57 @@ def test_texts_of_messengers(text: str) -> None:
     assert short(chat) == [("character", "one"), ("user", "two\nmore")]
 
 
+@pytest.mark.parametrize("text", [
+    "### Instruction:\none\n\n### Response:\ntwo\nmore",
+    "## Prompt:\none\n\n## Response:\ntwo\nmore",
+    "You said:\none\n\nChatGPT said:\ntwo\nmore",
+    "# Tides\n\n**User:**\n\none\n\n**ChatGPT:**\n\ntwo\nmore",
+    "# Tides\n\n**User:** one\n\n**Mara:** two\nmore",
+    "You:\none\n\nMara:\ntwo\nmore",
+    "Me: one\nMara: two\nmore",
+    "저장한 날짜 : 2024년 1월 2일 오후 3:06\n\n2024년 1월 2일 오후 3:05, 회원님 : one\n"
+    "2024년 1월 2일 오후 3:06, 마라 : two\nmore",
+])  # fmt: skip
+def test_texts_whose_words_tell_the_user(text: str) -> None:
+    chat = read(text)
+    said = [row for row in short(chat) if row[0] != "narrator"]
+    assert said == [("user", "one"), ("character", "two\nmore")] and not any(
+        "taken for" in warning for warning in chat.warnings
+    )
+
+
+@pytest.mark.parametrize("notice", [
+    "마라님이 나갔습니다.", "마라님이 들어왔습니다.", "로빈님이 마라님을 초대했습니다.",
+    "2024. 1. 2. 오후 3:06: 로빈님이 마라님을 초대했습니다.",
+])  # fmt: skip
+def test_notices_of_a_messenger_are_nobodys_words(notice: str) -> None:
+    for first, second in (
+        ("[마라] [오후 3:05]", "[로빈] [3:06 PM]"),
+        ("2024. 1. 2. 오후 3:05, 마라 :", "2024. 1. 2. 오후 3:06, 로빈 :"),
+    ):
+        chat = read(f"Date Saved : 2024-01-02 15:05:33\n\n{first} one\n{second} two\n{notice}\n",
+                    user="로빈")  # fmt: skip
+        assert short(chat) == [("character", "one"), ("user", "two")]
+
+
+def test_a_name_that_opens_one_line_is_told() -> None:
+    text = "Mara: one\nRobin: two\nGuard: halt\nMara: three\nRobin: four"
+    chat = read(text, user="Robin")
+    assert [warning for warning in chat.warnings if "`Guard` may be a speaker" in warning]
+    named = read(text, user="Robin", character="Guard")
+    assert ("character", "halt") in short(named) and not named.warnings
+
+
+def test_a_log_of_a_program_is_no_chat() -> None:
+    with pytest.raises(BadRequest, match="Name: words"):
+        read(
+            "".join(
+                f"2024-01-02 10:00:0{n} {word}: x\n"
+                for n, word in enumerate(("INFO", "ERROR", "WARN", "INFO"))
+            )
+        )
+
+
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
     status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
     chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")
