@@ -381,6 +381,46 @@ def test_a_log_of_a_program_is_no_chat() -> None:
         )
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("columns", ["Date,User,Message", "날짜,이름,내용", "time,speaker,text"])
+def test_tables(columns: str, delimiter: str) -> None:
+    words = f'two{delimiter} and ""three""\nmore\u2028 still'
+    rows = (("2024-01-02 15:05:33", "Mara Vale", "one: 1"),
+            ("2024-01-02 15:06:33", "로빈", f'"{words}"'))  # fmt: skip
+    text = "\r\n".join(delimiter.join(row) for row in (columns.split(","), *rows))
+    chat = read("\ufeff" + text, user=USER)
+    assert short(chat) == [("character", "one: 1"), ("user", words.replace('""', '"'))]
+    assert all(message.timestamp for message in chat.messages) and not chat.warnings
+    assert short(read(f"role{delimiter}content\nuser{delimiter}a\nassistant{delimiter}b")) == [
+        ("user", "a"), ("character", "b"),
+    ]  # fmt: skip
+
+
+def test_tables_lose_nothing_in_silence() -> None:
+    chat = read("name,text\nMara,one, two\nRobin,three\nMara", user="Robin")
+    assert short(chat) == [("character", "one, two"), ("user", "three")]
+    assert "1 of 3 lines have no text" in chat.warnings[0]
+    chat = read("text,name,mood\none, two,Mara,sad\nthree,Robin,\nfour,Mara,glad", user="Robin")
+    assert short(chat) == [("user", "three"), ("character", "four")]
+    assert "damaged and left out: 2" in chat.warnings[0] and chat.others == ("mood",)
+    with pytest.raises(BadRequest, match="damaged table at line 3"):
+        read('name,text\nMara,one\nRobin,"two')
+    for text in ("id,price\n1,2", "name,description\nMara,A pilot", "text\none"):
+        with pytest.raises(BadRequest, match="Name: words"):
+            read(text)
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"{\\rtf1\\ansi Mara: one\\par Robin: two}", "an RTF document"),
+    (b"<html><p>Mara: one</p></html>", "a web page"),
+    (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<p>Mara: one</p>", "a web page"),
+    (b"Mara: \0\0\1\nRobin: \0", "is no text"),
+])  # fmt: skip
+def test_what_only_holds_a_text_is_named(content: bytes, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        read(content)
+
+
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
     status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
     chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")
