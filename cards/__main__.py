@@ -94,7 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                     name, warnings = escape(args.file.name), check(thing)
                     warn(warnings)
                     out.print(f"{name}: {escape(form_name(thing))}, {escape(size_in_words(thing))}")
-                    odd = f"; {len(warnings):,} warnings" if warnings else ""
+                    odd = (
+                        f"; {len(warnings):,} warning{'s' * (len(warnings) > 1)}"
+                        if warnings
+                        else ""
+                    )
                     out.print(f"{name} can be used{odd}")
                 case _:
                     warn(warnings_of(thing))

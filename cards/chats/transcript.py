@@ -237,7 +237,7 @@ def _told_doubtful(tags: list[_Tag | None], speakers: Mapping[str, str]) -> list
     shown = ", ".join(f"`{name}`" for name in others[:MAX_DOUBTFUL])
     more = len(others) - MAX_DOUBTFUL
     return [f"{shown}{f' and {more:,} more' * (more > 0)} may be a speaker and was read as words; "
-            "if one is, give that name with --character"]  # fmt: skip
+            "if one is, convert the chat with --character NAME"]  # fmt: skip
 
 
 def _line(name: str | None, known: Mapping[str, Voice], words: list[str]) -> Line:
