@@ -319,10 +319,21 @@ def is_narrator(name: str) -> bool:
     return voice is not None and voice.name == NARRATOR
 
 
-HEADINGS = frozenset(("prompt", "instruction", "response"))
+HEADINGS = frozenset(("prompt", "instruction", "response", "q", "question"))
 """Words above a turn in exports, which may open a line of a message, too."""
 
-_OF_USER = ("me", "myself", "you said", "prompt", "instruction", "회원님", "본인", "저")
+_OF_USER = (
+    "me",
+    "myself",
+    "you said",
+    "prompt",
+    "instruction",
+    "q",
+    "question",
+    "회원님",
+    "본인",
+    "저",
+)
 _OF_CHARACTER = ("chatgpt", "chatgpt said", "response")
 
 

@@ -19,7 +19,7 @@ from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT
 
 _TAG = re.compile(
-    r"[ \t>]{0,8}(?:#{1,6}[ \t]{1,4})?(?:\*{0,3}|_{0,3}|\[)"
+    r"[ \t>]{0,8}(?:[-•][ \t]{1,4})?(?:#{1,6}[ \t]{1,4})?(?:\*{0,3}|_{0,3}|\[)"
     r"(?P<name>[^\s:：*\[\]\n][^:：*\[\]\n]{0,59}?)"
     r"[ \t]?(?:\*{0,3}|_{0,3}|\])[ \t]?[:：][*_]{0,3}(?!//|(?<=\d[:：])\d)[ \t]*"
 )
@@ -55,7 +55,19 @@ _FIELDS = frozenset(
     (
         *("name", "title", "author", "date", "subject", "version", "description", "personality"),
         *("persona", "scenario", "context", "greeting", "tags", "creator", "char_name", "spec"),
-        *("date saved", "saved on", "info", "warn", "warning", "error", "debug", "trace", "fatal"),
+        *(
+            "date saved",
+            "saved on",
+            "role",
+            "content",
+            "info",
+            "warn",
+            "warning",
+            "error",
+            "debug",
+            "trace",
+            "fatal",
+        ),
         *("char_persona", "char_greeting", "world_scenario", "example_dialogue", "mes_example"),
         *(
             "first_mes",
@@ -124,7 +136,7 @@ def lines_of(text: str, names: Names, told: list[str] | None = None) -> list[Lin
     parts: list[tuple[str | None, list[str]]] = []
     for line, tag in zip(lines, tags, strict=True):
         if tag and fold(tag.name) in speakers:
-            parts.append((tag.name, [line[tag.end :]]))
+            parts.append((tag.name, [f"{tag.aside} {line[tag.end :]}"]))
         elif stamped and (not parts or _is_notice(line)):
             if line.strip():  # of the messenger
                 parts.append((None, [line]))
@@ -154,25 +166,48 @@ def _is_notice(line: str) -> bool:
     return bool(_STAMP.match(line) or _DAY.fullmatch(line) or _NOTICE.fullmatch(line))
 
 
+_ASIDE = re.compile(
+    r"(?P<name>[^()（）]*[^\s()（）])[ \t]{0,4}(?P<aside>[(（][^()（）]{1,50}[)）])"
+)
+"""A name with what its bearer does behind it: `Sera (smiling)`."""
+
+
 class _Tag(NamedTuple):
     """What opens a line like a speaker's name; `stamped` if it has the time beside it, `bare` if
-    nothing stands behind it, `marked` if it stands out, as bold."""
+    nothing stands behind it, `marked` if it stands out, as bold; `aside` is what its bearer does
+    meanwhile, which belongs to the words."""
 
     name: str
     end: int
     stamped: bool = False
     bare: bool = False
     marked: bool = False
+    aside: str = ""
 
 
 def _tags(lines: list[str]) -> tuple[list[_Tag | None], bool]:
     """What opens each line like a name, and whether a messenger wrote the times beside them: it
     does so nearly always. In other chats a time before a colon is part of what is said."""
-    tags = [_tag(line) for line in lines]
+    tags = _without_asides([_tag(line) for line in lines])
     stamped = [tag.stamped for tag in tags if tag]
     if 4 * sum(stamped) > 3 * len(stamped):
         return tags, True
     return [None if tag and tag.stamped else tag for tag in tags], False
+
+
+def _without_asides(tags: list[_Tag | None]) -> list[_Tag | None]:
+    """The tags with what varies behind a name taken off it; what is always there is of the name."""
+    parts = [_ASIDE.fullmatch(tag.name) if tag else None for tag in tags]
+    forms: dict[str, set[str]] = {}
+    for tag, part in zip(tags, parts, strict=True):
+        if tag:
+            forms.setdefault(fold(part["name"] if part else tag.name), set()).add(fold(tag.name))
+    return [
+        tag._replace(name=part["name"], aside=part["aside"])
+        if tag and part and len(forms[fold(part["name"])]) > 1
+        else tag
+        for tag, part in zip(tags, parts, strict=True)
+    ]
 
 
 def _tag(line: str) -> _Tag | None:

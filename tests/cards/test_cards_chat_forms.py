@@ -338,6 +338,10 @@ def test_texts_of_messengers(text: str) -> None:
     "# Tides\n\n**User:** one\n\n**Mara:** two\nmore",
     "You:\none\n\nMara:\ntwo\nmore",
     "Me: one\nMara: two\nmore",
+    "Q: one\nA: two\nmore",
+    "- User: one\n- Mara: two\nmore",
+    "- role: user\n  content: one\n- role: assistant\n  content: |-\n    two\n    more\n",
+    "messages:\n- content: one\n  role: user\n- content: |-\n    two\n    more\n  role: assistant",
     "저장한 날짜 : 2024년 1월 2일 오후 3:06\n\n2024년 1월 2일 오후 3:05, 회원님 : one\n"
     "2024년 1월 2일 오후 3:06, 마라 : two\nmore",
 ])  # fmt: skip
@@ -419,6 +423,27 @@ def test_tables_lose_nothing_in_silence() -> None:
 def test_what_only_holds_a_text_is_named(content: bytes, words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         read(content)
+
+
+def test_what_somebody_does_behind_a_name_is_of_the_words() -> None:
+    chat = read(
+        "Mara (smiling): one\nRobin: two\nMara(angry): three\nRobin (AI): four", user="Robin"
+    )
+    assert short(chat) == [
+        ("character", "(smiling) one"), ("user", "two"),
+        ("character", "(angry) three"), ("user", "(AI) four"),
+    ]  # fmt: skip
+    assert {message.name for message in chat.messages} == {"Mara", "Robin"}
+    chat = read("Mara (AI): one\nRobin: two\nMara (AI): three", user="Robin")
+    assert chat.messages[0].name == "Mara (AI)" and short(chat)[0] == ("character", "one")
+
+
+def test_flags_in_words() -> None:
+    flags = (("Mara", "false"), ("Robin", "True"), ("Mara", 0), ("Robin", 1))
+    rows = [{"name": name, "is_user": flag, "is_system": "false", "mes": "x"}
+            for name, flag in flags]  # fmt: skip
+    chat = read("\n".join(json.dumps(row) for row in rows))
+    assert [role for role, _ in short(chat)] == ["character", "user"] * 2
 
 
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
