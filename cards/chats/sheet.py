@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cards.chats.chat import Chat
 from cards.chats.lines import MAX_LINES, ROLES, TOOLS, Line, Names, gather
@@ -28,6 +28,9 @@ _DELIMITERS = (",", ";", "\t")
 
 MAX_COLUMNS = 40
 """Columns of a table that may be a chat."""
+
+MAX_CELLS = 100_000
+"""Delimiters of one line; a long message has some thousands."""
 
 
 def columns_of(text: str) -> tuple[str, list[str]] | None:
@@ -53,37 +56,53 @@ def read_sheet(text: str, delimiter: str, columns: Sequence[str], names: Names) 
     Raises:
         BadRequest: its quotes are damaged, it is empty, or nobody can know who the user is.
     """
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    count, kept = 0, deque[Sequence[str]](maxlen=MAX_LINES)
+    lines = _bounded(io.StringIO(text, newline=""), delimiter)
+    table = csv.reader(lines, delimiter=delimiter, strict=True)
+    count, kept = 0, deque[Sequence[str] | None](maxlen=MAX_LINES)
+    last = len(columns) - 1 == _place(columns, _TEXTS)
     try:
         next(table)
         for row in table:
             if any(cell.strip() for cell in row):
-                kept.append(row)
+                kept.append(_fitted(row, len(columns), delimiter if last else None))
                 count += 1
     except csv.Error:
-        raise BadRequest(
-            f"is a damaged table at line {table.line_num:,}; save it anew as CSV"
-        ) from None
-    said = list(_lines(kept, delimiter, columns, count))
+        raise _damaged(table.line_num) from None
     return gather(
-        said[::-1], names, form="chat in a table", count=count, unit="lines",
-        whole=count <= MAX_LINES, in_turn=True,
+        _lines_from_the_end(kept, columns, count), names, form="chat in a table", count=count,
+        unit="lines", whole=count <= MAX_LINES, in_turn=True,
     )  # fmt: skip
 
 
-def _lines(
-    rows: Sequence[Sequence[str]], delimiter: str, columns: Sequence[str], count: int
+def _bounded(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """The lines, as long as a list of the cells of each is no burden."""
+    for number, line in enumerate(lines, 1):
+        if line.count(delimiter) > MAX_CELLS:
+            raise _damaged(number)
+        yield line
+
+
+def _damaged(line: int) -> BadRequest:
+    return BadRequest(f"is a damaged table at line {line:,}; save it anew as CSV")
+
+
+def _fitted(row: Sequence[str], width: int, delimiter: str | None) -> Sequence[str] | None:
+    """The cells of a row; of one that has too many, the surplus are words whose delimiters have no
+    quotes if the words stand last (then `delimiter` is given), else nobody can know: None."""
+    if len(row) <= width:
+        return row
+    return [*row[: width - 1], delimiter.join(row[width - 1 :])] if delimiter else None
+
+
+def _lines_from_the_end(
+    rows: Sequence[Sequence[str] | None], columns: Sequence[str], count: int
 ) -> Iterator[Line]:
     places = [_place(columns, known) for known in (_TEXTS, _NAMES, _TIMES)]
     others = [at for at, name in enumerate(columns) if at not in places and name]
-    last = len(columns) - 1
-    for number, row in enumerate(rows, count - len(rows) + 2):
-        if len(row) > len(columns):
-            if places[0] != last:  # nobody can know which of its cells the words are
-                yield Line(number=number)
-                continue
-            row = [*row[:last], delimiter.join(row[last:])]  # words whose commas have no quotes
+    for number, row in zip(range(count + 1, 0, -1), reversed(rows), strict=False):
+        if row is None:
+            yield Line(number=number)
+            continue
         text, name, sent = (None if at is None or at >= len(row) else row[at] for at in places)
         word = fold(name or "")
         yield Line(

@@ -409,6 +409,8 @@ def test_tables_lose_nothing_in_silence() -> None:
     assert "damaged and left out: 2" in chat.warnings[0] and chat.others == ("mood",)
     with pytest.raises(BadRequest, match="damaged table at line 3"):
         read('name,text\nMara,one\nRobin,"two')
+    with pytest.raises(BadRequest, match="damaged table at line 2"):
+        read("name,text\nMara" + "," * 200_000)
     for text in ("id,price\n1,2", "name,description\nMara,A pilot", "text\none"):
         with pytest.raises(BadRequest, match="Name: words"):
             read(text)
