@@ -26,6 +26,7 @@ OfLore = Literal["story", "world-info", "lorebook"]
 OF_CARD: tuple[Version, ...] = ("v2", "v3")
 OF_LORE: tuple[OfLore, ...] = get_args(OfLore)
 
+_PICTURED = (".png", ".charx")
 _EVENTS = TypeAdapter(list[StoryEvent])
 
 
@@ -53,6 +54,8 @@ def convert(
     Raises:
         BadRequest: it cannot be written so, or `out` is there.
     """
+    if picture and (lore or out.suffix.lower() not in _PICTURED or not isinstance(thing, Card)):
+        raise BadRequest("takes no --picture; only a card in .png or .charx does", field=out.name)
     match thing, out.suffix.lower().removeprefix("."):
         case Card(), suffix if lore is None and suffix in CARRIERS:
             carrier = read_file(picture) if picture else None

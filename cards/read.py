@@ -84,6 +84,8 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     if not first:
         raise NothingThere("is empty")
     if first not in "[{" or _is_tagged(text):
+        if "\0" in text[:1000]:
+            raise BadRequest("is no text, picture or archive that is known here")
         if not is_yaml(text.rstrip()):
             return read_text(text.strip(), user=user, character=character)
         value = parse_yaml(text.rstrip())

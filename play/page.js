@@ -114,6 +114,8 @@ const KO_WARNINGS = [
   [/^([\d,]+) lines? (?:is|are) cut after ([\d,]+) characters$/,
     "$2자를 넘는 메시지 $1개는 뒷부분을 잘랐습니다"],
   [/^([\d,]+) times? (?:is|are) not understood$/, "메시지 $1개의 시각을 읽지 못했습니다"],
+  [/^(.+?)(?: and ([\d,]+) more)? may be a speaker and was read as words; .*$/, (_, names, more) =>
+    `${names}${more ? ` 밖에 ${more}개` : ""}: 화자일 수 있는 말을 대사로 읽었습니다. 화자라면 여러 줄에 이름을 적어 주세요`],
   [/^`(.+)` is taken for the (user|character); .*$/,
     (_, name, who) => `${who === "user" ? "유저" : "캐릭터"}의 이름을 ‘${name}’(으)로 보았습니다. ` +
       "아니라면 ‘내 이름’에 유저의 이름을 적고 다시 불러와 주세요"],
@@ -282,7 +284,7 @@ const KO_ERRORS = [
     "카드 데이터($1)가 손상되었습니다. 카드를 다시 내보내 주세요."],
   [/^is a damaged zip; download it again$/, "압축 파일이 손상되었습니다. 다시 내려받아 주세요."],
   [/^is a zip without `card.json`; .*$/,
-    "card.json이 없는 압축 파일입니다. 압축을 풀어 그 안의 카드를 불러와 주세요."],
+    "card.json이 없는 압축 파일입니다. 압축을 풀어 그 안의 카드나 대화를 불러와 주세요."],
   [/^has more than ([\d,]+) files inside; remove some assets$/,
     "안에 든 파일이 $1개를 넘습니다. 줄여 주세요."],
   [/^unpacks to more than (\d+) MB; shrink it$/, "압축을 풀면 $1 MB를 넘습니다. 줄여 주세요."],
@@ -300,9 +302,12 @@ const KO_ERRORS = [
     "압축 파일 안에 캐릭터가 없습니다. 카드가 아닙니다."],
   [/^is (?:an? )?(.+), which carries no card here; .*$/,
     (_, what) => `${retold(what, KO_CARRIERS)}에서는 카드를 읽을 수 없습니다. `
-      + "카드를 PNG, CHARX, JSON으로 내보내 주세요."],
+      + "카드는 PNG, CHARX, JSON으로, 대화는 JSON이나 텍스트로 내보내 주세요."],
   [/^is no character, lorebook or chat in a form that is known here(?:; its keys are (.+))?$/,
     (_, keys) => `캐릭터, 로어북, 대화 가운데 무엇인지 알 수 없는 파일입니다${keys ? `(들어 있는 키: ${keys})` : ""}.`],
+  [/^is no text, picture or archive that is known here$/, "알 수 없는 종류의 파일입니다."],
+  [/^is a damaged table at line ([\d,]+); save it anew as CSV$/,
+    "표가 $1번째 줄에서 깨져 있습니다. CSV로 다시 저장해 주세요."],
   [/^is an? .+, and no (character|lorebook|chat)$/,
     (_, wanted) => `${{ character: "캐릭터 파일이", lorebook: "로어북이", chat: "대화 파일이" }[wanted]} 아닙니다.`],
   [/^is an? (.+), and no character, lorebook or chat$/,

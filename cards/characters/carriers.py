@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import replace
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from cards.characters.png import SIGNATURE, Chunk, Picture
 from cards.files import MAX_CARRIER, MAX_FILE, MAX_JSON, MEGABYTE, Fields, read_stream
 from schemas.errors import BadRequest
 
-HEAD = 16
+HEAD = 24
 """Bytes by which a carrier is known."""
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -48,6 +49,16 @@ _NAMED = {
 _BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"heic": "a HEIC picture"}
 _BRANDS |= dict.fromkeys((b"heix", b"mif1", b"msf1", b"hevc"), "a HEIC picture")
 """Of ISO media files (ISO/IEC 14496-12), which have `ftyp` and a brand behind their first size."""
+
+_AS = "a card as PNG, CHARX or JSON, a chat as JSON or plain text"
+
+_TEXTS = {
+    b"{\\rtf": "an RTF document",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "an XML document",
+}
+"""The same, in whichever case and behind a byte order mark."""
 
 _INSIDE = {
     "word/document.xml": "a Word document",
@@ -96,9 +107,7 @@ def card_in(stream: BinaryIO) -> Card:
         return _in_other(stream, exif.in_jpeg, "JPEG")
     if _is_webp(head):
         return _in_other(stream, exif.in_webp, "WEBP")
-    raise BadRequest(
-        f"is {_named(head)}, which carries no card here; export the card as PNG, CHARX or JSON"
-    )
+    raise BadRequest(f"is {_named(head)}, which carries no card here; export {_AS}")
 
 
 def _is_webp(head: bytes) -> bool:
@@ -113,6 +122,9 @@ def _named(head: bytes) -> str:
         return "a sound or film"
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "a film or sound")
+    start = head.removeprefix(BOM_UTF8).lstrip().lower()
+    if found := next((name for sign, name in _TEXTS.items() if start.startswith(sign)), ""):
+        return found
     return next((name for sign, name in _NAMED.items() if head.startswith(sign)), "")
 
 
@@ -195,10 +207,10 @@ def _in_archive(stream: BinaryIO) -> Card:
         return read_backyard(archive)
     known = next((what for name, what in _INSIDE.items() if name in archive.names), None)
     if known:
-        raise BadRequest(
-            f"is {known}, which carries no card here; export the card as PNG, CHARX or JSON"
-        )
-    raise BadRequest("is a zip without `card.json`; unpack it and take the card that is in it")
+        raise BadRequest(f"is {known}, which carries no card here; export {_AS}")
+    raise BadRequest(
+        "is a zip without `card.json`; unpack it and take the card or the chat that is in it"
+    )
 
 
 def _in_other(stream: BinaryIO, find: Callable[[BinaryIO], bytes | None], name: str) -> Card:
@@ -209,6 +221,4 @@ def _in_other(stream: BinaryIO, find: Callable[[BinaryIO], bytes | None], name: 
         return _in_archive(stream)
     stream.seek(0)
     read_stream(stream, MAX_FILE)
-    raise BadRequest(
-        f"is a {name} picture, which carries no card here; export the card as PNG, CHARX or JSON"
-    )
+    raise BadRequest(f"is a {name} picture, which carries no card here; export {_AS}")

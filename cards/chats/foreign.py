@@ -12,6 +12,7 @@ from cards.chats.chat import Chat
 from cards.chats.lines import MAX_LINES, Line, Names, gather
 from cards.chats.programs import PROGRAMS, form, is_webui_of_all, listed, names_in, under
 from cards.chats.rows import rows_in
+from cards.chats.sheet import columns_of, read_sheet
 from cards.chats.times import sent_at
 from cards.chats.transcript import read_transcript
 from cards.forms import Document, Form, form_of, keys_in
@@ -209,9 +210,11 @@ def _is_damaged_log(lines: Sequence[str]) -> bool:
 
 
 def read_text(text: str, *, user: str | None, character: str | None) -> Chat:
-    """The chat in a plain text.
+    """The chat in a plain text, or in a table.
 
     Raises:
         BadRequest: it is none.
     """
+    if found := columns_of(text):
+        return read_sheet(text, *found, Names(user=user, character=character))
     return read_transcript(text, Names(user=user, character=character))

@@ -21,7 +21,7 @@ from cards.chats.texts import cleaned, text_of
 from cards.chats.times import sent_at
 from cards.files import one_line
 from cards.forms import keys_in
-from replies.tags import NARRATOR, Cast, fold, voices
+from replies.tags import NARRATOR, Cast, Voice, fold, voices
 from schemas.base import MAX_TEXT, embedding_id
 from schemas.errors import BadRequest
 from schemas.request import MAX_HISTORY, MAX_IMPORT, Message, Role
@@ -318,7 +318,38 @@ def is_narrator(name: str) -> bool:
     return voice is not None and voice.name == NARRATOR
 
 
-_WORDS = voices(Cast("character", ()))
+HEADINGS = frozenset(("prompt", "instruction", "response", "q", "question"))
+"""Words above a turn in exports, which may open a line of a message, too."""
+
+_OF_USER = (
+    "me",
+    "myself",
+    "you said",
+    "prompt",
+    "instruction",
+    "q",
+    "question",
+    "회원님",
+    "본인",
+    "저",
+)
+_OF_CHARACTER = ("chatgpt", "chatgpt said", "response")
+
+
+def known_voices(people: Sequence[str], users: Sequence[str]) -> dict[str, Voice]:
+    """Every folded name that tells whose a line is: those of the chat, and words of programs, such
+    as KakaoTalk's for who exports a chat.
+
+    Args:
+        people: the character's names; `users` the user's.
+    """
+    found = voices(Cast("character", tuple(people), tuple(users)))
+    of_user = Voice("user", users[0] if users else "user")
+    found = {**dict.fromkeys(_OF_USER, of_user), **found}
+    return {**dict.fromkeys(_OF_CHARACTER, Voice("own", "character")), **found}
+
+
+_WORDS = known_voices((), ())
 """Names that tell the role by themselves."""
 
 
@@ -337,7 +368,7 @@ def _parts(
     """The role of each folded name that has none, and what was guessed."""
     users = [name for name in (names.user, names.of_user) if name]
     people = [name for name in (names.character, names.of_character) if name]
-    known = voices(Cast("character", tuple(people), tuple(users)))
+    known = known_voices(people, users)
     roles: dict[str, Role] = {}
     for key in shown:
         if voice := known.get(key):

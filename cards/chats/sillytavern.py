@@ -106,13 +106,19 @@ def _name(head: Mapping[str, Any], key: str) -> str | None:
     return name if isinstance(name, str) and name not in _UNUSED else None
 
 
+def _yes(row: Mapping[str, Any], key: str) -> bool:
+    """Whether a flag is set; tools that know texts alone write `false`."""
+    value = row.get(key)
+    return value.strip().lower() in ("true", "1") if isinstance(value, str) else bool(value)
+
+
 def line_of(row: Any, number: int = 0) -> Line:
     """A line of a log; damaged if it is no object."""
     if not isinstance(row, Mapping):
         return Line(number=number)
     extra = object_in(row, "extra")
     own = object_in(extra, OWN)
-    role: Role = "user" if row.get("is_user") else "character"
+    role: Role = "user" if _yes(row, "is_user") else "character"
     name = row.get("name")
     if role == "character" and extra.get("type") == NARRATOR:
         role, name = "narrator", own.get("name")
@@ -138,7 +144,7 @@ def line_of(row: Any, number: int = 0) -> Line:
         embedding_id=own.get("embedding_id"),
         swipes=versions,
         chosen=at,
-        skipped="hidden" if row.get("is_system") else "",
+        skipped="hidden" if _yes(row, "is_system") else "",
         number=number,
         others=[key for key, value in row.items() if value and key not in _READ]
         + [f"extra.{key}" for key in extra if key not in (OWN, "type")],

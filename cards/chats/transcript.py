@@ -13,20 +13,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cards.chats.chat import Chat
-from cards.chats.lines import MAX_LINES, Line, Names, gather
-from replies.tags import Cast, Voice, fold, voices
+from cards.chats.lines import HEADINGS, MAX_LINES, Line, Names, gather, known_voices
+from replies.tags import Voice, fold
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT
 
 _TAG = re.compile(
-    r"[ \t>]{0,8}(?P<marks>\*{0,3}|_{0,3}|\[)(?P<name>[^\s:：*\[\]\n][^:：*\[\]\n]{0,59}?)"
+    r"[ \t>]{0,8}(?:[-•][ \t]{1,4})?(?:#{1,6}[ \t]{1,4})?(?:\*{0,3}|_{0,3}|\[)"
+    r"(?P<name>[^\s:：*\[\]\n][^:：*\[\]\n]{0,59}?)"
     r"[ \t]?(?:\*{0,3}|_{0,3}|\])[ \t]?[:：][*_]{0,3}(?!//|(?<=\d[:：])\d)[ \t]*"
 )
 _DATE = r"(?:\d{1,4}[./-] ?\d{1,2}[./-] ?\d{1,4}\.?|\d{4}년 \d{1,2}월 \d{1,2}일)"
 _CLOCK = r"(?:(?:오전|오후) )?\d{1,2}:\d{2}(?::\d{2})?(?:[ \u202f]?[AaPp][Mm])?"
 _STAMP = re.compile(
     rf"\u200e?(?:\[(?:{_DATE},? )?{_CLOCK}\]|\((?:{_DATE},? )?{_CLOCK}\)|{_DATE},? {_CLOCK})"
-    r"(?:,| -)? "
+    r"(?:[,:]| -)? "
 )
 """When a line was sent, as messengers write it before the name."""
 
@@ -52,6 +53,19 @@ _FIELDS = frozenset(
     (
         *("name", "title", "author", "date", "subject", "version", "description", "personality"),
         *("persona", "scenario", "context", "greeting", "tags", "creator", "char_name", "spec"),
+        *(
+            "date saved",
+            "saved on",
+            "role",
+            "content",
+            "info",
+            "warn",
+            "warning",
+            "error",
+            "debug",
+            "trace",
+            "fatal",
+        ),
         *("char_persona", "char_greeting", "world_scenario", "example_dialogue", "mes_example"),
         *(
             "first_mes",
@@ -69,6 +83,9 @@ _FIELDS = frozenset(
 )
 """What stands before a colon in files that are no chats."""
 
+MAX_DOUBTFUL = 3
+"""Names that one warning tells."""
+
 MAX_WORDS = 4
 """Of a name; longer ones are sentences."""
 
@@ -83,16 +100,20 @@ def read_transcript(text: str, names: Names, form: str = "chat in plain text") -
         BadRequest: no line opens with a name, or there are several strangers.
     """
     end = end_of(text)
-    lines = lines_of(end, names)
+    told: list[str] = []
+    lines = lines_of(end, names, told)
     count, whole = text.count("\n") + 1, len(end) == len(text)
     return gather(
         reversed(lines), names, form=form, count=count if not whole else len(lines),
-        unit="lines", whole=whole, in_turn=True,
+        unit="lines", whole=whole, in_turn=True, warnings=told,
     )  # fmt: skip
 
 
-def lines_of(text: str, names: Names) -> list[Line]:
+def lines_of(text: str, names: Names, told: list[str] | None = None) -> list[Line]:
     """The messages of a text with names, oldest first.
+
+    Args:
+        told: what may be a name and was not taken for one is told here.
 
     Raises:
         BadRequest: no line opens with a name.
@@ -101,19 +122,19 @@ def lines_of(text: str, names: Names) -> list[Line]:
     tags, stamped = _tags(lines)
     people = tuple(name for name in (names.character, names.of_character) if name)
     users = tuple(name for name in (names.user, names.of_user) if name)
-    known = voices(Cast("character", people, users))
+    known = known_voices(people, users)
     speakers = _speakers(tags, known)
     if not speakers:  # then names may stand above their words
         tags = [_heading(line) for line in lines]
-        called = {fold(tag.name) for tag in tags if tag}
-        if any(known[key].kind == "user" for key in called & known.keys()):  # else any headings
-            speakers = _speakers(tags, known)
+        speakers = _speakers(tags, known) if _names_user(tags, known) else {}
     if not speakers:
         raise BadRequest("is no chat; write each message as `Name: words`")
+    if told is not None and not stamped:
+        told += _told_doubtful(tags, speakers)
     parts: list[tuple[str | None, list[str]]] = []
     for line, tag in zip(lines, tags, strict=True):
         if tag and fold(tag.name) in speakers:
-            parts.append((tag.name, [line[tag.end :]]))
+            parts.append((tag.name, [f"{tag.aside} {line[tag.end :]}"]))
         elif stamped and (not parts or _is_notice(line, speakers)):
             if line.strip():  # of the messenger
                 parts.append((None, [line]))
@@ -133,6 +154,12 @@ def _is_notice(line: str, speakers: Mapping[str, str]) -> bool:
     return fold(name) in speakers and _COMES_OR_GOES.fullmatch(told) is not None
 
 
+def _names_user(tags: list[_Tag | None], known: Mapping[str, Voice]) -> bool:
+    """Whether one of the headings is the user's; else they may be any."""
+    called = {fold(tag.name) for tag in tags if tag}
+    return any(known[key].kind == "user" for key in called & known.keys())
+
+
 def end_of(text: str) -> str:
     """The whole lines at the end of a text that may be of a request."""
     if len(text) > MAX_IMPORT:
@@ -141,24 +168,48 @@ def end_of(text: str) -> str:
     return "\n".join(lines[1:]) if len(lines) > MAX_LINES else text
 
 
+_ASIDE = re.compile(
+    r"(?P<name>[^()（）]*[^\s()（）])[ \t]{0,4}(?P<aside>[(（][^()（）]{1,50}[)）])"
+)
+"""A name with what its bearer does behind it: `Sera (smiling)`."""
+
+
 class _Tag(NamedTuple):
     """What opens a line like a speaker's name; `stamped` if it has the time beside it, `bare` if
-    nothing stands behind it."""
+    nothing stands behind it, `marked` if it stands out, as bold; `aside` is what its bearer does
+    meanwhile, which belongs to the words."""
 
     name: str
     end: int
     stamped: bool = False
     bare: bool = False
+    marked: bool = False
+    aside: str = ""
 
 
 def _tags(lines: list[str]) -> tuple[list[_Tag | None], bool]:
     """What opens each line like a name, and whether a messenger wrote the times beside them: it
     does so nearly always. In other chats a time before a colon is part of what is said."""
-    tags = [_tag(line) for line in lines]
+    tags = _without_asides([_tag(line) for line in lines])
     stamped = [tag.stamped for tag in tags if tag]
     if 4 * sum(stamped) > 3 * len(stamped):
         return tags, True
     return [None if tag and tag.stamped else tag for tag in tags], False
+
+
+def _without_asides(tags: list[_Tag | None]) -> list[_Tag | None]:
+    """The tags with what varies behind a name taken off it; what is always there is of the name."""
+    parts = [_ASIDE.fullmatch(tag.name) if tag else None for tag in tags]
+    forms: dict[str, set[str]] = {}
+    for tag, part in zip(tags, parts, strict=True):
+        if tag:
+            forms.setdefault(fold(part["name"] if part else tag.name), set()).add(fold(tag.name))
+    return [
+        tag._replace(name=part["name"], aside=part["aside"])
+        if tag and part and len(forms[fold(part["name"])]) > 1
+        else tag
+        for tag, part in zip(tags, parts, strict=True)
+    ]
 
 
 def _tag(line: str) -> _Tag | None:
@@ -170,7 +221,8 @@ def _tag(line: str) -> _Tag | None:
     if tag is None or not _is_name(tag["name"]):
         return None
     bare = tag.end() == len(line.rstrip())
-    return _Tag(tag["name"], tag.end(), stamp is not None, bare)
+    marked = "*" in tag[0] or "#" in tag[0]
+    return _Tag(tag["name"], tag.end(), stamp is not None, bare, marked)
 
 
 def _heading(line: str) -> _Tag | None:
@@ -192,9 +244,10 @@ def _speakers(tags: list[_Tag | None], known: Mapping[str, Voice]) -> dict[str, 
     counts = Counter(fold(name) for name in names)
     found: dict[str, str] = {}
     opening = next((fold(tag.name) for tag in tags[:1] if tag), None)
+    certain = known.keys() - HEADINGS
     for name in names:
         key = fold(name)
-        if (key in stamped) if stamped else (key in known or counts[key] > 1 or key == opening):
+        if (key in stamped) if stamped else (key in certain or counts[key] > 1 or key == opening):
             found.setdefault(key, name)
     if len(found) != 1 or stamped:
         return found
@@ -202,7 +255,26 @@ def _speakers(tags: list[_Tag | None], known: Mapping[str, Voice]) -> dict[str, 
         return {fold(name): name for name in names}  # a short chat: each has spoken once
     # Many names that each open one line are headings, or keys of a settings file.
     [speaker] = found
-    return found if speaker in known or counts[speaker] > 1 else {}
+    if speaker not in known and counts[speaker] == 1:
+        return {}
+    first = next(tag for tag in tags if tag and fold(tag.name) == speaker)
+    alike = {
+        fold(tag.name): tag.name
+        for tag in tags
+        if tag and (first.marked, first.bare) == (tag.marked, tag.bare)
+    }
+    return alike if len(alike) == 2 else found  # a short chat with the names above the words
+
+
+def _told_doubtful(tags: list[_Tag | None], speakers: Mapping[str, str]) -> list[str]:
+    """That names which open one line each were taken for words; they may be somebody's."""
+    others = [tag.name for tag in tags if tag and not tag.bare and fold(tag.name) not in speakers]
+    if not others:
+        return []
+    shown = ", ".join(f"`{name}`" for name in others[:MAX_DOUBTFUL])
+    more = len(others) - MAX_DOUBTFUL
+    return [f"{shown}{f' and {more:,} more' * (more > 0)} may be a speaker and was read as words; "
+            "if one is, convert the chat with --character NAME"]  # fmt: skip
 
 
 def _line(name: str | None, known: Mapping[str, Voice], words: list[str]) -> Line:

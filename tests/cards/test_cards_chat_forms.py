@@ -346,6 +346,124 @@ def test_what_a_messenger_tells_between_the_messages_is_nobodys_words(text: str)
     assert short(chat) == [("character", "one"), ("user", "two\n선생님이 나갔습니다.")]
 
 
+@pytest.mark.parametrize("text", [
+    "### Instruction:\none\n\n### Response:\ntwo\nmore",
+    "## Prompt:\none\n\n## Response:\ntwo\nmore",
+    "You said:\none\n\nChatGPT said:\ntwo\nmore",
+    "# Tides\n\n**User:**\n\none\n\n**ChatGPT:**\n\ntwo\nmore",
+    "# Tides\n\n**User:** one\n\n**Mara:** two\nmore",
+    "You:\none\n\nMara:\ntwo\nmore",
+    "Me: one\nMara: two\nmore",
+    "Q: one\nA: two\nmore",
+    "- User: one\n- Mara: two\nmore",
+    "- role: user\n  content: one\n- role: assistant\n  content: |-\n    two\n    more\n",
+    "messages:\n- content: one\n  role: user\n- content: |-\n    two\n    more\n  role: assistant",
+    "저장한 날짜 : 2024년 1월 2일 오후 3:06\n\n2024년 1월 2일 오후 3:05, 회원님 : one\n"
+    "2024년 1월 2일 오후 3:06, 마라 : two\nmore",
+])  # fmt: skip
+def test_texts_whose_words_tell_the_user(text: str) -> None:
+    chat = read(text)
+    said = [row for row in short(chat) if row[0] != "narrator"]
+    assert said == [("user", "one"), ("character", "two\nmore")] and not any(
+        "taken for" in warning for warning in chat.warnings
+    )
+
+
+@pytest.mark.parametrize("notice", [
+    "마라님이 나갔습니다.", "마라님이 들어왔습니다.", "로빈님이 마라님을 초대했습니다.",
+    "2024. 1. 2. 오후 3:06: 로빈님이 마라님을 초대했습니다.",
+])  # fmt: skip
+def test_notices_of_a_messenger_are_nobodys_words(notice: str) -> None:
+    for first, second in (
+        ("[마라] [오후 3:05]", "[로빈] [3:06 PM]"),
+        ("2024. 1. 2. 오후 3:05, 마라 :", "2024. 1. 2. 오후 3:06, 로빈 :"),
+    ):
+        chat = read(f"Date Saved : 2024-01-02 15:05:33\n\n{first} one\n{second} two\n{notice}\n",
+                    user="로빈")  # fmt: skip
+        assert short(chat) == [("character", "one"), ("user", "two")]
+
+
+def test_a_name_that_opens_one_line_is_told() -> None:
+    text = "Mara: one\nRobin: two\nGuard: halt\nMara: three\nRobin: four"
+    chat = read(text, user="Robin")
+    assert [warning for warning in chat.warnings if "`Guard` may be a speaker" in warning]
+    named = read(text, user="Robin", character="Guard")
+    assert ("character", "halt") in short(named) and not named.warnings
+
+
+def test_a_log_of_a_program_is_no_chat() -> None:
+    with pytest.raises(BadRequest, match="Name: words"):
+        read(
+            "".join(
+                f"2024-01-02 10:00:0{n} {word}: x\n"
+                for n, word in enumerate(("INFO", "ERROR", "WARN", "INFO"))
+            )
+        )
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("columns", ["Date,User,Message", "날짜,이름,내용", "time,speaker,text"])
+def test_tables(columns: str, delimiter: str) -> None:
+    words = f'two{delimiter} and ""three""\nmore\u2028 still'
+    rows = (("2024-01-02 15:05:33", "Mara Vale", "one: 1"),
+            ("2024-01-02 15:06:33", "로빈", f'"{words}"'))  # fmt: skip
+    text = "\r\n".join(delimiter.join(row) for row in (columns.split(","), *rows))
+    chat = read("\ufeff" + text, user=USER)
+    assert short(chat) == [("character", "one: 1"), ("user", words.replace('""', '"'))]
+    assert all(message.timestamp for message in chat.messages) and not chat.warnings
+    assert short(read(f"role{delimiter}content\nuser{delimiter}a\nassistant{delimiter}b")) == [
+        ("user", "a"), ("character", "b"),
+    ]  # fmt: skip
+
+
+def test_tables_lose_nothing_in_silence() -> None:
+    chat = read("name,text\nMara,one, two\nRobin,three\nMara", user="Robin")
+    assert short(chat) == [("character", "one, two"), ("user", "three")]
+    assert "1 of 3 lines have no text" in chat.warnings[0]
+    chat = read("text,name,mood\none, two,Mara,sad\nthree,Robin,\nfour,Mara,glad", user="Robin")
+    assert short(chat) == [("user", "three"), ("character", "four")]
+    assert "damaged and left out: line 2" in chat.warnings[0] and chat.others == ("mood",)
+    with pytest.raises(BadRequest, match="damaged table at line 3"):
+        read('name,text\nMara,one\nRobin,"two')
+    with pytest.raises(BadRequest, match="damaged table at line 2"):
+        read("name,text\nMara" + "," * 200_000)
+    for text in ("id,price\n1,2", "name,description\nMara,A pilot", "text\none"):
+        with pytest.raises(BadRequest, match="Name: words"):
+            read(text)
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"{\\rtf1\\ansi Mara: one\\par Robin: two}", "an RTF document"),
+    (b"<html><p>Mara: one</p></html>", "a web page"),
+    (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<p>Mara: one</p>", "a web page"),
+    (b"Mara: \0\0\1\nRobin: \0", "is no text"),
+])  # fmt: skip
+def test_what_only_holds_a_text_is_named(content: bytes, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        read(content)
+
+
+def test_what_somebody_does_behind_a_name_is_of_the_words() -> None:
+    chat = read(
+        "Mara (smiling): one\nRobin: two\nMara(angry): three\nRobin (AI): four", user="Robin"
+    )
+    assert short(chat) == [
+        ("character", "(smiling) one"), ("user", "two"),
+        ("character", "(angry) three"), ("user", "(AI) four"),
+    ]  # fmt: skip
+    assert {message.name for message in chat.messages} == {"Mara", "Robin"}
+    chat = read("Mara (AI): one\nRobin: two\nMara (AI): three", user="Robin")
+    assert chat.messages[0].name == "Mara (AI)" and short(chat)[0] == ("character", "one")
+
+
+def test_flags_in_words() -> None:
+    flags = (("Mara", "false"), ("Robin", "True"), ("Mara", 0), ("Robin", 1))
+    rows = [{"name": name, "is_user": flag, "is_system": "false", "mes": "x"}
+            for name, flag in flags]  # fmt: skip
+    chat = read("\n".join(json.dumps(row) for row in rows))
+    assert [role for role, _ in short(chat)] == ["character", "user"] * 2
+
+
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:
     status = "[12:30] 장소: 부두\n[오후 3:05] 날씨: 비"
     chat = read(f"세라: 어서 와\n{status}\n민준: 응\n세라: 그래\n{status}\n민준: 가자", user="민준")

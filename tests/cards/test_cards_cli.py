@@ -69,6 +69,22 @@ def test_convert_writes_what_reads_back(
     assert "in a form that is known here; its keys are `input_sequence`" in capsys.readouterr().err
 
 
+def test_a_picture_that_nothing_takes_is_refused(
+    card_png: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, chat = tmp_path / "world.json", tmp_path / "chat.txt"
+    world.write_bytes(as_json(book({"key": ["숲"]})))
+    chat.write_text("세라: 안녕\n나: 응", encoding="utf-8")
+    for source, out in ((card_png, "a.json"), (world, "b.json"), (chat, "c.jsonl")):
+        assert main(["convert", str(source), str(tmp_path / out), "--picture", str(card_png)]) == 2
+        assert "only a card in .png or .charx" in capsys.readouterr().err
+        assert not (tmp_path / out).exists()
+    as_story = [str(card_png), str(tmp_path / "d.png"), "--to", "story"]
+    assert main(["convert", *as_story, "--picture", str(card_png)]) == 2
+    out = str(tmp_path / "e.charx")
+    assert main(["convert", str(card_png), out, "--picture", str(card_png)]) == 0
+
+
 def test_validate_names_what_is_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "odd.json"
     path.write_bytes(as_json(v3(tags=3, character_book={"entries": [{"keys": 4, "content": ""}]})))
