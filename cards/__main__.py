@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from cards.amount import amount
 from cards.characters.card import Card
 from cards.chats.chat import Chat
 from cards.check import check, warnings_of
@@ -61,15 +62,17 @@ def size_in_words(thing: Thing) -> str:
     match thing:
         case Card():
             entries = len(book_of(thing).entries)
-            return f"{thing.name}" + f" with {entries:,} entries of lore" * bool(entries)
+            return f"{thing.name}" + f" with {amount(entries, 'entry', 'entries')} of lore" * bool(
+                entries
+            )
         case Persona():
             return thing.name
         case Lorebook():
-            return f"{len(thing.entries):,} entries"
+            return amount(len(thing.entries), "entry", "entries")
         case Story(events=events):
-            return f"{len(events):,} events"
+            return amount(len(events), "event")
         case Chat(messages=messages, lines=lines):
-            return f"{len(messages):,} of {lines:,} messages"
+            return f"{len(messages):,} of {amount(lines, 'message')}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,11 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     name, warnings = escape(args.file.name), check(thing)
                     warn(warnings)
                     out.print(f"{name}: {escape(form_name(thing))}, {escape(size_in_words(thing))}")
-                    odd = (
-                        f"; {len(warnings):,} warning{'s' * (len(warnings) > 1)}"
-                        if warnings
-                        else ""
-                    )
+                    odd = f"; {amount(len(warnings), 'warning')}" if warnings else ""
                     out.print(f"{name} can be used{odd}")
                 case _:
                     warn(warnings_of(thing))

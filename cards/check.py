@@ -11,7 +11,7 @@ from cards.lore.lorebook import Lorebook
 from cards.lore.of_card import book_of
 from cards.macros import Scope, oddities
 from cards.read import Thing
-from schemas.budget import Budget, Purse
+from schemas.budget import MACRO_CHARACTERS, Budget, Purse
 from schemas.request import Persona
 
 MAX_TOLD = 8
@@ -26,6 +26,11 @@ def warnings_of(thing: Thing) -> list[str]:
         case Persona():
             return []
     return list(thing.warnings)
+
+
+LOOKED_AT = 10 * MACRO_CHARACTERS
+"""Characters that the macros of a file may read and insert while they are checked: 200,000 macros,
+which take 2 s."""
 
 
 def shortened(warnings: list[str]) -> list[str]:
@@ -46,7 +51,7 @@ def check(thing: Thing) -> list[str]:
         case Card():
             persona, book = to_persona(thing), book_of(thing)
             texts = [*_texts(persona), *_entries(book, persona)]
-            return [*warnings_of(thing), *_macros(texts), *_keys(book)]
+            return [*thing.warnings, *book.warnings, *_macros(texts), *_keys(book)]
         case Persona():
             return _macros(_texts(thing))
         case Lorebook():
@@ -70,12 +75,14 @@ def _entries(book: Lorebook, persona: Persona | None = None) -> list[tuple[str, 
 
 def _macros(texts: Iterable[tuple[str, Scope]]) -> list[str]:
     """What is written like a macro and is none, or has no meaning here."""
-    unknown, removed = set[str](), set[str]()
+    unknown, budget = set[str](), Budget(characters=LOOKED_AT)
     for text, scope in texts:
-        found = oddities(text, scope)
-        unknown |= found.unknown
-        removed |= found.removed
+        if budget.characters <= 0:
+            break
+        unknown |= oddities(text, scope, budget).unknown
+    removed, ended = budget.removed, budget.characters <= 0
     return [
+        *(["it has more macros than are looked at here; some are not checked"] * ended),
         *(f"unknown macro `{{{{{name}}}}}` stays as text" for name in sorted(unknown)),
         *(f"macro `{{{{{name}}}}}` is left out: it is not supported" for name in sorted(removed)),
     ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from cards.amount import amount
 from cards.characters.card import Card
 from cards.chats.chat import Chat
 from cards.lore.lorebook import Lorebook
@@ -61,7 +62,7 @@ def _card(card: Card, book: Lorebook) -> Table:
         "creator's notes": card.creator_notes,
         "tags": ", ".join(card.tags),
         "extensions": ", ".join(map(str, card.extensions)),
-        "lorebook": f"{len(book.entries)} entries" if book.entries else "",
+        "lorebook": amount(len(book.entries), "entry", "entries") if book.entries else "",
     }
     for name, text in rows.items():
         if text:
@@ -91,7 +92,7 @@ def _story(events: Sequence[StoryEvent]) -> Table:
 
 def _book(book: Lorebook) -> Table:
     """A book's entries."""
-    title = f"{book.name or 'Lorebook'}: {len(book.entries):,} entries"
+    title = f"{book.name or 'Lorebook'}: {amount(len(book.entries), 'entry', 'entries')}"
     table = _table(title)
     for column in ("id", "name", "keys", "order", "place", "text"):
         table.add_column(column, no_wrap=column in ("id", "order"))

@@ -107,11 +107,11 @@ class _Form(NamedTuple):
 
 
 def _form(closed: str, open_: str, tail: str, *others: str) -> _Form:
-    """A pair in the ways it is written: `은`, `는`, `은(는)`, `(은)는`, `은/는`, `(으)로`, and
-    others; and what may follow it."""
+    """A pair in the ways it is written: `은`, `는`, `은(는)`, `(은)는`, `은/는`, `(은/는)`,
+    `(으)로`, and others; and what may follow it."""
     ways = [closed, open_, f"({closed[0]}){open_}", *others]
     for one, other in ((closed, open_), (open_, closed)):
-        ways += [f"{one}({other})", f"({one}){other}", f"{one}/{other}"]
+        ways += [f"{one}({other})", f"({one}){other}", f"{one}/{other}", f"({one}/{other})"]
     return _Form(closed, open_, _written(ways, tail))
 
 

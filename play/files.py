@@ -19,6 +19,7 @@ from cards.macros import Scope, expand, told_of
 from cards.read import read_any
 from cards.story import Story
 from prompts.words import language_of
+from schemas.budget import Budget, spending
 from schemas.request import USER, Message, Persona, StoryEvent
 
 _EVENTS = TypeAdapter(list[StoryEvent])
@@ -67,7 +68,8 @@ def character_parts(
     told = told_of(persona, (), "", user=name, chat=chat, korean=korean)
     told = replace(told, now=datetime.now().astimezone())  # the page keeps what was said then
     scopes = [replace(Scope.of(persona, name, text, chat=chat), told=told) for text in texts]
-    greetings = [expand(scope.place, scope).strip() for scope in scopes]
+    with spending(Budget()):
+        greetings = [expand(scope.place, scope).strip() for scope in scopes]
     return {
         "kind": "character",
         "persona": persona.model_dump(mode="json", exclude_defaults=True),

@@ -78,6 +78,7 @@ const KO_WARNINGS = [
   [/^unknown macro `(.+)` stays as text$/, "모르는 매크로 $1은(는) 글자 그대로 남습니다"],
   [/^macro `(.+)` is left out: it is not supported$/, "쓸 수 없는 매크로 $1을(를) 뺐습니다"],
   [/^macro `(.+)` is left out: nothing says what time it is; .*$/, "지금 시각을 알 수 없어 매크로 $1을(를) 뺐습니다"],
+  [/^it has more macros than are looked at here; .*$/, "매크로가 너무 많아 일부는 살펴보지 않았습니다"],
   [/^([\d,]+) warnings more; .*$/, "그 밖의 경고 $1개"],
   [/^no story: /, "스토리를 불러오지 못했습니다: "],
   [/the story is searched by words only: /, "스토리를 단어로만 검색했습니다: "],
@@ -107,7 +108,7 @@ const KO_WARNINGS = [
     (_, lost, all, keys) => `메시지 ${all}개 중 ${lost}개의 내용을 찾지 못했습니다${keys ? `(키: ${keys})` : ""}`],
   [/^([\d,]+) of ([\d,]+) lines say neither role nor name$/,
     "메시지 $2개 중 $1개는 누구의 말인지 알 수 없어 뺐습니다"],
-  [/^([\d,]+) of ([\d,]+) lines damaged and left out: (.+)$/, "$2줄 중 $1줄이 손상되어 뺐습니다($3번째 줄)"],
+  [/^([\d,]+) of ([\d,]+) lines damaged and left out: line (.+)$/, "$2줄 중 $1줄이 손상되어 뺐습니다($3번째 줄)"],
   [/^([\d,]+) ([a-z-]+) (?:lines?|parts?) (?:is|are) left out$/,
     (_, count, kind) => `${KO_LEFT_OUT[kind] || "대화가 아닌 것"} ${count}개는 뺐습니다`],
   [/^([\d,]+) lines? (?:is|are) cut after ([\d,]+) characters$/,
@@ -120,7 +121,7 @@ const KO_WARNINGS = [
       "아니라면 ‘내 이름’에 유저의 이름을 적고 다시 불러와 주세요"],
   [/^read chat ([\d,]+) of ([\d,]+); the others are left out$/, "대화 $2개 중 $1번째만 불러왔습니다"],
   [/^not read: (.+)$/, (_, parts) => `불러오지 않은 것: ${retold(parts, KO_BESIDE)}`],
-  [/^was read as (UTF-16|CP949) text.*$/, "$1 글자로 읽었습니다"],
+  [/^was read as (UTF-16|CP949) text.*$/, "$1 인코딩으로 읽었습니다"],
   // Characters and what carries them
   [/^holds copies that differ in (.+); the newest, `(\w+)`, was read$/,
     "그림에 서로 다른 카드가 들어 있어($1) 가장 새것($2)을 읽었습니다"],
@@ -305,13 +306,12 @@ const KO_ERRORS = [
   [/^is no text, picture or archive that is known here$/, "알 수 없는 종류의 파일입니다."],
   [/^is a damaged table at line ([\d,]+); save it anew as CSV$/,
     "표가 $1번째 줄에서 깨져 있습니다. CSV로 다시 저장해 주세요."],
+  [/^is no character, lorebook or chat in a form that is known here(?:; its keys are (.+))?$/,
+    (_, keys) => `캐릭터, 로어북, 대화 가운데 무엇인지 알 수 없는 파일입니다${keys ? `(들어 있는 키: ${keys})` : ""}.`],
   [/^is an? .+, and no (character|lorebook|chat)$/,
     (_, wanted) => `${{ character: "캐릭터 파일이", lorebook: "로어북이", chat: "대화 파일이" }[wanted]} 아닙니다.`],
   [/^is an? (.+), and no character, lorebook or chat$/,
     (_, what) => `${retold(what, KO_CARRIERS)}입니다. 캐릭터도, 로어북도, 대화도 아닙니다.`],
-  [/^is an? (.+), and no (character|lorebook|chat)$/, (_, what, wanted) =>
-    `${retold(what, KO_CARRIERS)}입니다. ${{ character: "캐릭터가", lorebook: "로어북이",
-      chat: "대화가" }[wanted]} 아닙니다.`],
   [/^is empty$/, "빈 파일입니다."],
   [/^holds (\d+) characters; save each of them in a file of its own$/,
     "캐릭터가 $1명 들어 있습니다. 한 명씩 따로 저장해 주세요."],
@@ -934,7 +934,7 @@ async function meet(source, { face = null, number = 0, session = newSession(), r
 
 const load = guarded(async (file) => {
   const source = async (chat) => {
-    const values = query({ name: file.name, user: userName(), chat });
+    const values = query({ user: userName(), chat });
     return (await fetched(`api/read?${values}`, { method: "POST", body: file })).json();
   };
   const session = newSession();

@@ -47,6 +47,9 @@ ASIDE = MEGABYTE
 """Bytes of a dropped file that are held in memory; of a larger one, the system's folder for
 temporary files holds all."""
 
+MOST_READ = 2
+"""Dropped files that are read at once: one of 64 MB of text takes some 300 MB of memory."""
+
 UPLOAD_SECONDS = BODY_SECONDS * MAX_CARRIER / MAX_FILE
 """For a card of 512 MB at the rate at which one of 64 MB has a minute."""
 
@@ -107,12 +110,15 @@ def _page_routes(app: FastAPI, folder: Path) -> None:
         persona, story = characters.load(name, folder)
         return JSONResponse(character_parts(persona, story, user, chat))
 
+    reading = asyncio.Semaphore(MOST_READ)
+
     @app.post("/api/read")
     async def read(request: Request, user: str | None = None, chat: str = "") -> JSONResponse:
         with tempfile.SpooledTemporaryFile(ASIDE) as spooled:
             file = cast(BinaryIO, spooled)
             await _receive(request, file)
-            read = await asyncio.to_thread(read_dropped, file, user=user, chat=chat)
+            async with reading:
+                read = await asyncio.to_thread(read_dropped, file, user=user, chat=chat)
         return JSONResponse(cleaned(read))
 
     @app.post("/api/save")

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cards.amount import amount
 from cards.chats.chat import Chat, Swipes
 from cards.chats.texts import cleaned, text_of
 from cards.chats.times import sent_at
@@ -119,7 +120,9 @@ class Told:
         if self.damaged:
             places = ", ".join(str(number) for number in sorted(self.damaged)[:MAX_NAMED])
             places += ", ..." * (len(self.damaged) > MAX_NAMED)
-            told.append(f"{len(self.damaged):,} of {of:,} lines damaged and left out: {places}")
+            told.append(
+                f"{len(self.damaged):,} of {of:,} lines damaged and left out: line {places}"
+            )
         for kind, count in sorted(self.skipped.items()):
             told.append(f"{counted(count, f'{kind} line')} left out")
         for kind, count in sorted(self.parts.items()):
@@ -138,11 +141,7 @@ class Told:
 
 def counted(count: int, what: str) -> str:
     """`1 hidden line is`, `2 hidden lines are`."""
-    return f"{_number(count, what)} {'is' if count == 1 else 'are'}"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{amount(count, what)} {'is' if count == 1 else 'are'}"
 
 
 def gather(
@@ -218,8 +217,8 @@ def gather(
         turned=fold(turned) if turned else None,
         others=tuple(dict.fromkeys(name for line, _ in kept for name in line.others)),
         beside=(
-            *((f"the swipes of {_number(len(swipes), 'line')}",) if swipes else ()),
-            *((_number(hidden, "hidden line"),) if hidden else ()),
+            *((f"the swipes of {amount(len(swipes), 'line')}",) if swipes else ()),
+            *((amount(hidden, "hidden line"),) if hidden else ()),
         ),
     )
 

@@ -11,7 +11,7 @@ from cards.files import whole
 _DATA = re.compile(
     r"data:(?P<kind>[a-z]{1,20})/[\w.+-]{1,80}(?:;[\w=.+-]{1,60}){0,4};base64,[A-Za-z0-9+/=_-]*"
 )
-_MARKED = re.compile(
+_LINKED = re.compile(
     r"!?\[[^\[\]\n]{0,200}\]\( {0,4}<?(?P<link>\[(?:picture|audio|video|file)\])>?[^()\n]{0,200}\)"
     r"|<(?:img|audio|video|source)\b[^<>]{0,300}"
     r"(?P<tag>\[(?:picture|audio|video|file)\])[^<>]{0,300}>"
@@ -87,4 +87,4 @@ def cleaned(text: str) -> str:
     if ";base64," not in text:
         return text
     text = _DATA.sub(lambda found: _MEDIA.get(found["kind"], _FILE), text)
-    return _MARKED.sub(lambda found: found["link"] or found["tag"], text)
+    return _LINKED.sub(lambda found: found["link"] or found["tag"], text)

@@ -34,15 +34,13 @@ _STAMP = re.compile(
 _STAMPED = re.compile(rf"\[(?P<name>[^\[\]\n]{{1,60}})\] \[{_CLOCK}\] ?")
 """A line of KakaoTalk on a computer: the name and the time in brackets."""
 
-_DAY = re.compile(r"-{5,20} [^\n]{4,40} -{5,20}\s*")
-"""A new day in KakaoTalk."""
-
-_NOTICE = re.compile(
-    r"[^\s:：][^:：\n]{0,60}님[이을] "
-    r"(?:나갔습니다|들어왔습니다|[^:：\n]{1,60}님을 초대(?:했|하였)습니다"
-    r"|내보냈습니다)\.?[^:：\n]{0,40}"
+_DAY = re.compile(
+    rf"-{{5,20}} [^\n]{{4,40}} -{{5,20}}\s*|{_DATE} (?:[월화수목금토일]요일|{_CLOCK})\s*"
 )
-"""What KakaoTalk tells of people who come and go."""
+"""A new day in KakaoTalk, on a computer and on a phone."""
+
+_COMES_OR_GOES = re.compile(r"(?:(?:들어왔|나갔)습니다|.{1,200}님을 (?:초대했|내보냈)습니다)\.?\s*")
+"""What KakaoTalk on a computer tells of somebody between the messages, behind the name and 님이."""
 
 _ALONE = re.compile(
     r"(?:-{2}|#{1,4} |\*\*|\[)(?P<name>[^\s:：*#\[\]\n-](?:[^:：*#\[\]\n]{0,58}[^\s:：*#\[\]\n])?)"
@@ -137,7 +135,7 @@ def lines_of(text: str, names: Names, told: list[str] | None = None) -> list[Lin
     for line, tag in zip(lines, tags, strict=True):
         if tag and fold(tag.name) in speakers:
             parts.append((tag.name, [f"{tag.aside} {line[tag.end :]}"]))
-        elif stamped and (not parts or _is_notice(line)):
+        elif stamped and (not parts or _is_notice(line, speakers)):
             if line.strip():  # of the messenger
                 parts.append((None, [line]))
         elif parts:
@@ -153,17 +151,21 @@ def _names_user(tags: list[_Tag | None], known: Mapping[str, Voice]) -> bool:
     return any(known[key].kind == "user" for key in called & known.keys())
 
 
+def _is_notice(line: str, speakers: Mapping[str, str]) -> bool:
+    """Whether a line between the messages is of the messenger: of anybody but the speakers a
+    message may say that they left."""
+    if _STAMP.match(line) or _DAY.fullmatch(line):
+        return True
+    name, _, told = line.partition("님이 ")
+    return fold(name) in speakers and _COMES_OR_GOES.fullmatch(told) is not None
+
+
 def end_of(text: str) -> str:
     """The whole lines at the end of a text that may be of a request."""
     if len(text) > MAX_IMPORT:
         text = text[-MAX_IMPORT:].partition("\n")[2]
     lines = text.rsplit("\n", MAX_LINES)
     return "\n".join(lines[1:]) if len(lines) > MAX_LINES else text
-
-
-def _is_notice(line: str) -> bool:
-    """Whether a line of a messenger's log is the messenger's own."""
-    return bool(_STAMP.match(line) or _DAY.fullmatch(line) or _NOTICE.fullmatch(line))
 
 
 _ASIDE = re.compile(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from cards.amount import amount
 from cards.forms import keys_in
 from cards.lore.lorebook import LoreEntry
 from schemas.errors import BadRequest
@@ -70,7 +71,7 @@ class Findings:
             ("with the id of another", self._copies),
         ):
             if names:
-                said.append(f"{_entries(len(names))} {words}: {_few(names)}")
+                said.append(f"{amount(len(names), 'entry', 'entries')} {words}: {_few(names)}")
         if self._entries and self._off == self._entries:
             said.append("all entries are disabled")
         return [*said, *unplaced_words("the book", self.unplaced)]
@@ -79,19 +80,19 @@ class Findings:
         if not rows:
             raise BadRequest("holds no entries")
         if 2 * lost > rows:
-            told = f"has no text that is known here in {lost:,} of {_entries(rows)}"
+            told = (
+                f"has no text that is known here in {lost:,} of {amount(rows, 'entry', 'entries')}"
+            )
             raise BadRequest(told + self._seen())
         if len(self._empty) == self._entries:
-            raise BadRequest(f"is a lorebook without text; of {_entries(rows)} each is empty")
+            raise BadRequest(
+                f"is a lorebook without text; of {amount(rows, 'entry', 'entries')} each is empty"
+            )
 
     def _seen(self) -> str:
         """The keys of what was not understood."""
         keys = keys_in(self._unread)
         return f"; their keys are {keys}" if keys else ""
-
-
-def _entries(count: int) -> str:
-    return f"{count:,} entry" if count == 1 else f"{count:,} entries"
 
 
 def _few(names: Iterable[str]) -> str:
@@ -109,7 +110,7 @@ def _shown(name: str) -> str:
 def unplaced_words(program: str, settings: Counter[str]) -> list[str]:
     """Which settings of a program have no place here, and how many entries use them."""
     told = [
-        f"{program}'s `{_shown(name)}` has no place here: {_entries(count)}"
+        f"{program}'s `{_shown(name)}` has no place here: {amount(count, 'entry', 'entries')}"
         for name, count in settings.most_common(MAX_SETTINGS)
     ]
     if len(settings) > MAX_SETTINGS:

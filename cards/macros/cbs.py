@@ -17,6 +17,9 @@ from cards.macros.known import FUNCTIONS
 MAX_EXPRESSION = 1_000
 """Characters of what is calculated."""
 
+MAX_DIGITS = 50
+"""Characters of a number."""
+
 MAX_ITEMS = 1_000
 """Of an array that a macro makes."""
 
@@ -40,7 +43,7 @@ def is_truthy(text: str) -> bool:
 def number(text: str) -> float | None:
     """A text as a number; None where it is none."""
     try:
-        value = float(text.strip()) if len(text) <= 50 and "_" not in text else math.nan
+        value = float(text.strip()) if len(text) <= MAX_DIGITS and "_" not in text else math.nan
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -81,7 +84,9 @@ def array(text: str) -> list[str] | None:
 
 
 def _plain(item: object) -> str:
-    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    """An item as text, in which `\\ud800` left no half of a character, which nothing can write."""
+    text = item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode()
 
 
 def calculate(expression: str, variables: Callable[[str], str]) -> str | None:
@@ -295,12 +300,19 @@ def _pow(base: str, exponent: str) -> str:
 
 def _element(items: str, row: str) -> str:
     listed = array(items)
-    index = int(row)
+    index = _whole(row)
     return listed[index] if listed and -len(listed) <= index < len(listed) else ""
 
 
+def _whole(text: str) -> int:
+    """A whole number; of one with thousands of digits the writing alone would take long."""
+    if len(text) > MAX_DIGITS:
+        raise ValueError
+    return int(text)
+
+
 def _range(*texts: str) -> str:
-    values = range(*map(int, array(texts[0]) or texts))
+    values = range(*map(_whole, array(texts[0]) or texts))
     if len(values) > MAX_ITEMS:
         raise ValueError
     return _made(*map(str, values))

@@ -48,7 +48,8 @@ def tell(plain: str, name: str, arguments: list[str], now: datetime, *, korean: 
     asked = "::".join(arguments).strip()
     offset = _offset(name) or (_offset(f"time{asked.lower()}") if plain == "time" else None)
     if offset is not None:
-        return formatted("LT", aware(now).astimezone(offset), korean=korean)
+        there = _in_zone(now, offset)
+        return formatted("LT", there, korean=korean) if there else None
     if plain == "timediff":
         return _difference(arguments, korean=korean)
     if plain == "unixtime":
@@ -90,6 +91,14 @@ def just_now(*, korean: bool) -> str:
 def aware(time: datetime) -> datetime:
     """A time with its zone; without one it is UTC."""
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _in_zone(time: datetime, zone: timezone) -> datetime | None:
+    """A time in another zone; None where that is before the year 1 or behind the year 9999."""
+    try:
+        return aware(time).astimezone(zone)
+    except OverflowError:
+        return None
 
 
 def _offset(name: str) -> timezone | None:

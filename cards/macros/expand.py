@@ -46,6 +46,7 @@ _ROLL = re.compile(
 _COMMA = re.compile(r"(?<!\\),")
 _COLONS = re.compile("::")
 _EACH = re.compile(r"(?<!\s)\s++as\s++|::\s*+(?:as\s++)?", re.IGNORECASE)
+_WORD = re.compile(r"\s*+(\w++)")
 _NAMES = frozenset(("char", "bot", "user"))
 
 WRITERS = frozenset(
@@ -84,10 +85,14 @@ def expand(text: str, scope: Scope, unknown: set[str] | None = None) -> str:
     return _expanded(text, scope, current(), unknown if unknown is not None else set())
 
 
-def oddities(text: str, scope: Scope) -> Macros:
+def oddities(text: str, scope: Scope, budget: Budget | None = None) -> Macros:
     """The names of a text's macros that are not filled in, also where a condition hides them. Time
-    counts as known."""
-    unknown, budget = set[str](), Budget()
+    counts as known.
+
+    Args:
+        budget: of several texts; then also what was removed from those before.
+    """
+    unknown, budget = set[str](), budget or Budget()
     with spending(budget):
         Expansion(scope, budget, unknown, thorough=True).text(text)
     return Macros(frozenset(unknown), frozenset(budget.removed))
@@ -195,7 +200,8 @@ class Expansion:
 
     def _inserts(self, value: str) -> bool:
         """Whether the text and the budget have room for a value."""
-        fits = self._inserted + len(value) <= MAX_INSERTED and self._takes(len(value))
+        had = self._takes(len(value))  # it is made, whether it is inserted or not
+        fits = had and self._inserted + len(value) <= MAX_INSERTED
         self._inserted += len(value) * fits
         return fits
 
@@ -229,7 +235,7 @@ class Expansion:
         else:
             value = self._value(call, depth)
         if value is None:
-            self._unknown.add((call.name or "?")[:50])
+            self._unknown.add(_called(call)[:50])
             self._undecided += 1
         elif self._inserts(value):
             return Said(value, value if call.plain in _SPEAK else "")
@@ -495,6 +501,13 @@ class Expansion:
             texts.append(text)
         self.slots = held
         return "\n".join(texts) if any("\n" in text for text in texts) else "".join(texts)
+
+
+def _called(call: Call) -> str:
+    """The name of a macro that is not known, of whatever script."""
+    first = call.parts[0] if call.parts and isinstance(call.parts[0], str) else ""
+    word = _WORD.match(first)
+    return call.name or (word[1] if word else "?")
 
 
 def _writes(change: Callable[[Expansion, str, str], str]) -> _Change:

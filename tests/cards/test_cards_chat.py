@@ -129,7 +129,7 @@ def test_a_time_at_a_line_start_is_no_speaker() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (log() + b"\n[1]", "damaged and left out: 2"),
+        (log() + b"\n[1]", "damaged and left out: line 2"),
         (log(), "holds no messages"),
         (log(line("a", is_system=True)), "holds no messages"),
         ("그냥 글입니다".encode(), "Name: words"),

@@ -222,8 +222,8 @@ def row(text: Any, **fields: Any) -> dict[str, Any]:
     ("rows", "said", "warning"),
     [
         ([row("a"), row("b"), '{"name": "x", "mes": "c'], "ab",
-         "1 of 3 lines damaged and left out: 4"),
-        ([row("a"), "\0\0\0", row("b")], "ab", "1 of 3 lines damaged and left out: 3"),
+         "1 of 3 lines damaged and left out: line 4"),
+        ([row("a"), "\0\0\0", row("b")], "ab", "1 of 3 lines damaged and left out: line 3"),
         ([row("a"), {"name": "x", "words": "c"}, row("b")], "ab",
          "1 of 3 lines have no text that is known here; their keys are `name`, `words`"),
         ([row("a"), row("b", is_system=True)], "a", "1 hidden line is left out"),
@@ -244,7 +244,7 @@ def test_one_bad_line_does_not_cost_a_chat(rows: list[Any], said: str, warning: 
 def test_a_damaged_header_costs_the_header() -> None:
     chat = read("\n".join(['{"user_name": "R', json.dumps(row("a")), json.dumps(row("b"))]))
     assert [it.content for it in chat.messages] == ["a", "b"]
-    assert chat.warnings == ("1 of 3 lines damaged and left out: 1",)
+    assert chat.warnings == ("1 of 3 lines damaged and left out: line 1",)
 
 
 def test_a_line_longer_than_a_message_is_cut_and_that_is_said() -> None:
@@ -406,7 +406,7 @@ def test_tables_lose_nothing_in_silence() -> None:
     assert "1 of 3 lines have no text" in chat.warnings[0]
     chat = read("text,name,mood\none, two,Mara,sad\nthree,Robin,\nfour,Mara,glad", user="Robin")
     assert short(chat) == [("user", "three"), ("character", "four")]
-    assert "damaged and left out: 2" in chat.warnings[0] and chat.others == ("mood",)
+    assert "damaged and left out: line 2" in chat.warnings[0] and chat.others == ("mood",)
     with pytest.raises(BadRequest, match="damaged table at line 3"):
         read('name,text\nMara,one\nRobin,"two')
     with pytest.raises(BadRequest, match="damaged table at line 2"):
@@ -453,6 +453,22 @@ def test_flags_in_words() -> None:
             for name, flag in flags]  # fmt: skip
     chat = read("\n".join(json.dumps(row) for row in rows))
     assert [role for role, _ in short(chat)] == ["character", "user"] * 2
+
+
+@pytest.mark.parametrize("text", [
+    "로빈 님과 카카오톡 대화\n저장한 날짜 : 2024-01-02 15:05:33\n\n"
+    "--------------- 2024년 1월 2일 화요일 ---------------\n"
+    "[Mara Vale] [오후 11:59] one\nMara Vale님이 나갔습니다.\n"
+    "로빈님이 Mara Vale님을 초대했습니다.\n--------------- 2024년 1월 3일 수요일 ---------------\n"
+    "[로빈] [오전 12:00] two\n선생님이 나갔습니다.",
+    "2024년 1월 2일 오후 11:59\n2024년 1월 2일 오후 11:59, Mara Vale : one\n"
+    "2024년 1월 3일 오전 12:00\n2024년 1월 3일 오전 12:00, 로빈 : two\n선생님이 나갔습니다.",
+    "2024년 1월 2일 화요일\n2024. 1. 2. 오후 11:59, Mara Vale : one\n"
+    "2024년 1월 3일 수요일\n2024. 1. 3. 오전 12:00, 로빈 : two\n선생님이 나갔습니다.",
+])  # fmt: skip
+def test_what_a_messenger_tells_between_the_messages_is_nobodys_words(text: str) -> None:
+    chat = read(text, user=USER)
+    assert short(chat) == [("character", "one"), ("user", "two\n선생님이 나갔습니다.")]
 
 
 def test_a_status_line_with_a_time_is_part_of_its_message() -> None:

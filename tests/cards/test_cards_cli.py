@@ -34,7 +34,7 @@ def test_show_prints_card_book_and_chat(
     world.write_bytes(as_json(book({"key": ["숲"], "comment": "[red]x"})))
     for path, words in (
         (card_png, ("하늘", "V2 in PNG", "등대")),
-        (world, ("숲", "[red]x", "1 entries")),
+        (world, ("숲", "[red]x", "1 entry")),
         (chat, ("2 messages", "세라")),
     ):
         assert main(["show", str(path)]) == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.macros import Scope, Told, expand, oddities
+from cards.macros import Scope, Told, cbs, expand, oddities
 from schemas.budget import Budget, spending
 from tests.cards.cards_support import unhurried
 
@@ -111,6 +112,17 @@ def test_plain_words_of_functions_stay_as_text() -> None:
         assert oddities(text, SCOPE).unknown == {text.strip("{}")}
 
 
+def test_unknown_macros_are_named_in_any_script() -> None:
+    for text, name in (
+        ("{{직업}}", "직업"),
+        ("{{ 이름 :: 값 }}", "이름"),
+        ("{{名前}}", "名前"),
+        ("{{!}}", "?"),
+    ):
+        assert expand(text, SCOPE) == text
+        assert oddities(text, SCOPE).unknown == {name}
+
+
 def test_oddities_are_named_in_branches_that_are_not_taken() -> None:
     text = "{{#if 0}}{{foo}}{{button::x::y}}{{:else}}{{bar}}{{/if}}{{#odd}}{{baz}}{{/odd}}"
     found = oddities(text, SCOPE)
@@ -143,6 +155,25 @@ def test_what_is_inserted_is_no_argument_and_no_code() -> None:
     assert expand("{{equal::{{char}}::{{char}}}}", scope) == "1"
     assert expand("{{random::{{char}}}}", scope) == "a::b"
     assert "{{#" not in expand("{{user}} {{original}}", scope)
+
+
+ODD = st.sampled_from(
+    [
+        *("", "x", "-1", "1e308", "nan", "inf", "a§b", "§", "9" * 60, "9" * 4_200),
+        *("[1,2]", '["\\ud800", "\\u0000"]', "[1e999, NaN]", "[" * 5_000 + "]" * 5_000, "[[[]"),
+        *('[{"a": "\\udfff"}]', f"[1{'0' * 4_000},1{'0' * 3_997}999]", "\U0001f600"),
+    ]
+)
+
+
+@unhurried
+@given(st.sampled_from(sorted(cbs._FUNCTIONS)), st.lists(ODD, min_size=1, max_size=3))
+def test_no_function_is_slow_or_makes_what_cannot_be_written(name: str, odd: list[str]) -> None:
+    started = time.process_time()
+    called = f"{{{{{name}::{'::'.join(odd)}}}}}"
+    for text in (called, f"{{{{#each {odd[0]} as x}}}}{{{{slot::x}}}}{{{{/each}}}}"):
+        expand(text, SCOPE).encode()
+    assert time.process_time() - started < 0.2
 
 
 BODIES = st.recursive(

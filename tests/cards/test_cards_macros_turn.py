@@ -273,6 +273,21 @@ def test_no_format_breaks_the_clock(form: str, now: datetime, korean: bool) -> N
     )
 
 
+async def test_a_turn_at_either_end_of_the_calendar(
+    make_pipeline: MakePipeline, scripted: RecordingLLM
+) -> None:
+    zones = " ".join(f"{{{{time_UTC{sign}{hours}:59}}}}" for sign in "+-" for hours in (0, 9, 14))
+    persona = card(f"[{CLOCK}|{{{{datetimeformat X x Z LLLL}}}}|{zones}]")
+    for moment in (datetime.min, datetime.max):
+        for zone in (-14, 0, 14):
+            now = moment.replace(tzinfo=timezone(timedelta(hours=zone))).isoformat()
+            history = [{**line, "timestamp": now} for line in chat(2)]
+            prompt, _ = await turn(
+                make_pipeline, scripted, persona=persona, history=history, timestamp=now
+            )
+            assert f"|{moment:%H:%M}|" in prompt
+
+
 # Lines, names, outlets
 
 

@@ -117,6 +117,33 @@ def test_of_many_greetings_the_first_are_kept_and_that_is_told() -> None:
     assert any("alternate_greetings` has more than 100" in told for told in card.warnings)
 
 
+EACH = "{{#each {{range::0::100}} x}}" * 2 + "{{user}}a" + "{{/each}}" * 2
+EXPENSIVE: dict[str, dict[str, Any]] = {
+    "a field": {"description": "{{? 1 + 1}}" * 9_000, "texts": ["{{description}}"] * 2_500},
+    "loops": {"texts": [EACH] * 500},
+    "made": {"texts": ["{{range::0::1000}}" * 2_500] * 20},
+    "joined": {"texts": ["{{join::{{range::0::1000}}::%s}}" % ("x" * 150)] * 500},
+    "variables": {"texts": ["{{setvar::a::xxxx}}" + "{{addvar::a::{{getvar::a}}}}" * 30] * 900},
+}
+
+
+@pytest.mark.parametrize("where", ["greetings", "entries"])
+@pytest.mark.parametrize("name", EXPENSIVE)
+def test_the_macros_of_a_file_cost_little_together(name: str, where: str) -> None:
+    fields = dict(EXPENSIVE[name])
+    texts = [f"{text}{n}" for n, text in enumerate(fields.pop("texts"))]
+    entries = [{"keys": ["a"], "content": text, "enabled": True} for text in texts]
+    if where == "greetings":
+        fields["alternate_greetings"] = texts[:100]
+    else:
+        fields["character_book"] = {"entries": entries, "extensions": {}}
+    before = time.process_time()
+    notes = read_dropped(as_json(v2(**fields)), user="민준")["notes"]
+    assert time.process_time() - before < 10
+    if where == "entries":
+        assert "it has more macros than are looked at here; some are not checked" in notes
+
+
 def test_the_command_line_says_what_was_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,7 +83,9 @@ def test_the_six_pairs(pair: str, expected: str) -> None:
 def test_templates_and_macros_agree(name: str, pair: str) -> None:
     """`josa` is the filter of the prompt's templates, `agree` stands behind the card's macros."""
     right = josa(name, pair).removeprefix(name)
-    for written in PAIRS[pair]:
+    closed, open_ = PAIRS[pair]
+    both = (f"{closed}({open_})", f"({closed}/{open_})", f"({open_}/{closed})", f"{closed}/{open_}")
+    for written in (closed, open_, *both):
         assert agree(name, "", f"{written} 왔다") == f"{right} 왔다"
 
 

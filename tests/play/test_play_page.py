@@ -347,6 +347,18 @@ def test_what_the_server_says_in_english_is_korean_on_the_korean_page(page: Page
 OF_COMMANDS = ("cannot be", "exists;", "is not JSON: 7 at 7")
 
 
+def _text(node: ast.expr) -> str:
+    """What an expression says, with 7 for what is filled in; of a sum what it begins with."""
+    match node:
+        case ast.BinOp(left=left):
+            return _text(left)
+        case ast.JoinedStr(values=parts):
+            return "".join(map(_text, parts))
+        case ast.Constant(value=str(text)):
+            return text
+    return "7"
+
+
 def refusals() -> list[str]:
     """The texts with which reading a file refuses it, with 7 where something is filled in."""
     found = []
@@ -355,9 +367,7 @@ def refusals() -> list[str]:
         code = file.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "BadRequest":
-                parts = getattr(node.args[0], "values", [node.args[0]])
-                found.append("".join(getattr(part, "value", "") if isinstance(part, ast.Constant)
-                                     else "7" for part in parts))  # fmt: skip
+                found.append(_text(node.args[0]))
     return [text for text in found if text != "7" and not text.startswith(OF_COMMANDS)]
 
 

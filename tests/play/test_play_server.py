@@ -6,9 +6,12 @@ import io
 import itertools
 import json
 import re
+import threading
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -16,6 +19,7 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
 from graph.settings import ROOT
+from play.server import MOST_READ
 from schemas.errors import LLMError
 from tests.play.conftest import CARD, Site, card_png
 from tests.support import RecordingLLM, ask
@@ -130,6 +134,23 @@ def test_a_file_that_cannot_be_read_is_refused(
 ) -> None:
     answer = web.post("/api/read", content=content)
     assert answer.status_code == 400 and told in answer.json()["error"]["message"]
+
+
+def test_few_files_are_read_at_once_and_all_are(
+    web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most = threading.Semaphore(MOST_READ), []
+
+    def slow(*args: Any, **named: Any) -> dict[str, Any]:
+        most.append(at_once.acquire(blocking=False))
+        time.sleep(0.05)
+        at_once.release()
+        return {"kind": "chat"}
+
+    monkeypatch.setattr("play.server.read_dropped", slow)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: web.post("/api/read", content=b"x"), range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8 and most == [True] * 8
 
 
 def test_a_file_that_is_too_large_is_refused(web: httpx.Client) -> None:
