@@ -26,6 +26,9 @@ _TEXTS |= {"turn_template", "instruction_template"}
 _MESSAGE = re.compile(
     r"^[ \t]{0,20}(?:-[ \t]{1,4}|[ \t])(role|content):(?=[ \t\r]|$)", re.MULTILINE
 )
+_LIST = re.compile(r"(?:---\s{1,9})?(?:\w{1,40}:[ \t]{0,9}\r?\n[ \t]{0,20})?-[ \t]")
+"""How a list begins, or a document with one."""
+
 _LOOKED_AT = 20_000
 """Characters of a text in which messages are looked for."""
 
@@ -36,7 +39,10 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def is_yaml(text: str) -> bool:
     """Whether a text begins its lines with the keys of a character, or is a list of messages with
     a role and a content, rather than lines with names of speakers."""
-    if {match[1] for match in _MESSAGE.finditer(text[:_LOOKED_AT])} == {"role", "content"}:
+    if _LIST.match(text) and {match[1] for match in _MESSAGE.finditer(text[:_LOOKED_AT])} == {
+        "role",
+        "content",
+    }:
         return True
     keys = {match[1] for match in _KEY.finditer(text, 0, MAX_YAML)}
     return bool(keys & _TEXTS) and bool(keys & _NAMES or "turn_template" in keys)

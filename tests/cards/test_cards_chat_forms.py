@@ -456,6 +456,13 @@ def test_what_somebody_does_behind_a_name_is_of_the_words() -> None:
     assert chat.messages[0].name == "Mara (AI)" and short(chat)[0] == ("character", "one")
 
 
+def test_indented_words_with_colons_are_no_yaml() -> None:
+    chat = read(
+        "Mara: it reads\n  role: guard\n  content: none\nRobin: ok\nMara: bye", user="Robin"
+    )
+    assert short(chat)[0] == ("character", "it reads\n  role: guard\n  content: none")
+
+
 def test_flags_in_words() -> None:
     flags = (("Mara", "false"), ("Robin", "True"), ("Mara", 0), ("Robin", 1))
     rows = [{"name": name, "is_user": flag, "is_system": "false", "mes": "x"}
