@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from cards.characters.charx import Archive
 from cards.characters.png import Picture
-from cards.files import Fields, object_in, one_line, parse_object, whole
+from cards.files import Fields, object_in, one_line, whole
 from schemas.base import MAX_TEXT, size_of
 from schemas.errors import BadRequest
 from schemas.request import MAX_IMPORT, Persona
@@ -118,15 +118,6 @@ class Card:
     def called(self) -> str:
         """What `{{char}}` becomes."""
         return self.nickname.strip() or self.name.strip()
-
-
-def parse_card(source: bytes) -> Card:
-    """The card in a JSON document of version 1, 2 or 3.
-
-    Raises:
-        BadRequest: it is not JSON or no card.
-    """
-    return card_of(parse_object(source), source)
 
 
 def card_of(document: dict[str, Any], source: bytes = b"") -> Card:

@@ -80,16 +80,6 @@ def is_carrier(stream: BinaryIO) -> bool:
     return head.startswith((SIGNATURE, _JPEG, *_ZIP)) or _is_webp(head) or bool(_named(head))
 
 
-def read_card(content: bytes) -> Card:
-    """The card in a picture, an archive or a JSON file, told apart by what they hold.
-
-    Raises:
-        BadRequest: it is damaged, too large, or holds no card.
-    """
-    stream = io.BytesIO(content)
-    return card_in(stream) if is_carrier(stream) else read_character(content)
-
-
 def card_in(stream: BinaryIO) -> Card:
     """The card in a picture or an archive, of which no more is read than it takes.
 

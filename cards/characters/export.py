@@ -71,20 +71,6 @@ def write_card(
             return _write_charx(card, out, version or "v3", picture)
 
 
-def to_json(card: Card, version: Version | None = None) -> bytes:
-    """The card as a JSON file, as `write_card` writes it."""
-    out = io.BytesIO()
-    write_card(card, out, "json", version)
-    return out.getvalue()
-
-
-def to_png(card: Card, version: Version | None = None, picture: bytes | None = None) -> bytes:
-    """The card in a PNG, as `write_card` writes it."""
-    out = io.BytesIO()
-    write_card(card, out, "png", version, picture)
-    return out.getvalue()
-
-
 def as_version(card: Card, version: Version) -> dict[str, Any]:
     """The card's document in another version; the caller's to change.
 

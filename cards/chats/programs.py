@@ -196,10 +196,6 @@ def _is_risu_file(value: Any) -> bool:
     return under(value, "type") == "risuChat" and isinstance(under(value, "data"), Mapping)
 
 
-def _is_risu_files(value: Any) -> bool:
-    return bool(under(value, "type") == "risuAllChats")
-
-
 def _risu(value: Any) -> Iterator[Line]:
     chat = value if "message" in value else under(value, "data")
     for number, row in enumerate(listed(chat, "message"), 1):

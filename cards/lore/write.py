@@ -48,9 +48,6 @@ _IN_EXTENSIONS = (
 """Settings of World Info that a card's book has no field for: apps write them in snake case."""
 _SNAKE = {"".join(f"_{c.lower()}" if c.isupper() else c for c in n): n for n in _IN_EXTENSIONS}
 
-_OF_CARD = {"id", "keys", "secondary_keys", "insertion_order", "enabled", "case_sensitive"}
-"""Fields of an entry in a card's book that World Info calls something else."""
-
 _NEVER = {"entries", "spec", "spec_version", "data"}
 _RESOLVED = {"scan_depth", "recursive_scanning"}
 """Settings of a whole book that are part of each entry here."""

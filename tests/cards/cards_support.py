@@ -13,6 +13,11 @@ from typing import Any
 from hypothesis import settings
 
 from cards.characters import png
+from cards.characters.card import Card, Version, card_of
+from cards.characters.carriers import card_in, is_carrier
+from cards.characters.export import write_card
+from cards.characters.foreign import read_character
+from cards.files import parse_object
 from cards.lore.activation import activate
 from cards.lore.scene import Activation, Scene
 from cards.lore.world_info import parse_book
@@ -115,3 +120,28 @@ def why(outcome: Activation, identity: str) -> str:
             return item.why
     row = next(row for row, entry in enumerate(outcome.book.entries) if entry.id == identity)
     return outcome.reasons.get(row, "no key found")
+
+
+def read_card(content: bytes) -> Card:
+    """The card in a picture, an archive or a JSON file."""
+    stream = io.BytesIO(content)
+    return card_in(stream) if is_carrier(stream) else read_character(content)
+
+
+def parse_card(source: bytes) -> Card:
+    """The card in a JSON document of version 1, 2 or 3."""
+    return card_of(parse_object(source), source)
+
+
+def to_json(card: Card, version: Version | None = None) -> bytes:
+    """The card as a JSON file."""
+    out = io.BytesIO()
+    write_card(card, out, "json", version)
+    return out.getvalue()
+
+
+def to_png(card: Card, version: Version | None = None, picture: bytes | None = None) -> bytes:
+    """The card in a PNG."""
+    out = io.BytesIO()
+    write_card(card, out, "png", version, picture)
+    return out.getvalue()

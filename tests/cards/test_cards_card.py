@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from cards.characters.card import DEFAULT_ASSET, Version, parse_card, to_persona
-from cards.characters.carriers import read_card
+from cards.characters.card import DEFAULT_ASSET, Version, to_persona
 from cards.characters.charx import MAX_ENTRIES
-from cards.characters.export import as_version, to_json, to_png
+from cards.characters.export import as_version
 from cards.characters.png import SIGNATURE, Picture
 from schemas.errors import BadRequest
 from tests.cards.cards_support import (
@@ -20,8 +19,12 @@ from tests.cards.cards_support import (
     charx,
     chunk,
     embedded,
+    parse_card,
     picture,
+    read_card,
     text_chunk,
+    to_json,
+    to_png,
     v2,
     v3,
 )

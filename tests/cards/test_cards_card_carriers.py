@@ -20,8 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.characters.card import Card
-from cards.characters.carriers import read_card
-from cards.characters.export import to_json, to_png
 from cards.files import MAX_JSON
 from cards.lore.of_card import book_of
 from cards.read import read_any
@@ -32,7 +30,10 @@ from tests.cards.cards_support import (
     chunk,
     embedded,
     picture,
+    read_card,
     text_chunk,
+    to_json,
+    to_png,
     unhurried,
     v2,
     v3,

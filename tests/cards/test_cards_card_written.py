@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cards.characters.card import DEFAULT_ASSET, OWN, Card, Version
-from cards.characters.carriers import read_card
 from cards.characters.export import CARRIERS, Carrier, write_card
 from cards.characters.png import Picture
 from cards.files import MAX_DEPTH, MAX_JSON, writing
@@ -26,6 +25,7 @@ from tests.cards.cards_support import (
     charx,
     embedded,
     picture,
+    read_card,
     text_chunk,
     unhurried,
     v2,

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from cards.__main__ import main
-from cards.characters.carriers import read_card
 from cards.files import MAX_FILE
 from cards.load import load_character, load_history, load_lore
 from schemas.errors import BadRequest
 from schemas.request import StoryEvent
-from tests.cards.cards_support import as_json, book, picture, text_chunk, v2, v3
+from tests.cards.cards_support import as_json, book, picture, read_card, text_chunk, v2, v3
 
 
 @pytest.fixture

@@ -13,12 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.characters.card import parse_card, to_persona
-from cards.characters.carriers import read_card
-from cards.characters.export import CARRIERS, to_json, to_png, write_card
+from cards.characters.card import to_persona
+from cards.characters.export import CARRIERS, write_card
 from cards.lore.of_card import lore_of
 from schemas.errors import BadRequest
-from tests.cards.cards_support import as_json, charx, chunk, picture, text_chunk, unhurried, v2, v3
+from tests.cards.cards_support import (
+    as_json,
+    charx,
+    chunk,
+    parse_card,
+    picture,
+    read_card,
+    text_chunk,
+    to_json,
+    to_png,
+    unhurried,
+    v2,
+    v3,
+)
 from tests.cards.test_cards_card_carriers import HARBOUR, INN, KEEPER, byaf
 
 RISU = v2(extensions={"risuai": {"emotions": [["a", "__asset:1"]]}})

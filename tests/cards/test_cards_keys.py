@@ -13,7 +13,7 @@ import regex
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cards.characters.card import parse_card, to_persona
+from cards.characters.card import to_persona
 from cards.lore.activation import activate
 from cards.lore.keys import Key, KeyIndex
 from cards.lore.lorebook import stack
@@ -25,7 +25,7 @@ from retrieval import javascript
 from retrieval.text import spaced
 from schemas.budget import Budget
 from schemas.request import ChatRequest
-from tests.cards.cards_support import as_json, book, ids, run, said, unhurried, v3, why
+from tests.cards.cards_support import as_json, book, ids, parse_card, run, said, unhurried, v3, why
 
 
 def finds(key: str, text: str, **names: Any) -> bool:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cards.characters.card import parse_card
 from cards.lore.events import lore_chunks, split_lore, to_events
 from cards.lore.keys import Key, KeyIndex
 from cards.lore.lorebook import Lorebook, LoreEntry, stack
@@ -20,7 +19,7 @@ from retrieval.text import mentions
 from schemas.budget import Budget
 from schemas.errors import BadRequest
 from schemas.request import StoryEvent
-from tests.cards.cards_support import as_json, book, ids, run, unhurried, v2, why
+from tests.cards.cards_support import as_json, book, ids, parse_card, run, unhurried, v2, why
 
 FULL = {
     **{"uid": 7, "key": ["숲", "/forest|wood/i"], "keysecondary": ["밤"], "comment": "숲"},

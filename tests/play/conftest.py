@@ -15,13 +15,12 @@ import httpx
 import pytest
 import uvicorn
 
-from cards.characters.carriers import read_card
-from cards.characters.export import to_png
 from graph.pipeline import Pipeline
 from graph.services import make_services
 from graph.settings import ROOT, Settings
 from play.server import make_app
 from schemas.models import Models
+from tests.cards.cards_support import read_card, to_png
 from tests.support import RecordingLLM
 from worker.dispatch import Dispatcher
 
