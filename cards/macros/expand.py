@@ -46,7 +46,7 @@ _ROLL = re.compile(
 _COMMA = re.compile(r"(?<!\\),")
 _COLONS = re.compile("::")
 _EACH = re.compile(r"(?<!\s)\s++as\s++|::\s*+(?:as\s++)?", re.IGNORECASE)
-_CALLED = re.compile(r"\s*+(\w++)")
+_WORD = re.compile(r"\s*+(\w++)")
 _NAMES = frozenset(("char", "bot", "user"))
 
 WRITERS = frozenset(
@@ -506,7 +506,7 @@ class Expansion:
 def _called(call: Call) -> str:
     """The name of a macro that is not known, of whatever script."""
     first = call.parts[0] if call.parts and isinstance(call.parts[0], str) else ""
-    word = _CALLED.match(first)
+    word = _WORD.match(first)
     return call.name or (word[1] if word else "?")
 
 

@@ -155,10 +155,10 @@ def sources() -> dict[str, ast.Module]:
 
 
 @cache
-def calls() -> dict[str, frozenset[str]]:
-    """The methods that are called on a name, in all of the product."""
+def calls(path: str = "") -> dict[str, frozenset[str]]:
+    """The methods that are called on a name, in one file or in all of the product."""
     found: dict[str, set[str]] = {}
-    for tree in sources().values():
+    for tree in [sources()[path]] if path else sources().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
                 owner = node.value
@@ -234,7 +234,7 @@ def patterns() -> dict[str, Used]:
             continue
         for name, value in vars(importlib.import_module(module)).items():
             for row, pattern in enumerate(held(value)):
-                found.setdefault(f"{name} {row} of {module}", Used(pattern, uses(name)))
+                found.setdefault(f"{name} {row} of {module}", Used(pattern, uses(name, path)))
     for place, make in FACTORIES.items():
         for name, pattern in make().items():
             found[f"{name} of {place}"] = Used(pattern, uses(name.split()[0]))
@@ -244,8 +244,10 @@ def patterns() -> dict[str, Used]:
     return {place: used for used, place in distinct.items()}
 
 
-def uses(name: str) -> frozenset[str]:
-    known = calls().get(name, frozenset()) & set(dir(re.Pattern))
+def uses(name: str, path: str = "") -> frozenset[str]:
+    """The methods that a pattern is called by; a private one in its own file alone."""
+    seen = calls(path if name.startswith("_") else "")
+    known = seen.get(name, frozenset()) & set(dir(re.Pattern))
     return frozenset(METHODS.get(name, known)) or frozenset({"finditer", "match", "fullmatch"})
 
 
