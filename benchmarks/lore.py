@@ -15,6 +15,7 @@ it is the one that was made ready.
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 import statistics
 import time
@@ -67,9 +68,10 @@ def line_of(size: int) -> str:
     first, turns, whole, taken = 0.0, list[float](), list[float](), list[int]()
     for turn in range(TURNS + 1):
         scene = scene_of(turn, names)
-        anew, taken_out = timed(lambda: split_lore(events)[0])
+        sent = copy.deepcopy(events)  # every request brings its own
+        anew, taken_out = timed(partial(split_lore, sent))
         active, seconds = timed(partial(run, book, scene))
-        _, compared = timed(partial(compiled, anew))
+        _, compared = timed(partial(compiled, anew[0]))
         if turn:
             taken.append(active)
             turns.append(seconds)

@@ -298,3 +298,17 @@ def test_no_book_breaks_the_reader_or_a_turn(entries: list[dict[str, Any]], text
     assert len(outcome.active) + len(outcome.reasons) <= len(read.entries)
     assert outcome.tokens <= outcome.budget or any(i.entry.ignore_budget for i in outcome.active)
     split_lore(to_events(read))
+
+
+def test_lore_that_comes_again_is_the_same_book_and_a_changed_one_another() -> None:
+    read = parse_book(book({"key": ["숲"], "content": "길", "order": 1}, {"key": ["밤"]}))
+    first, again = (split_lore(to_events(read))[0] for _ in range(2))
+    assert first is again
+    for changed in ({"content": "물"}, {"order": 2}, {"key": ["강"]}, {"disable": True}):
+        entry = {"key": ["숲"], "content": "길", "order": 1, **changed}
+        other = parse_book(book(entry, {"key": ["밤"]}))
+        assert split_lore(to_events(other))[0] == other != first
+    with pytest.raises(BadRequest, match=r"story\.1\.extensions\.lore"):
+        broken = to_events(read)
+        broken[1].extensions["lore"] = {"id": ["?"]}
+        split_lore(broken)
