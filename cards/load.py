@@ -14,6 +14,7 @@ from cards.files import MEGABYTE, opened, parse_json, read_file
 from cards.lore.lorebook import Lorebook
 from cards.lore.of_card import lore_of
 from cards.read import NothingThere, Thing, read_any
+from cards.story import Story
 from schemas.errors import BadRequest
 from schemas.request import Message, Persona
 
@@ -48,7 +49,7 @@ def load_character(path: Path, notes: list[str] | None = None) -> tuple[Persona,
                 return to_persona(thing), lore_of(thing)
             case Persona():
                 return thing, Lorebook()
-        raise BadRequest(f"is a {form_name(thing)}, and no character")
+        raise _other(thing, "character")
 
 
 def load_lore(path: Path, notes: list[str] | None = None) -> Lorebook:
@@ -67,7 +68,7 @@ def load_lore(path: Path, notes: list[str] | None = None) -> Lorebook:
                 return thing
             case Card():
                 return lore_of(thing)
-        raise BadRequest(f"is a {form_name(thing)}, and no lorebook")
+        raise _other(thing, "lorebook")
 
 
 def load_history(
@@ -94,7 +95,7 @@ def load_history(
             return []
         _note(thing, path, notes)
         if not isinstance(thing, Chat):
-            raise BadRequest(f"is a {form_name(thing)}, and no chat")
+            raise _other(thing, "chat")
         return thing.messages
 
 
@@ -121,6 +122,21 @@ def _note(thing: Thing, path: Path, notes: list[str] | None) -> None:
     """Tells what is odd in a file, where somebody wants to know: so much as a person reads."""
     if notes is not None:
         notes += [f"{path.name}: {warning}" for warning in shortened(check(thing))]
+
+
+def _other(thing: Thing, wanted: str) -> BadRequest:
+    """That a file is something else, and where it belongs."""
+    match thing:
+        case Card() | Persona():
+            option = "--persona"
+        case Lorebook():
+            option = "--lore"
+        case Story():
+            option = "--story"
+        case Chat():
+            option = "--history"
+    told = f"is a {form_name(thing)}, and no {wanted}"
+    return BadRequest(f"{told}; the handler takes it as {option}")
 
 
 def form_name(thing: Thing) -> str:

@@ -85,7 +85,7 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
         raise NothingThere("is empty")
     if first not in "[{" or _is_tagged(text):
         if "\0" in text[:1000]:
-            raise BadRequest("is no text, picture or archive that is known here")
+            raise BadRequest("is no text, picture or archive that is known here; export it anew")
         if not is_yaml(text.rstrip()):
             return read_text(text.strip(), user=user, character=character)
         value = parse_yaml(text.rstrip())
@@ -101,5 +101,6 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
         raise BadRequest(
             "is no character, lorebook or chat in a form that is known here"
             + (f"; its keys are {seen}" if seen else "")
+            + "; export it in another format"
         )
     return form.read(document)
