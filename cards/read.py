@@ -98,9 +98,9 @@ def _read(content: bytes, user: str | None, character: str | None) -> Thing:
     form = form_of(document.value, FORMS)
     if form is None:
         seen = keys_in(document.value)
+        keys = f"; its keys are {seen}" if seen else ""
         raise BadRequest(
-            "is no character, lorebook or chat in a form that is known here"
-            + (f"; its keys are {seen}" if seen else "")
-            + "; export it in another format"
+            f"is no character, lorebook or chat in a form that is known here{keys}; "
+            "export it in another format"
         )
     return form.read(document)

@@ -303,7 +303,7 @@ const KO_ERRORS = [
   [/^is (?:an? )?(.+), which carries no card here; .*$/,
     (_, what) => `${retold(what, KO_CARRIERS)}에서는 카드를 읽을 수 없습니다. `
       + "카드는 PNG, CHARX, JSON으로, 대화는 JSON이나 텍스트로 내보내 주세요."],
-  [/^is no character, lorebook or chat in a form that is known here(?:; its keys are (.+))?; export it in another format$/,
+  [/^is no character, lorebook or chat in a form that is known here(?:; its keys are )?(.*); export it in another format$/,
     (_, keys) => `캐릭터, 로어북, 대화 가운데 무엇인지 알 수 없는 파일입니다${keys ? `(들어 있는 키: ${keys})` : ""}. 다른 형식으로 내보내 주세요.`],
   [/^is no text, picture or archive that is known here; export it anew$/, "알 수 없는 종류의 파일입니다. 다시 내보내 주세요."],
   [/^is a damaged table at line ([\d,]+); save it anew as CSV$/,
